@@ -1,0 +1,100 @@
+"""What every command shares: errors as one sentence with exit code 2, and progress with rate and time left."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from owma._errors import OwmaError
+
+_LINE_EVERY = 10.0  # Seconds between lines where the output is no terminal.
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run a command's `main`: `if __name__ == "__main__": command(main)`.
+
+    An `OwmaError` becomes one sentence on standard error and exit code 2, an interrupt exit code 130; any other
+    exception is a bug of ours and keeps its traceback.
+    """
+    try:
+        main()
+    except OwmaError as error:
+        print(f"owma: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("owma: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@runtime_checkable
+class Advance(Protocol):
+    """Report that `steps` more are done; `note` (a loss, say) is shown beside the rate."""
+
+    def __call__(self, steps: int = 1, /, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(label: str, total: int, *, done: int = 0, unit: str = "steps") -> Iterator[Advance]:
+    """Show progress on standard error: a bar on a terminal, elsewhere a plain line every ten seconds and at the end.
+
+    ```python
+    with progress("training", total) as advance:
+        for ...:
+            advance(1, note=f"loss {loss:.3f}")
+    ```
+
+    **Arguments:**
+
+    - `label`: what is going on.
+    - `total`: the number of steps when all is done.
+    - `done`: steps done before, by an interrupted run; they do not count for the rate.
+    - `unit`: what is counted.
+    """
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(label, total, done, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(label: str, total: int, done: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeRemainingColumn())
+    shown = [TextColumn(column, markup=False) if isinstance(column, str) else column for column in columns]
+    start, so_far = time.monotonic(), 0
+    with Progress(*shown, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, completed=done, rate="", note="")
+
+        def advance(steps: int = 1, /, note: str = "") -> None:
+            nonlocal so_far
+            so_far += steps
+            rate = so_far / max(time.monotonic() - start, 1e-9)
+            bar.update(task, advance=steps, rate=f"{_round(rate)} {unit}/s", note=note)
+
+        yield advance
+
+
+@contextmanager
+def _lines(label: str, total: int, done: int, unit: str) -> Iterator[Advance]:
+    start = shown = time.monotonic()
+    so_far = 0
+
+    def advance(steps: int = 1, /, note: str = "") -> None:
+        nonlocal so_far, shown
+        so_far += steps
+        now, complete = time.monotonic(), done + so_far >= total
+        if now - shown < _LINE_EVERY and not complete:
+            return
+        shown = now
+        rate = so_far / max(now - start, 1e-9)
+        left = f"{now - start:.0f} s in all" if complete else f"{(total - done - so_far) / max(rate, 1e-9):.0f} s left"
+        text = f"{label}: {done + so_far:,} of {total:,} {unit}, {_round(rate)} {unit}/s, {left}"
+        print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def _round(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

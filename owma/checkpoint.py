@@ -1,0 +1,280 @@
+"""Checkpoints: orbax writes the arrays, a manifest beside them says what they must be.
+
+A step is the folder `<folder>/<step>/` with orbax's `arrays/` and our `manifest.json`, which holds the SHA-256 of
+every file, the name, shape and dtype of every leaf, and the fingerprint of the configuration. The folder gets its
+final name last, in one rename, so a kill at any moment leaves either no step or a whole one. Orbax restores a file
+with a flipped bit without a word; hence the digests.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+
+from owma._errors import CheckpointError
+from owma._json import canonical, replace_text
+from owma._types import PyTree
+
+_Tree = TypeVar("_Tree")
+_MANIFEST = "manifest.json"
+
+
+def save(folder: Path, step: int, tree: PyTree, *, config_fingerprint: str, keep: int = 3) -> None:
+    """Save the array leaves of `tree` as `<folder>/<step>/`.
+
+    **Arguments:**
+
+    - `folder`: the checkpoint folder; made where it does not exist.
+    - `step`: the number of updates done, not negative. A checkpoint of this step that exists already is replaced.
+    - `tree`: any pytree. Arrays (JAX, NumPy, typed PRNG keys) are stored; numbers and strings are only recorded, so
+        that `restore` can refuse a `like` in which they differ; everything else comes from `like`.
+    - `config_fingerprint`: what `restore` compares; see `owma.config_json.fingerprint`.
+    - `keep`: how many steps to keep, at least 1: this one and the newest of the earlier ones.
+
+    Raises `CheckpointError` where the disk refuses.
+    """
+    if step < 0 or keep < 1:
+        raise ValueError(f"save(step={step}, keep={keep}): `step` must be at least 0 and `keep` at least 1.")
+    folder = Path(folder).absolute()
+    staging = folder / f".{step}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(".*.tmp"):  # left by a killed save; a run folder has one writer
+            shutil.rmtree(stale)
+        staging.mkdir()
+        _write_arrays(staging / "arrays", [_storable(leaf) for leaf in _array_leaves(tree) if leaf.size])
+        content = {
+            "step": step,
+            "config_fingerprint": config_fingerprint,
+            "leaves": _describe(tree),
+            "files": {
+                str(path.relative_to(staging)): _digest(path) for path in sorted(staging.rglob("*")) if path.is_file()
+            },
+        }
+        seal = hashlib.sha256(canonical(content).encode()).hexdigest()
+        replace_text(staging / _MANIFEST, json.dumps({"sha256": seal, "content": content}, indent=1))
+        _retire(folder / str(step))
+        staging.rename(folder / str(step))
+        for old in [earlier for earlier in _steps(folder) if earlier < step][: -(keep - 1) or None]:
+            _retire(folder / str(old))
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint of step {step} could not be written to {folder}: {error.strerror or error}. "
+            "Make room or grant write access there; earlier checkpoints are untouched."
+        ) from error
+
+
+def latest(folder: Path) -> int | None:
+    """The newest step in `folder` (complete by construction, not yet verified), or `None` where there is none."""
+    steps = _steps(Path(folder))
+    return steps[-1] if steps else None
+
+
+def restore(
+    folder: Path, like: _Tree, *, step: int | None = None, config_fingerprint: str | None = None
+) -> tuple[_Tree, int]:
+    """Restore a checkpoint, bit for bit.
+
+    **Arguments:**
+
+    - `folder`: the folder given to `save`.
+    - `like`: a pytree of the structure that was saved. Its arrays (or `jax.ShapeDtypeStruct`s) say which shapes,
+        dtypes and shardings to expect; everything that is not an array is taken from it.
+    - `step`: which step; the newest by default.
+    - `config_fingerprint`: refuse a checkpoint of another configuration; `None` accepts any.
+
+    **Returns:** the restored tree and its step.
+
+    Raises `CheckpointError` where there is nothing, where a file is damaged, where the configuration is another one,
+    and where the leaves differ from those of `like`; checked in this order, before orbax reads anything.
+    """
+    folder = Path(folder).absolute()
+    step = _choose(folder, step)
+    damage = _damage(folder / str(step))
+    if damage is not None:
+        raise CheckpointError(f"The checkpoint {folder / str(step)} is damaged: {damage}. {_fallback(folder, step)}")
+    content = json.loads((folder / str(step) / _MANIFEST).read_text())["content"]
+    if config_fingerprint is not None and content["config_fingerprint"] != config_fingerprint:
+        raise CheckpointError(
+            f"The checkpoint {folder / str(step)} is of another configuration (its fingerprint is "
+            f"{content['config_fingerprint'][:12]}, this one's {config_fingerprint[:12]}). "
+            "Use the config.json beside it, or start a new run."
+        )
+    _require_same_leaves(folder / str(step), content["leaves"], _describe(like))
+    leaves = _array_leaves(like)
+    stored = iter(_read_arrays(folder / str(step) / "arrays", [_target(leaf) for leaf in leaves if leaf.size]))
+    restored = [_like_leaf(next(stored) if leaf.size else None, leaf) for leaf in leaves]
+    arrays, static = eqx.partition(like, _is_array)
+    return eqx.combine(jtu.tree_unflatten(jtu.tree_structure(arrays), restored), static), step
+
+
+def _is_array(leaf: Any) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _array_leaves(tree: PyTree) -> list[Any]:
+    return jtu.tree_leaves(eqx.filter(tree, _is_array))
+
+
+def _storable(leaf: Any) -> Any:
+    """What orbax can hold in place of `leaf`: it knows neither typed keys nor NumPy scalars."""
+    if _is_key(leaf):
+        return jax.random.key_data(leaf)
+    return np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
+
+
+def _target(leaf: Any) -> Any:
+    """What to ask orbax for: without a sharding it would warn, and guess from the file."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return np.asarray(leaf)
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if _is_key(leaf):
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _like_leaf(stored: Any, leaf: Any) -> Any:
+    if stored is None:  # orbax refuses to store arrays of no elements; nothing is lost
+        return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else jnp.zeros(leaf.shape, leaf.dtype)
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(stored, impl=_key_impl(leaf))
+    return leaf.dtype.type(stored) if isinstance(leaf, np.generic) else stored
+
+
+def _key_impl(leaf: Any) -> Any:
+    return jax.random.key_impl(leaf) if isinstance(leaf, jax.Array) else leaf.dtype._impl.name
+
+
+def _describe(tree: PyTree) -> list[list[Any]]:
+    """Name and form of every leaf that a checkpoint can speak for, in the order of flattening."""
+    rows: list[list[Any]] = []
+    for path, leaf in jtu.tree_flatten_with_path(tree)[0]:
+        if _is_array(leaf):
+            rows.append([jtu.keystr(path), f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"])
+        elif isinstance(leaf, bool | int | float | complex | str):
+            rows.append([jtu.keystr(path), repr(leaf)])
+    return rows
+
+
+def _require_same_leaves(path: Path, saved: list[list[Any]], wanted: list[list[Any]]) -> None:
+    if saved == wanted:
+        return
+    before, now = dict(saved), dict(wanted)
+    differing = [
+        f"{name} is {before.get(name, 'absent')} there and {now.get(name, 'absent')} here"
+        for name in before | now
+        if before.get(name) != now.get(name)
+    ] or ["the order of the leaves"]
+    shown = "; ".join(differing[:3]) + (f"; and {len(differing) - 3} more" if len(differing) > 3 else "")
+    raise CheckpointError(
+        f"The checkpoint {path} does not fit this model: {shown}. "
+        "Build the model from the config.json of the same run, with the version of owma in its versions.json."
+    )
+
+
+def _steps(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+
+
+def _choose(folder: Path, step: int | None) -> int:
+    steps = _steps(folder)
+    if not steps:
+        raise CheckpointError(f"There is no checkpoint in {folder}. Train first, or give the folder of another run.")
+    if step is None:
+        return steps[-1]
+    if step not in steps:
+        raise CheckpointError(
+            f"There is no checkpoint of step {step} in {folder}. Choose one of {', '.join(map(str, steps))}."
+        )
+    return step
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the files of a step; `None` where nothing is."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_bytes())
+        content = manifest["content"]
+        if hashlib.sha256(canonical(content).encode()).hexdigest() != manifest["sha256"]:
+            return f"`{_MANIFEST}` does not match its own digest"
+        for name, digest in content["files"].items():
+            if not (path / name).is_file():
+                return f"`{name}` is missing"
+            if _digest(path / name) != digest:
+                return f"`{name}` does not match its digest"
+    except FileNotFoundError:
+        return f"`{_MANIFEST}` is missing"
+    except OSError as error:
+        return f"a file cannot be read ({error})"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"`{_MANIFEST}` is unreadable"
+    return None
+
+
+def _fallback(folder: Path, step: int) -> str:
+    for earlier in reversed(_steps(folder)):
+        if earlier < step and _damage(folder / str(earlier)) is None:
+            return f"Move that folder away to go on from step {earlier}, the newest intact one before it."
+    return "No earlier checkpoint is intact: restore the folder from a backup, or train again."
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _retire(path: Path) -> None:
+    """Delete a step; it loses its name first, so that a kill in the middle leaves no half of a step."""
+    if path.exists():
+        hidden = path.with_name(f".{path.name}.retired.{os.getpid()}.tmp")
+        path.rename(hidden)
+        shutil.rmtree(hidden)
+
+
+def _write_arrays(path: Path, leaves: list[Any]) -> None:
+    if not leaves:  # orbax refuses an empty tree
+        return
+    import orbax.checkpoint as ocp
+
+    with _quiet_orbax(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        checkpointer.save(path, args=ocp.args.StandardSave(leaves))  # pyright: ignore[reportCallIssue]
+
+
+def _read_arrays(path: Path, targets: list[Any]) -> list[Any]:
+    if not targets:
+        return []
+    import orbax.checkpoint as ocp
+
+    with _quiet_orbax(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(path, args=ocp.args.StandardRestore(targets))  # pyright: ignore[reportCallIssue]
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Drop what orbax logs below an error: every save reports its own progress through absl's logger."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_ours)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_ours)

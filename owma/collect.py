@@ -1,0 +1,59 @@
+"""`python -m owma.collect`: make a dataset by scripted control, without a network.
+
+Prints the folder of the dataset last, whether it was collected now or was there already.
+"""
+
+import sys
+from typing import Annotated, TypeAlias
+
+import tyro
+
+from owma._command import command, progress
+from owma.data.collect import (
+    PointMazeCollect,
+    TwoRoutesCollect,
+    collect_pointmaze,
+    collect_two_routes,
+    is_collected,
+)
+from owma.data.store import dataset_folder
+
+_Config: TypeAlias = (
+    Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
+    | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
+)
+
+
+def main() -> None:
+    """Parse, collect, print the folder."""
+    config = tyro.cli(
+        _Config,  # pyright: ignore[reportArgumentType]  (a union of annotated types is what tyro documents)
+        prog="python -m owma.collect",
+        description="Make a dataset by scripted control, without a network.",
+        config=(tyro.conf.CascadeSubcommandArgs,),
+    )
+    if is_collected(config):
+        print(f"{config.name} is there already; --overwrite collects it again.", file=sys.stderr)
+    else:
+        _collect(config)
+    print(dataset_folder(config.name))
+
+
+def _collect(config: TwoRoutesCollect | PointMazeCollect) -> None:
+    two_routes = isinstance(config, TwoRoutesCollect)
+    done = 0
+    with progress("collecting", config.episodes * config.steps if two_routes else config.steps) as advance:
+
+        def report(now_done: int, _: int) -> None:
+            nonlocal done
+            advance(now_done - done)
+            done = now_done
+
+        if two_routes:
+            collect_two_routes(config, report)
+        else:
+            collect_pointmaze(config, report)
+
+
+if __name__ == "__main__":
+    command(main)

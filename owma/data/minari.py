@@ -1,0 +1,262 @@
+"""Reading Minari datasets, local or fetched, into flat transitions; every refusal names its cause and its remedy."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import error as gym_error, spaces
+from gymnasium.envs.registration import EnvSpec
+
+from owma._errors import DatasetError
+from owma._types import Float, Int
+from owma.data.collect import command_for
+from owma.data.store import dataset_folder
+from owma.observations import flatten_obs
+from owma.transitions import Transitions
+
+_GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
+
+
+@dataclass(frozen=True)
+class OfflineDataset:
+    """Transitions, and what has to be known to act on what was learnt from them."""
+
+    dataset_id: str
+    """The Minari id."""
+    transitions: Transitions
+    """Host arrays: float32, flags bool."""
+    obs_keys: tuple[str, ...] | None
+    """For observations of the goal form, the entries that make up the flat observation (see `flatten_obs`)."""
+    action_low: Float[np.ndarray, " act"]
+    """The smallest action of each coordinate: the action space's bound or, where it has none, the data's."""
+    action_high: Float[np.ndarray, " act"]
+    """The largest action of each coordinate, likewise."""
+    env_spec: EnvSpec | None
+    """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
+
+
+def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
+    """Read a Minari dataset.
+
+    Observations of the goal form become `observation`, preceded by `achieved_goal` unless that is the leading part of
+    `observation` in every row already (so in PointMaze; not in AntMaze). `desired_goal` is never part of the state.
+    An episode whose last step has neither flag counts as truncated there.
+
+    **Arguments:**
+
+    - `name`: the id of a dataset, or the path of a folder that holds one (with `data/` in it, or `data` itself).
+    - `download`: fetch a dataset that is not here from Minari's hub.
+
+    **Returns:** the dataset, all of it in host memory.
+
+    **Raises:** `DatasetError` if it is missing, unreadable, incomplete, empty or not finite, or if its spaces are other
+    than a flat vector (or a dict of the goal form) and continuous actions.
+    """
+    data_path = _locate(name, download)
+    folder = data_path.parent
+    dataset = _open(data_path)
+    obs_parts = _obs_parts(dataset.observation_space, name)
+    _check_actions(dataset.action_space, name)
+    episodes = _read(dataset, obs_parts, folder)
+    total = sum(len(episode["action"]) for episode in episodes)
+    if total != dataset.total_steps:
+        raise DatasetError(
+            f"{folder} holds {total} steps but its metadata promise {dataset.total_steps} (an interrupted download?); "
+            "delete the folder, then fetch or collect it again."
+        )
+    if total == 0:
+        raise DatasetError(f"Dataset {name} is empty; collect or choose another one.")
+    obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
+    transitions = _join(episodes, obs_keys, name)
+    low, high = dataset.action_space.low.astype(np.float32), dataset.action_space.high.astype(np.float32)
+    return OfflineDataset(
+        dataset_id=dataset.id,
+        transitions=transitions,
+        obs_keys=obs_keys,
+        action_low=np.where(np.isfinite(low), low, transitions.action.min(axis=0)),
+        action_high=np.where(np.isfinite(high), high, transitions.action.max(axis=0)),
+        env_spec=dataset._eval_env_spec or dataset.env_spec,  # Minari has no public name for the first.
+    )
+
+
+def reward_is_constant(transitions: Transitions) -> bool:
+    """Whether all recorded rewards are the same: nothing to fit a value to (fine for training a world model)."""
+    return bool(np.ptp(np.asarray(transitions.reward)) == 0)
+
+
+def _locate(name: str, download: bool) -> Path:
+    """The `data` folder of a dataset."""
+    given = Path(name).expanduser()
+    candidates = [dataset_folder(name) / "data", given / "data", given]
+    for path in candidates:
+        if any((path / file).is_file() for file in ("metadata.json", "main_data.hdf5")):
+            return path
+    if download:
+        _download(name)
+        return candidates[0]
+    own = command_for(name)
+    how = f"collect it with `{own}`" if own else "fetch it with --download"
+    raise DatasetError(
+        f"There is no dataset {name!r}: {how}, or put its folder at {dataset_folder(name)} "
+        "(MINARI_DATASETS_PATH says where), or name the folder that holds data/main_data.hdf5."
+    )
+
+
+def _download(name: str) -> None:
+    import minari
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Standard output is for what a command has to say.
+            minari.download_dataset(name)
+    except ImportError as error:
+        raise DatasetError(f"Downloading needs an extra package: pip install 'owma[hub]' ({error}).") from error
+    except Exception as error:  # Whatever the network and the hub's client may raise, the remedy is the same.
+        raise DatasetError(
+            f"Could not download {name!r} ({type(error).__name__}: {error}); check the id and the network, or put the "
+            f"dataset's folder at {dataset_folder(name)} by hand."
+        ) from error
+    if not (dataset_folder(name) / "data" / "metadata.json").is_file():
+        raise DatasetError(f"The download of {name!r} left no dataset at {dataset_folder(name)}; try again.")
+
+
+def _open(data_path: Path) -> Any:
+    """Minari's dataset, once its metadata are known to describe the spaces."""
+    import minari
+
+    folder = data_path.parent
+    try:
+        metadata = json.loads((data_path / "metadata.json").read_text())
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    missing = [key for key in ("observation_space", "action_space") if key not in metadata]
+    if missing and "env_spec" not in metadata:
+        raise DatasetError(f"{folder} does not say what its {missing[0]} is; write it again with Minari.")
+    try:
+        return minari.MinariDataset(data_path)
+    except (OSError, AssertionError, ImportError, KeyError, TypeError, ValueError, gym_error.Error) as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"{folder} cannot be read ({type(error).__name__}: {error}); if it is damaged (an interrupted download?), "
+        "delete it, then fetch or collect it again."
+    )
+
+
+def _obs_parts(space: spaces.Space, name: str) -> tuple[str, ...] | None:
+    """The entries to read of an observation of the goal form; `None` if observations are flat vectors."""
+    if isinstance(space, spaces.Box):
+        _check_vector(space, "observations", name)
+        return None
+    if isinstance(space, spaces.Dict) and set(space.spaces) == _GOAL_FORM:
+        for key in ("achieved_goal", "observation"):
+            _check_vector(space.spaces[key], f"observations[{key!r}]", name)
+        return "achieved_goal", "observation"
+    raise DatasetError(
+        f"Dataset {name} has observations of {space}; owma reads flat vectors and dicts with the entries "
+        "observation, achieved_goal and desired_goal."
+    )
+
+
+def _check_vector(space: spaces.Space, field: str, name: str) -> None:
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype != np.uint8:
+        return
+    what = f"{space.dtype} arrays of shape {space.shape}" if isinstance(space, spaces.Box) else str(space)
+    raise DatasetError(f"Dataset {name} has {what} as {field}; owma reads vectors of numbers, not images or symbols.")
+
+
+def _check_actions(space: spaces.Space, name: str) -> None:
+    if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
+        return
+    raise DatasetError(f"Dataset {name} has actions in {space}; owma needs continuous actions, a flat Box.")
+
+
+def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list[dict[str, Any]]:
+    """All episodes, as recorded, those without a step left out."""
+    episodes = []
+    try:
+        for episode in dataset.iterate_episodes():
+            obs = episode.observations
+            lengths = {len(part) for part in (obs.values() if isinstance(obs, Mapping) else [obs])}
+            steps = len(episode.actions)
+            if lengths != {steps + 1} or len(episode.rewards) != steps or len(episode.truncations) != steps:
+                raise DatasetError(
+                    f"Episode {episode.id} of {folder} has {steps} actions, {len(episode.rewards)} rewards and "
+                    f"{min(lengths)} observations (there must be one more than actions); it was not written whole."
+                )
+            if steps:
+                episodes.append(
+                    {
+                        "id": episode.id,
+                        "obs": {key: obs[key] for key in obs_parts} if obs_parts else obs,
+                        "action": episode.actions,
+                        "reward": episode.rewards,
+                        "terminated": episode.terminations,
+                        "truncated": episode.truncations,
+                    }
+                )
+    except (OSError, KeyError, RuntimeError) as error:
+        raise _unreadable(folder, error) from error
+    return episodes
+
+
+def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Leave `achieved_goal` out where it only repeats the first columns of `observation`."""
+    for episode in episodes:
+        achieved, observation = episode["obs"]["achieved_goal"], episode["obs"]["observation"]
+        if not np.array_equal(achieved, observation[:, : achieved.shape[1]], equal_nan=True):
+            return "achieved_goal", "observation"
+    return ("observation",)
+
+
+def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name: str) -> Transitions:
+    ids = np.array([episode["id"] for episode in episodes])
+    with np.errstate(over="ignore"):  # What does not fit into float32 becomes infinite, and is reported below.
+        obs = [flatten_obs(episode["obs"], obs_keys) for episode in episodes]
+        action, reward = (
+            np.concatenate([np.asarray(episode[key], np.float32) for episode in episodes])
+            for key in ("action", "reward")
+        )
+    steps = np.array([len(episode["action"]) for episode in episodes])
+    _check_finite("observations", np.concatenate(obs), ids, steps + 1, name)
+    _check_finite("actions", action, ids, steps, name)
+    _check_finite("rewards", reward[:, None], ids, steps, name)
+    terminated, truncated = (
+        np.concatenate([np.asarray(episode[key], bool) for episode in episodes]) for key in ("terminated", "truncated")
+    )
+    last = np.cumsum(steps) - 1
+    truncated[last] |= ~terminated[last]
+    return Transitions(
+        obs=np.concatenate([rows[:-1] for rows in obs]),
+        action=action,
+        reward=reward,
+        next_obs=np.concatenate([rows[1:] for rows in obs]),
+        terminated=terminated,
+        truncated=truncated,
+    )
+
+
+def _check_finite(
+    field: str,
+    values: Float[np.ndarray, "rows columns"],
+    ids: Int[np.ndarray, " episodes"],
+    lengths: Int[np.ndarray, " episodes"],
+    name: str,
+) -> None:
+    bad = np.logical_not(np.isfinite(values)).any(axis=1)
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    ends = np.cumsum(lengths)
+    episode = int(np.searchsorted(ends, row, side="right"))
+    step = row - int(ends[episode] - lengths[episode])
+    raise DatasetError(
+        f"Dataset {name} has {field} that are not finite: {int(bad.sum())} rows, the first in episode {ids[episode]} "
+        f"at step {step}; drop those episodes and write it again."
+    )

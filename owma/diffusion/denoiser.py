@@ -1,0 +1,103 @@
+"""Denoisers: what a diffusion model knows of its data."""
+
+import abc
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._types import Array, Float, PRNGKeyArray, Scalar
+from owma.nets import FiLMNet
+
+Conditioning: TypeAlias = Any
+"""What `AbstractDenoiser.condition` returns: a pytree of arrays of the denoiser's own choosing."""
+
+
+class AbstractDenoiser(eqx.Module):
+    r"""The posterior mean $\hat x_0(y, r) = E[x_0 \mid x_0 + r\varepsilon = y]$ of a conditional distribution.
+
+    Evaluated in two parts, because one context and one noise level serve many samples: `condition` once for each
+    (level, context), `__call__` for each sample.
+    """
+
+    @abc.abstractmethod
+    def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
+        r"""All that depends on the noise level $r = \sigma/\alpha$ and the context, but not on the sample."""
+
+    @abc.abstractmethod
+    def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
+        r"""$\hat x_0$ at $y = x/\alpha$, `conditioning` being `condition(ratio, context)`."""
+
+
+class FiLMDenoiser(AbstractDenoiser):
+    r"""A v-predicting FiLM network (Salimans & Ho, arXiv 2202.00512).
+
+    The network outputs $v$ at $x = \alpha y$; then $\hat x_0 = \alpha x - \sigma v$ and
+    $\hat\varepsilon = \sigma x + \alpha v$. Predicting $\varepsilon$ instead would divide by $\alpha\approx 0.007$ at the
+    noisiest level.
+    """
+
+    net: FiLMNet
+    num_frequencies: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        data_size: int,
+        context_size: int,
+        *,
+        width: int,
+        depth: int,
+        embed_width: int,
+        num_frequencies: int = 8,
+        key: PRNGKeyArray,
+    ) -> None:
+        self.num_frequencies = num_frequencies
+        condition_size = context_size + 2 * num_frequencies + 1
+        self.net = FiLMNet(
+            data_size, condition_size, data_size, width=width, depth=depth, embed_width=embed_width, key=key
+        )
+
+    def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
+        # ln(r)/4 is of order one over all levels (Karras et al., arXiv 2206.00364, table 1).
+        level = jnp.log(ratio) / 4
+        phases = level * jnp.pi * 2.0 ** jnp.arange(-1, self.num_frequencies - 1)
+        embedding = jnp.concatenate([level[None], jnp.sin(phases), jnp.cos(phases)])
+        return self.net.modulation(jnp.concatenate([embedding, context]))
+
+    def velocity(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
+        r"""The network's own output $v = \alpha\varepsilon - \sigma x_0$, which training regresses."""
+        return self.net(y * jax.lax.rsqrt(1 + jnp.square(ratio)), conditioning)
+
+    def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
+        alpha = jax.lax.rsqrt(1 + jnp.square(ratio))
+        return jnp.square(alpha) * y - ratio * alpha * self.velocity(y, ratio, conditioning)
+
+
+def velocity_target(x0: Float[Array, " x"], noise: Float[Array, " x"], ratio: Scalar) -> Float[Array, " x"]:
+    r"""$v = \alpha\varepsilon - \sigma x_0$ at $\sigma/\alpha = r$."""
+    return (noise - ratio * x0) * jax.lax.rsqrt(1 + jnp.square(ratio))
+
+
+def velocity_loss(
+    denoiser: FiLMDenoiser,
+    x0: Float[Array, " x"],
+    context: Float[Array, " context"],
+    ratio: Scalar,
+    noise: Float[Array, " x"],
+) -> Scalar:
+    r"""$\|v_\theta - v\|^2/d$ for one example at one noise level."""
+    y = x0 + ratio * noise
+    predicted = denoiser.velocity(y, ratio, denoiser.condition(ratio, context))
+    return jnp.mean(jnp.square(predicted - velocity_target(x0, noise, ratio)))
+
+
+def low_discrepancy_uniform(num: int, *, key: PRNGKeyArray) -> Float[Array, " num"]:
+    """`num` uniform numbers on [0, 1), one in each of `num` equal cells, in shuffled order.
+
+    Each is uniform on its own, so the loss stays unbiased, while the batch covers all noise levels evenly
+    (Kingma et al., arXiv 2107.00630, appendix I.1).
+    """
+    offset_key, order_key = jax.random.split(key)
+    cells = jax.random.permutation(order_key, num)
+    return jnp.mod(cells / num + jax.random.uniform(offset_key), 1.0)

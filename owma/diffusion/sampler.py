@@ -1,0 +1,183 @@
+"""The chain whose last draw defines p_φ(ψ|s)."""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._types import Array, Float, Int, PRNGKeyArray, Scalar
+from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
+from owma.diffusion.denoiser import AbstractDenoiser, Conditioning
+from owma.diffusion.solvers import solve_steps
+from owma.schedule import arctan_grid
+
+
+class PathSample(eqx.Module):
+    """One sample of a chain, with what it cost."""
+
+    psi: Float[Array, " x"]
+    """The sample ψ."""
+    mean: Float[Array, " x"]
+    """x̂₀ at the last level: ψ without the noise of the last draw."""
+    kl: Scalar
+    """½ Σ_k ‖(μ'_k − μ_k)/s̃_k‖² along the path, in nats; its expectation is the path KL. 0 without a reference."""
+    log_weight: Scalar
+    """log dP/dP' of the path that was drawn, reference over chain. 0 without a reference."""
+
+
+class Chain(eqx.Module):
+    r"""The K-step Markov chain whose last draw *defines* $p_\phi(\psi\mid s)$.
+
+    With levels $r_0 > \dots > r_K$ and $y_0\sim N(0, 1 + r_0^2)$, step $k$ is
+    $y_{k+1} = y_k + C_k(\hat x_0 - y_k) + \tilde S_k\xi_k$, where
+
+    $S_k = \eta\,r_{k+1}\sqrt{1 - r_{k+1}^2/r_k^2}$, $\quad C_k = 1 - \sqrt{r_{k+1}^2 - S_k^2}/r_k$,
+    $\quad \tilde S_k^2 = S_k^2 + C_k^2 v_k$,
+
+    and then $\psi = \hat x_0(y_K) + \sqrt{v_K}\,\xi_K$. $v_k$ is the error of $\hat x_0$ at level $k$
+    (Analytic-DPM, Bao et al., arXiv 2201.06503): with it a Gaussian is sampled exactly at any K. In the variable
+    $x=\alpha y$ this is the ancestral step of DDIM (Song et al., arXiv 2010.02502, eq. 12) with widened noise.
+    """
+
+    ratios: Float[Array, " levels"]
+    gain: Float[Array, " steps"]
+    width: Float[Array, "steps x"]
+    last_width: Float[Array, " x"]
+
+    @classmethod
+    def calibrated(cls, errors: ErrorCurve, *, num_steps: int, min_ratio: float, eta: float = 1.0) -> "Chain":
+        """A chain of `num_steps` steps, uniform in arctan σ/α down to `min_ratio`, its widths from `errors`.
+
+        `eta` is DDIM's η, in [0, 1].
+        """
+        grid = np.asarray(arctan_grid(num_steps, MAX_RATIO, min_ratio))
+        narrow = eta * grid[1:] * np.sqrt(1 - np.square(grid[1:] / grid[:-1]))
+        gain = 1 - np.sqrt(np.maximum(np.square(grid[1:]) - np.square(narrow), 0.0)) / grid[:-1]
+        error_variance = errors(jnp.asarray(grid, jnp.float32))
+        variance = jnp.asarray(np.square(narrow)[:, None], jnp.float32) + (
+            jnp.asarray(np.square(gain)[:, None], jnp.float32) * error_variance[:-1]
+        )
+        return cls(
+            ratios=jnp.asarray(grid, jnp.float32),
+            gain=jnp.asarray(gain, jnp.float32),
+            width=jnp.sqrt(variance),
+            last_width=jnp.sqrt(error_variance[-1]),
+        )
+
+    @property
+    def num_steps(self) -> int:
+        return self.gain.shape[0]
+
+    @property
+    def num_evaluations(self) -> int:
+        """Network evaluations for one sample: one a step, and one for the last draw."""
+        return self.num_steps + 1
+
+    def noise(self, *, key: PRNGKeyArray) -> Float[Array, "draws x"]:
+        """All the standard normal noise of one sample, K + 2 rows: the start, K steps, the last draw."""
+        return jax.random.normal(key, (self.num_steps + 2, self.width.shape[1]))
+
+    def simulate(
+        self,
+        denoiser: AbstractDenoiser,
+        context: Float[Array, " context"],
+        noise: Float[Array, "draws x"],
+        *,
+        reference: AbstractDenoiser | None = None,
+    ) -> PathSample:
+        """One sample, a differentiable function of `denoiser` and `noise`.
+
+        With a `reference` denoiser the divergence of the path from the reference's chain is accumulated, both means
+        taken at the state of *this* chain. Every evaluation of `denoiser`, the last one included, is charged.
+        """
+        chain = jax.lax.stop_gradient(self)
+        term = _ChainTerm(chain, _Means.prepare(denoiser, reference, chain.ratios, context), noise[1:-1])
+        zero = jnp.zeros((), noise.dtype)
+        start = (jnp.sqrt(1 + jnp.square(chain.ratios[0])) * noise[0], zero, zero)
+        y, kl, log_weight = solve_steps(term, diffrax.Euler(), start, self.num_steps)
+        mean, shift = term.means(y, self.num_steps)
+        psi = mean + chain.last_width * noise[-1]
+        if shift is None:
+            return PathSample(psi, mean, zero, zero)
+        last_kl, last_log_weight = _transition_terms(shift / chain.last_width, noise[-1])
+        return PathSample(psi, mean, kl + last_kl, log_weight + last_log_weight)
+
+
+class _Means(eqx.Module):
+    """x̂₀ of a denoiser, and by how much it differs from a reference's, at the levels of a grid."""
+
+    denoiser: AbstractDenoiser
+    reference: AbstractDenoiser | None
+    ratios: Float[Array, " levels"]
+    table: Conditioning
+    reference_table: Conditioning
+
+    @classmethod
+    def prepare(
+        cls,
+        denoiser: AbstractDenoiser,
+        reference: AbstractDenoiser | None,
+        ratios: Float[Array, " levels"],
+        context: Float[Array, " context"],
+    ) -> "_Means":
+        # Conditioning depends on the level and the context only: all levels at once, and the loop looks rows up.
+        table = jax.vmap(lambda ratio: denoiser.condition(ratio, context))(ratios)
+        if reference is None:
+            return cls(denoiser, None, ratios, table, None)
+        return cls(
+            denoiser, reference, ratios, table, jax.vmap(lambda ratio: reference.condition(ratio, context))(ratios)
+        )
+
+    def __call__(
+        self, y: Float[Array, " x"], k: Int[Array, ""] | int
+    ) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
+        mean = self.denoiser(y, self.ratios[k], jax.tree.map(lambda leaf: leaf[k], self.table))
+        if self.reference is None:
+            return mean, None
+        reference_row = jax.tree.map(lambda leaf: leaf[k], self.reference_table)
+        return mean, mean - self.reference(y, self.ratios[k], reference_row)
+
+
+_ChainState = tuple[Float[Array, " x"], Scalar, Scalar]
+_StepControl = tuple[Scalar, Float[Array, " x"], Float[Array, " x"]]
+
+
+class _ChainTerm(diffrax.AbstractTerm):
+    """`Chain` as a controlled differential equation over the step index: Euler's method on it is the chain.
+
+    The state is (y, path KL, path log-weight), the vector field (x̂₀ − y, x̂₀ − x̂₀ of the reference), and the control
+    (C_k, S̃_k, ξ_k), a table with one row a step.
+    """
+
+    chain: Chain
+    means: _Means
+    noise: Float[Array, "steps x"]
+
+    def vf(self, t: Scalar, y: _ChainState, args: None) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
+        del args
+        mean, shift = self.means(y[0], _step_index(t))
+        return mean - y[0], shift
+
+    def contr(self, t0: Scalar, t1: Scalar, **kwargs: object) -> _StepControl:
+        del t1, kwargs
+        k = _step_index(t0)
+        return self.chain.gain[k], self.chain.width[k], self.noise[k]
+
+    def prod(self, vf: tuple[Float[Array, " x"], Float[Array, " x"] | None], control: _StepControl) -> _ChainState:
+        (drift, shift), (gain, width, noise) = vf, control
+        move = gain * drift + width * noise
+        if shift is None:
+            return move, jnp.zeros((), move.dtype), jnp.zeros((), move.dtype)
+        return move, *_transition_terms(gain * shift / width, noise)
+
+
+def _transition_terms(shift: Float[Array, " x"], noise: Float[Array, " x"]) -> tuple[Scalar, Scalar]:
+    """The KL and the log-weight of a Gaussian transition whose mean moved by `shift`, in units of its width."""
+    kl = 0.5 * jnp.sum(jnp.square(shift))
+    return kl, -jnp.sum(shift * noise) - kl
+
+
+def _step_index(t: Scalar) -> Int[Array, ""]:
+    # Whole numbers are exact in float32; rounding states that t is one.
+    return jnp.round(t).astype(jnp.int32)

@@ -1,0 +1,23 @@
+"""Gymnasium environments of our own; importing this package registers them and loads no simulator."""
+
+import gymnasium as gym
+
+from owma.envs.robotics import load_robotics as load_robotics
+from owma.envs.two_routes import (
+    GOAL_CELL as GOAL_CELL,
+    GOAL_RADIUS as GOAL_RADIUS,
+    MAZE_MAP as MAZE_MAP,
+    START_CELL as START_CELL,
+    TWO_ROUTES_ID as TWO_ROUTES_ID,
+    MazeMap as MazeMap,
+    Route as Route,
+    TwoRoutesEnv as TwoRoutesEnv,
+    cell_at as cell_at,
+    cell_center as cell_center,
+    corner_cell as corner_cell,
+    preferred_route_reward as preferred_route_reward,
+    wall_cells as wall_cells,
+)
+
+if TWO_ROUTES_ID not in gym.registry:
+    gym.register(id=TWO_ROUTES_ID, entry_point="owma.envs.two_routes:TwoRoutesEnv", max_episode_steps=300)

@@ -1,0 +1,31 @@
+"""One flat observation, from whatever form the environment gives it in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from owma._types import Float
+
+
+def flatten_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None) -> Float[np.ndarray, "*batch obs"]:
+    """The flat float32 observation that the models read; the same function for a dataset's rows and at acting time.
+
+    **Arguments:**
+
+    - `obs`: an array, or a mapping of arrays; leading batch axes are kept.
+    - `obs_keys`: for mappings, the entries to concatenate along the last axis, in this order; `None` where
+        observations are arrays. An array is taken as flat already, whatever `obs_keys` says.
+
+    **Returns:** a new array, never a view of `obs` (some simulators write into the arrays they have handed out).
+
+    **Raises:** `ValueError` for a mapping without `obs_keys`, or one that lacks an entry.
+    """
+    if not isinstance(obs, Mapping):
+        return np.array(obs, dtype=np.float32)
+    if obs_keys is None:
+        raise ValueError(f"The observation is a mapping with entries {sorted(obs)}, but `obs_keys` is None.")
+    missing = [key for key in obs_keys if key not in obs]
+    if missing:
+        raise ValueError(f"The observation lacks {missing}; it has {sorted(obs)}, and `obs_keys` is {obs_keys}.")
+    return np.concatenate([np.asarray(obs[key], dtype=np.float32) for key in obs_keys], axis=-1)

@@ -1,0 +1,85 @@
+"""The interface of planners, and what they all are given and give back."""
+
+import abc
+import enum
+
+import equinox as eqx
+
+from owma._types import Array, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
+from owma.adaptation import AdaptationCurves, DecisionProblem
+from owma.policy import ReadoutPolicy
+from owma.value import AbstractValue
+from owma.world import WorldModel
+
+
+class AgentModel(eqx.Module):
+    """What an agent has learnt, for one task: the parts that every planner works with."""
+
+    world: WorldModel
+    policy: ReadoutPolicy
+    value: AbstractValue
+    value_scale: Scalar
+    """Root mean square over dataset states of the standard deviation of V under p_φ(·|s): the unit of λ."""
+
+    def problem(self, obs: Obs, kl_coef: Scalar) -> DecisionProblem:
+        """The variational problem of a decision at `obs`."""
+        return DecisionProblem(
+            denoiser=self.world.denoiser,
+            chain=self.world.chain,
+            context=self.world.context(obs),
+            value=self.value,
+            value_scale=self.value_scale,
+            kl_coef=kl_coef,
+        )
+
+
+class PlanResult(enum.IntEnum):
+    """How a plan came about; `PlanInfo.result` holds the number."""
+
+    PLANNED = 0
+    """As the planner is meant to."""
+    NOT_IMPROVED = 1
+    """Adaptation ended below the objective that it started from; the plan is the unadapted model's."""
+    NOT_FINITE = 2
+    """Adaptation met a NaN or an infinity; the plan is the unadapted model's."""
+
+
+class PlanInfo(eqx.Module):
+    """What a planner says of one decision."""
+
+    value: Scalar
+    """V(ψ*): the return that the plan promises."""
+    kl: Scalar
+    """Divergence from p_φ of the law that ψ* was drawn from, in nats: of the path, plus what choosing among draws adds."""
+    evaluations: Int[Array, ""]
+    """Forward evaluations of the network."""
+    result: Int[Array, ""]
+    """A `PlanResult`."""
+    prior_values: Float[Array, " n"]
+    """V of draws of the unadapted model, where the planner made any."""
+    values: Float[Array, " m"]
+    """V of the draws that ψ* was chosen from."""
+    ess: Scalar
+    """Effective sample size of the weights that ψ* was chosen by; 1 where it was not chosen by weights."""
+    curves: AdaptationCurves | None
+    """The course of adaptation; `None` for planners that do not adapt."""
+
+
+class AbstractPlanner(eqx.Module):
+    """Proposes the outcome to bring about. Immutable: what persists between decisions is `state`."""
+
+    @abc.abstractmethod
+    def init(self, model: AgentModel) -> PyTree:
+        """The state before the first decision."""
+
+    @abc.abstractmethod
+    def plan(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
+        """**Returns:** ψ*, the next state, and what there is to say of the decision."""
+
+
+class AbstractPlannerConfig(abc.ABC):
+    """Plain numbers that build a planner; frozen dataclasses."""
+
+    @abc.abstractmethod
+    def build(self) -> AbstractPlanner:
+        """The planner, its numbers turned into arrays, so that changing one does not recompile."""

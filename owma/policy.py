@@ -1,0 +1,77 @@
+"""The readout policy π(a|s,ψ): which action leads to a given outcome."""
+
+import dataclasses
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._types import Action, Array, Float, HostArray, Obs, PRNGKeyArray, Psi
+from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ODESampler
+from owma.transitions import Transitions
+from owma.whitening import Standardisation
+
+
+class ReadoutPolicy(eqx.Module):
+    r"""$\pi(a\mid s,\psi)$, a diffusion model of actions conditioned on the state and on the outcome to bring about.
+
+    Only `denoiser` holds parameters.
+    """
+
+    observation: Standardisation
+    action: Standardisation
+    denoiser: AbstractDenoiser
+    sampler: ODESampler
+    low: Float[Array, " act"]
+    high: Float[Array, " act"]
+
+    def context(self, obs: Obs, psi: Psi) -> Float[Array, " context"]:
+        return jnp.concatenate([self.observation(obs), psi])
+
+    def propose(self, obs: Obs, psi: Psi, *, key: PRNGKeyArray) -> Action:
+        """An action in the environment's units, as the model drew it: it may leave the action space a little."""
+        dims = self.action.mean.shape[0]
+        return self.action.invert(self.sampler(self.denoiser, self.context(obs, psi), key=key, dims=dims))
+
+    def clip(self, action: Action) -> Action:
+        """The nearest action inside the action space."""
+        return jnp.clip(action, self.low, self.high)
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyConfig:
+    """The readout policy pi(a|s,psi)."""
+
+    width: int = 96
+    depth: int = 3
+    embed_width: int = 64
+    """Width of the layers that turn (noise level, context) into scales and shifts."""
+    solver_steps: int = 5
+    """DDIM steps for one action."""
+    noise_floor: float = 0.05
+    """sigma/alpha at which the sampler stops."""
+
+    def build(
+        self,
+        transitions: Transitions,
+        psi_dim: int,
+        *,
+        low: Float[HostArray, " act"],
+        high: Float[HostArray, " act"],
+        key: PRNGKeyArray,
+    ) -> ReadoutPolicy:
+        """An untrained policy whose units are fitted to `transitions`."""
+        obs_dim, action_dim = transitions.obs.shape[1], transitions.action.shape[1]
+        denoiser = FiLMDenoiser(
+            action_dim, obs_dim + psi_dim, width=self.width, depth=self.depth, embed_width=self.embed_width, key=key
+        )
+        return ReadoutPolicy(
+            observation=Standardisation.fit(transitions.obs),
+            action=Standardisation.fit(transitions.action),
+            denoiser=denoiser,
+            sampler=ODESampler(diffrax.Euler(), self.solver_steps, self.noise_floor),
+            low=jnp.asarray(np.asarray(low), jnp.float32),
+            high=jnp.asarray(np.asarray(high), jnp.float32),
+        )

@@ -1,0 +1,199 @@
+"""Episodes of an agent in a vector environment, one row each."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._types import Array, Bool, Float, PRNGKeyArray, PyTree
+from owma.agent import Agent
+from owma.planners import PlanInfo, PlanResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """What one planner did."""
+
+    rows: list[dict[str, Any]]
+    """One a episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
+    overruns, clipped."""
+    observations: Float[np.ndarray, "episodes steps obs"]
+    """The states visited; after an episode ended its last state is repeated."""
+    decision: PlanInfo
+    """The first decision of the first episode."""
+
+
+def run_episodes(
+    agent: Agent,
+    env_id: str,
+    *,
+    planner_name: str,
+    num_episodes: int,
+    seed: int,
+    env_kwargs: dict[str, Any] | None = None,
+    timed_decisions: int = 4,
+    progress: Callable[[int], None] | None = None,
+) -> Episodes:
+    """`num_episodes` episodes side by side, planned in one batch.
+
+    Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
+    pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
+    that promise minus the *discounted* return then realised (with the model's γ; what lies beyond the last step is
+    counted as the last reward going on, as when the value was fitted).
+
+    `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
+    compilation; how fast a batch goes says little about a control loop.
+    """
+    import gymnasium as gym
+
+    import owma.envs  # noqa: F401  (registers the environments of this package)
+
+    def make() -> gym.Env:
+        return gym.make(env_id, **(env_kwargs or {}))
+
+    envs = gym.vector.SyncVectorEnv([make] * num_episodes)
+    try:
+        rollout = _roll(agent, envs, seed, num_episodes, progress)
+    finally:
+        envs.close()
+    times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
+    discount = agent.model.world.discount
+    rows = []
+    for i in range(num_episodes):
+        rewards = rollout.rewards[i, : rollout.lengths[i]]
+        tail = 0.0 if rollout.terminated[i] else discount ** len(rewards) * rewards[-1] / (1 - discount)
+        realised = float(np.sum(discount ** np.arange(len(rewards)) * rewards) + tail)
+        promised = float(rollout.promised[i])
+        rows.append(
+            {
+                "planner": planner_name,
+                "seed": seed,
+                "episode": i,
+                "success": bool(rollout.success[i]),
+                "return": float(rewards.sum()),
+                "value": promised,
+                "promise_gap": promised - realised,
+                "kl": float(rollout.kl[i]),
+                "nfe": int(rollout.evaluations),
+                "ms_p50": float(np.percentile(times[i], 50)),
+                "ms_p95": float(np.percentile(times[i], 95)),
+                "fallbacks": int(rollout.fallbacks[i]),
+                "overruns": 0,
+                "clipped": int(rollout.clipped[i]),
+                "steps": int(rollout.lengths[i]),
+            }
+        )
+    return Episodes(rows, rollout.observations, rollout.first)
+
+
+@dataclasses.dataclass
+class _Rollout:
+    observations: np.ndarray
+    rewards: np.ndarray
+    lengths: np.ndarray
+    terminated: np.ndarray
+    success: np.ndarray
+    promised: np.ndarray
+    kl: np.ndarray
+    fallbacks: np.ndarray
+    clipped: np.ndarray
+    evaluations: int
+    first: PlanInfo
+
+
+def _roll(agent: Agent, envs: Any, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
+    raw_obs, _ = envs.reset(seed=[1000 * seed + i for i in range(n)])
+    key = jax.random.key(seed)
+    plan_state = _batch_init(agent, n)
+    visited, rewards, kls, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
+    lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
+    fallbacks, clipped = np.zeros(n, int), np.zeros(n, int)
+    psi = first = promised = None
+    evaluations = step = 0
+    while not done.all():
+        obs = jnp.asarray(visited[-1])
+        if step % agent.replan_every == 0:
+            key, plan_key = jax.random.split(key)
+            psi, plan_state, info = _batch_plan(agent, obs, plan_state, jax.random.split(plan_key, n))
+            if first is None:
+                first, promised = jax.tree.map(lambda leaf: leaf[0], info), np.asarray(info.value)
+                evaluations = int(first.evaluations)
+            fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
+            kls.append(np.where(done, np.nan, np.asarray(info.kl)))
+        key, action_key = jax.random.split(key)
+        action, was_clipped = _batch_read_out(agent, obs, psi, jax.random.split(action_key, n))
+        clipped += ~done & np.asarray(was_clipped)
+        # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
+        active = ~done
+        raw_obs, reward, termination, truncation, infos = envs.step(np.asarray(action))
+        rewards.append(np.where(active, reward, 0.0))
+        lengths += active
+        terminated |= active & termination
+        success |= active & np.asarray(infos.get("success", np.zeros(n, bool)), bool)
+        visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
+        done |= termination | truncation
+        step += 1
+        if progress is not None:
+            progress(int(active.sum()))
+    return _Rollout(
+        observations=np.stack(visited, axis=1),
+        rewards=np.stack(rewards, axis=1),
+        lengths=lengths,
+        terminated=terminated,
+        success=success,
+        promised=np.asarray(promised),
+        kl=np.nanmean(np.stack(kls, axis=1), axis=1),
+        fallbacks=fallbacks,
+        clipped=clipped,
+        evaluations=evaluations,
+        first=first,
+    )
+
+
+def _time_decisions(
+    agent: Agent, observations: Float[np.ndarray, "episodes steps obs"], repeats: int, seed: int
+) -> Float[np.ndarray, "episodes repeats"]:
+    """Milliseconds of single decisions at evenly spaced states of each episode."""
+    steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
+    state = eqx.filter_jit(agent.planner.init)(agent.model)
+    keys = jax.random.split(jax.random.key(seed), repeats)
+    # The first call compiles, which is not a decision's cost.
+    jax.block_until_ready(_single_plan(agent, jnp.asarray(observations[0, 0]), state, keys[0]))
+    times = np.empty((len(observations), repeats))
+    for i, episode in enumerate(observations):
+        for j, step in enumerate(steps):
+            obs = jnp.asarray(episode[step])
+            start = time.perf_counter()
+            jax.block_until_ready(_single_plan(agent, obs, state, keys[j]))
+            times[i, j] = 1e3 * (time.perf_counter() - start)
+    return times
+
+
+@eqx.filter_jit
+def _single_plan(agent: Agent, obs: Float[Array, " obs"], state: PyTree, key: PRNGKeyArray) -> tuple:
+    return agent.plan(obs, state, key=key)
+
+
+@eqx.filter_jit
+def _batch_init(agent: Agent, n: int) -> PyTree:
+    state = agent.planner.init(agent.model)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), state)
+
+
+@eqx.filter_jit
+def _batch_plan(
+    agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: PRNGKeyArray
+) -> tuple[Float[Array, "n psi"], PyTree, PlanInfo]:
+    return jax.vmap(lambda o, s, k: agent.plan(o, s, key=k))(obs, state, keys)
+
+
+@eqx.filter_jit
+def _batch_read_out(
+    agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: PRNGKeyArray
+) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
+    return jax.vmap(lambda o, p, k: agent.read_out(o, p, key=k))(obs, psi, keys)

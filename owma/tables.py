@@ -1,0 +1,207 @@
+"""From per-episode rows to the numbers of `results.json`, and from those to a table for people."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from owma._types import Float
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_CENTRES: dict[str, Callable[[np.ndarray], Any]] = {
+    "success": np.mean,
+    "return": np.mean,
+    "value": np.mean,
+    "promise_gap": np.mean,
+    "kl": np.mean,
+    "nfe": np.mean,
+    "ms_p50": np.median,
+    "ms_p95": np.median,
+}
+"""How episodes become one number; the median for times, since one pause of the machine would own a mean."""
+
+_WITH_INTERVAL = ("success", "return", "value", "promise_gap", "kl")
+_COUNTS = ("fallbacks", "overruns", "clipped")
+_CONFIDENCE = 0.95
+_RESAMPLES = 5000
+
+_HEADINGS = (
+    "planner",
+    "success % [95 %]",
+    "return [95 %]",
+    "V(ψ*)",
+    "promise gap",
+    "KL (nats)",
+    "network calls",
+    "ms p50",
+    "ms p95",
+)
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarise evaluation rows, one an episode, for each planner, in the order in which planners first appear.
+
+    **Arguments:**
+
+    - `rows`: mappings with the keys of `episodes.jsonl` (planner, seed, episode, success, return, value, promise_gap,
+        kl, nfe, ms_p50, ms_p95, fallbacks, overruns, clipped). `None` or NaN stands for "not measured".
+
+    **Returns:** `{"planners": {NAME: {...}}}`. Each planner has the mean of success, return, value, promise_gap, kl
+    and nfe, the median over episodes of ms_p50 and ms_p95, the sums of fallbacks, overruns and clipped, `episodes` and
+    `seeds` (how many), `missing` (metric to the number of episodes without it, where there are some) and `intervals`:
+    95 % intervals `[low, high]` of success, return, value, promise_gap and kl. A metric that no episode has is `None`.
+
+    The intervals come from a bias-corrected and accelerated bootstrap over all episodes of all seeds. Two cases have
+    none that is honest: where all values agree the interval is that point, except for success, whose interval is then
+    Wilson's (0 of 10 is [0, 0.28], not [0, 0]); one single value has no interval (`None`).
+
+    Raises `ValueError` where an episode occurs twice for a planner, or success or return is not a number.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["planner"], []).append(row)
+    return {"planners": {name: _summary(name, group) for name, group in groups.items()}}
+
+
+def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: str) -> dict[str, Any]:
+    """The mean of `a` minus `b` in one metric, paired by seed and episode.
+
+    **Arguments:**
+
+    - `rows`: as for `summarise`.
+    - `a`, `b`: names of planners evaluated on the same episodes.
+    - `key`: the metric, e.g. `"return"`.
+
+    **Returns:** `{"mean", "interval", "pairs"}`, the 95 % interval by bootstrap over pairs (`None` for one pair).
+
+    Raises `ValueError` where the two were not evaluated on the same episodes or an episode lacks the metric.
+    """
+    left, right = (_by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
+    if left.keys() != right.keys() or not left:
+        alone = sorted(left.keys() ^ right.keys())
+        raise ValueError(
+            f"paired_difference: `{a}` has {len(left)} episodes and `{b}` {len(right)}; they must be the same "
+            f"(seed, episode) pairs{f', but {alone[0]} is in one only' if alone else ''}."
+        )
+    differences = np.array([_number(left[pair][key]) - _number(right[pair][key]) for pair in left])
+    if np.isnan(differences).any():
+        raise ValueError(f"paired_difference: {int(np.isnan(differences).sum())} episodes have no `{key}`.")
+    return {"mean": float(differences.mean()), "interval": _interval(differences), "pairs": len(differences)}
+
+
+def results_table(results: Mapping[str, Any]) -> "Table":
+    """The table that an evaluation ends with, one row a planner; `results` is what `summarise` returns."""
+    from rich import box
+    from rich.table import Table
+
+    # Eighty columns must do: headings and intervals go to a second line, and no number is ever cut short.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_caption(results))
+    table.caption_justify = "left"
+    for heading in _HEADINGS:
+        is_name = heading == "planner"
+        narrow = heading.replace(" ", "\n", 1)
+        table.add_column(narrow, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+    successes = [entry["success"] for entry in results["planners"].values()]
+    for name, entry in results["planners"].items():
+        is_best = min(successes) < entry["success"] == max(successes)
+        shown, *cells = (cell.replace(" [", "\n[") for cell in _cells(name, entry))
+        table.add_row(shown.replace("_", "_\n", 1), *cells, style="bold" if is_best else None)
+    return table
+
+
+def results_markdown(results: Mapping[str, Any]) -> str:
+    """The same table as Markdown, for a README; ends with a line end."""
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "|-" + "|-:" * (len(_HEADINGS) - 1) + "|"]
+    lines += ["| " + " | ".join(_cells(name, entry)) + " |" for name, entry in results["planners"].items()]
+    return "\n".join([*lines, "", _caption(results), ""])
+
+
+def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    _by_episode(name, rows)
+    summary: dict[str, Any] = {}
+    intervals: dict[str, list[float] | None] = {}
+    missing: dict[str, int] = {}
+    for key, centre in _CENTRES.items():
+        column = np.array([_number(row.get(key)) for row in rows])
+        values = column[~np.isnan(column)]
+        if len(values) < len(column):
+            missing[key] = len(column) - len(values)
+            if key in ("success", "return"):
+                raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
+        summary[key] = float(centre(values)) if len(values) else None
+        if key in _WITH_INTERVAL:
+            intervals[key] = _interval(values, proportion=key == "success")
+    summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
+    summary |= {"episodes": len(rows), "seeds": len({row["seed"] for row in rows}), "intervals": intervals}
+    return summary | ({"missing": missing} if missing else {})
+
+
+def _by_episode(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
+    episodes = {(row["seed"], row["episode"]): row for row in rows}
+    if len(episodes) < len(rows):
+        raise ValueError(f"`{name}` has {len(rows)} rows for {len(episodes)} episodes: some were written twice.")
+    return episodes
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _interval(values: Float[np.ndarray, " n"], *, proportion: bool = False) -> list[float] | None:
+    if len(values) < 2 and not (proportion and len(values)):
+        return None
+    if np.ptp(values) == 0:
+        return _wilson(values) if proportion else [float(values[0])] * 2
+    from scipy.stats import bootstrap
+
+    # A fixed seed: the same rows give the same table. Batches bound the memory, which grows with n squared otherwise.
+    found = bootstrap(
+        (values,), np.mean, confidence_level=_CONFIDENCE, n_resamples=_RESAMPLES, batch=200, method="BCa", rng=0
+    ).confidence_interval
+    return [float(found.low), float(found.high)]
+
+
+def _wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(int(successes.sum()), len(successes)).proportion_ci(_CONFIDENCE, method="wilson")
+    return [float(found.low), float(found.high)]
+
+
+def _cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+    intervals = entry.get("intervals", {})
+
+    def spread(key: str, scale: float, form: str) -> str:
+        ends = intervals.get(key)
+        middle = _shown(entry.get(key), form, scale)
+        return middle if ends is None else f"{middle} [{_shown(ends[0], form, scale)}, {_shown(ends[1], form, scale)}]"
+
+    return [
+        name,
+        spread("success", 100.0, ".0f"),
+        spread("return", 1.0, ".3g"),
+        _shown(entry.get("value"), ".3g"),
+        _shown(entry.get("promise_gap"), ".3g"),
+        _shown(entry.get("kl"), ".3g"),
+        _shown(entry.get("nfe"), ".0f"),
+        _shown(entry.get("ms_p50"), ".3g"),
+        _shown(entry.get("ms_p95"), ".3g"),
+    ]
+
+
+def _shown(value: float | None, form: str, scale: float = 1.0) -> str:
+    if value is None:
+        return "–"
+    scaled = value * scale
+    return f"{scaled:.0f}" if form.endswith("g") and 1e3 <= abs(scaled) < 1e6 else f"{scaled:{form}}"
+
+
+def _caption(results: Mapping[str, Any]) -> str:
+    sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
+    counts = "; ".join(f"{episodes} episodes over {seeds} seeds" for episodes, seeds in sorted(sizes))
+    return (
+        f"{counts or 'No episodes'}. Network calls and ms are per decision; the promise gap is V(ψ*) minus the return."
+    )

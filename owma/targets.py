@@ -1,0 +1,88 @@
+"""Targets of the outcome model: one function for bootstrapped, n-step and Monte-Carlo ψ."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from owma._types import Array, Bool, Float, HostArray, Int, Psi, Scalar
+from owma.transitions import Transitions
+
+
+class Segments(eqx.Module):
+    r"""For each transition t, the discounted sum of what follows it for up to n steps, and where that stops.
+
+    $\psi_t = \sum_{k<j}\gamma^k c_{t+k} + \gamma^j\psi(s_{t+j})$, where $j\le n$ is cut at the end of the episode.
+    """
+
+    sums: Float[np.ndarray, "n d"]
+    r"""$\sum_{k<j}\gamma^k c_{t+k}$."""
+    discount: Float[np.ndarray, " n"]
+    r"""$\gamma^j$."""
+    last: Int[np.ndarray, " n"]
+    """The index t + j − 1 of the last transition that was summed; the outcome goes on from its `next_obs`."""
+
+    @classmethod
+    def build(
+        cls,
+        values: Float[HostArray, "n d"],
+        transitions: Transitions,
+        *,
+        discount: float,
+        horizon: int | None,
+    ) -> "Segments":
+        """Sums of `values` (c_t, one row a transition) over `horizon` steps, or to the episode's end if `None`."""
+        ends = np.flatnonzero(transitions.ends)
+        index = np.arange(len(transitions))
+        end = ends[transitions.episode_ids]
+        to_end = _sums_to_episode_end(np.asarray(values, np.float64), end, discount)
+        if horizon is None:
+            last, sums = end, to_end
+        else:
+            last = np.minimum(index + horizon - 1, end)
+            # What lies beyond the horizon is taken off again; nothing does where the episode ends first.
+            beyond = np.where((index + horizon <= end)[:, None], to_end[np.minimum(index + horizon, end)], 0.0)
+            sums = to_end - discount**horizon * beyond
+        steps = last - index + 1
+        return cls(sums.astype(np.float32), (discount**steps).astype(np.float32), last)
+
+
+def _sums_to_episode_end(
+    values: Float[np.ndarray, "n d"], end: Int[np.ndarray, " n"], discount: float
+) -> Float[np.ndarray, "n d"]:
+    """Backward recursion G_t = c_t + γ G_{t+1}, all episodes at once."""
+    sums = values.copy()
+    from_end = end - np.arange(len(values))
+    order = np.argsort(from_end, kind="stable")
+    boundaries = np.searchsorted(from_end[order], np.arange(from_end.max(initial=0) + 2))
+    for distance in range(1, len(boundaries) - 1):
+        rows = order[boundaries[distance] : boundaries[distance + 1]]
+        sums[rows] += discount * sums[rows + 1]
+    return sums
+
+
+def outcome_target(sums: Psi, discount: Scalar, terminal: Bool[Array, ""], bootstrap: Psi, nothing: Psi) -> Psi:
+    r"""$\psi = \sum_{k<j}\gamma^k c_k + \gamma^j\psi'$, in whitened coordinates.
+
+    **Arguments:** `sums`, `discount`: one row of `Segments`; `terminal`: whether the episode *terminated* there;
+    `bootstrap`: ψ' drawn at the state where the sum stops; `nothing`: the outcome in which nothing more happens,
+    whitened 0, which takes the place of ψ' at terminations.
+    """
+    return sums + discount * jnp.where(terminal, nothing, bootstrap)
+
+
+def monte_carlo(
+    values: Float[HostArray, "n d"],
+    transitions: Transitions,
+    *,
+    discount: float,
+    tail: Float[HostArray, "n d"],
+) -> Float[np.ndarray, "n d"]:
+    r"""Discounted sums to the end of each episode, for fitting coordinates and values (no model needed).
+
+    The stated tail at a *truncation*: things stay as they are, $\gamma^j\,\text{tail}/(1-\gamma)$, `tail` being what one
+    more step in the last state would add. At a termination there is no tail.
+    """
+    segments = Segments.build(values, transitions, discount=discount, horizon=None)
+    goes_on = ~np.asarray(transitions.terminated)[segments.last]
+    weight = segments.discount * goes_on / (1 - discount)
+    return (segments.sums + weight[:, None] * np.asarray(tail)[segments.last]).astype(np.float32)

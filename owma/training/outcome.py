@@ -1,0 +1,263 @@
+"""Training of the outcome model and the readout policy, from the same targets."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from owma._errors import ConfigError
+from owma._tree import map_rows
+from owma._types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
+from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, low_discrepancy_uniform, measure_errors, velocity_loss
+from owma.policy import ReadoutPolicy
+from owma.schedule import VPSchedule
+from owma.targets import Segments, outcome_target
+from owma.transitions import Transitions
+from owma.world import WorldConfig, WorldModel
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Training of p(psi|s) and pi(a|s,psi)."""
+
+    target: Literal["td", "n_step", "monte_carlo"] = "td"
+    """Where outcomes come from: one step and a bootstrap, `n_step` steps and a bootstrap, or the whole recorded rest."""
+    n_step: int = 50
+    """Steps summed before the bootstrap, for `target=n_step`."""
+    updates: int = 10_000
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    """Peak of a cosine that ends at zero."""
+    warmup: int = 200
+    """Updates over which the learning rate rises."""
+    max_grad_norm: float = 1.0
+    """Gradients of a larger global norm are scaled down to it."""
+    ema_decay: float = 0.998
+    """Of the averaged weights, which bootstrap and act."""
+    bootstrap_steps: int = 4
+    """Solver steps for the bootstrapped outcome."""
+    held_out: float = 0.05
+    """Share of the episodes kept for calibration and validation."""
+    report_every: int = 500
+    """Updates between two rows of metrics; the chain is recalibrated as often."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch_size", "n_step", "bootstrap_steps", "report_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"held_out={self.held_out}: must lie strictly between 0 and 1.")
+
+    @property
+    def horizon(self) -> int | None:
+        """Steps summed before the bootstrap; `None`: to the end of the episode."""
+        return {"td": 1, "n_step": self.n_step, "monte_carlo": None}[self.target]
+
+
+class OutcomeData(eqx.Module):
+    """What training reads of a dataset, on the device; one row a transition."""
+
+    obs: Float[Array, "n obs"]
+    action: Float[Array, "n act"]
+    sums: Float[Array, "n psi"]
+    discount: Float[Array, " n"]
+    bootstrap_obs: Float[Array, "n obs"]
+    terminal: Bool[Array, " n"]
+
+    @classmethod
+    def build(cls, world: WorldModel, transitions: Transitions, *, horizon: int | None) -> "OutcomeData":
+        cumulants = map_rows(world.cumulant, transitions.obs)
+        segments = Segments.build(cumulants, transitions, discount=world.discount, horizon=horizon)
+        return cls(
+            obs=jnp.asarray(transitions.obs, jnp.float32),
+            action=jnp.asarray(transitions.action, jnp.float32),
+            sums=jnp.asarray(segments.sums),
+            discount=jnp.asarray(segments.discount),
+            bootstrap_obs=jnp.asarray(np.asarray(transitions.next_obs)[segments.last], jnp.float32),
+            terminal=jnp.asarray(np.asarray(transitions.terminated)[segments.last]),
+        )
+
+    def __len__(self) -> int:
+        return self.obs.shape[0]
+
+    def rows(self, index: Int[Array, " batch"]) -> "OutcomeData":
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+
+class TrainingState(eqx.Module):
+    """All that an interrupted run needs to go on as if nothing had happened."""
+
+    denoisers: tuple[AbstractDenoiser, AbstractDenoiser]
+    """Of the world model and of the policy, as the optimiser sees them."""
+    averages: tuple[AbstractDenoiser, AbstractDenoiser]
+    """Their exponential moving averages, which bootstrap and act."""
+    opt_state: PyTree
+    errors: ErrorCurve
+    """Calibration of the averaged world model, for the bootstrap."""
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+
+
+class OutcomeTrainer(eqx.Module):
+    """Trains a world model and a policy on `OutcomeData`; `init`, then `run_chunk` until `updates` are done."""
+
+    world: WorldModel
+    policy: ReadoutPolicy
+    data: OutcomeData
+    held_out: OutcomeData
+    config: TrainingConfig = eqx.field(static=True)
+    world_config: WorldConfig = eqx.field(static=True)
+    schedule: VPSchedule = eqx.field(static=True, default=VPSchedule())
+
+    def init(self, *, key: PRNGKeyArray) -> TrainingState:
+        denoisers = (self.world.denoiser, self.policy.denoiser)
+        errors = ErrorCurve.untrained(self.world.whitening.dims)
+        opt_state = _OPTIMISER.init(eqx.filter(denoisers, eqx.is_inexact_array))
+        return TrainingState(denoisers, denoisers, opt_state, errors, jnp.asarray(0), key)
+
+    def targets(
+        self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
+    ) -> Float[Array, "batch psi"]:
+        """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
+
+        def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
+            context = self.world.context(row.bootstrap_obs)
+            bootstrap = chain.simulate(denoiser, context, chain.noise(key=row_key)).psi
+            return outcome_target(row.sums, row.discount, row.terminal, bootstrap, self.world.nothing)
+
+        return jax.lax.stop_gradient(jax.vmap(one)(batch, jax.random.split(key, len(batch))))
+
+    def loss(
+        self,
+        denoisers: tuple[AbstractDenoiser, AbstractDenoiser],
+        batch: OutcomeData,
+        psi: Float[Array, "batch psi"],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+        """v-regression of ψ given s, plus v-regression of a given (s, ψ)."""
+        world_denoiser, policy_denoiser = denoisers
+        size = len(batch)
+        world_key, policy_key, world_level_key, policy_level_key = jax.random.split(key, 4)
+
+        def levels(level_key: PRNGKeyArray) -> Float[Array, " batch"]:
+            uniform = low_discrepancy_uniform(size, key=level_key)
+            # Below t = 1e-3 (σ/α = 0.01) there is nothing left to denoise.
+            return self.schedule.ratio(1e-3 + (1 - 1e-3) * uniform)
+
+        contexts = jax.vmap(self.world.context)(batch.obs)
+        world_noise = jax.random.normal(world_key, psi.shape)
+        world_losses = jax.vmap(lambda *xs: velocity_loss(world_denoiser, *xs))(
+            psi, contexts, levels(world_level_key), world_noise
+        )
+        actions = jax.vmap(self.policy.action)(batch.action)
+        policy_contexts = jax.vmap(self.policy.context)(batch.obs, psi)
+        policy_noise = jax.random.normal(policy_key, actions.shape)
+        policy_losses = jax.vmap(lambda *xs: velocity_loss(policy_denoiser, *xs))(
+            actions, policy_contexts, levels(policy_level_key), policy_noise
+        )
+        world_loss, policy_loss = jnp.mean(world_losses), jnp.mean(policy_losses)
+        return world_loss + policy_loss, (world_loss, policy_loss)
+
+    def learning_rate(self, step: Int[Array, ""]) -> Scalar:
+        """Linear warm-up, then a cosine to zero."""
+        progress = step / self.config.updates
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
+        return self.config.learning_rate * cosine * jnp.minimum(1.0, (step + 1) / self.config.warmup)
+
+    def update(self, state: TrainingState, chain: Chain) -> tuple[TrainingState, tuple[Scalar, Scalar]]:
+        """One batch, one step of the optimiser, one step of the averages."""
+        key, batch_key, target_key, loss_key = jax.random.split(state.key, 4)
+        batch = self.data.rows(jax.random.randint(batch_key, (self.config.batch_size,), 0, len(self.data)))
+        psi = self.targets(state.averages[0], chain, batch, key=target_key)
+        (_, losses), grads = eqx.filter_value_and_grad(self.loss, has_aux=True)(
+            state.denoisers, batch, psi, key=loss_key
+        )
+        norm = optax.global_norm(grads)
+        shrink = jnp.minimum(1.0, self.config.max_grad_norm / jnp.maximum(norm, 1e-12))
+        grads = jax.tree.map(lambda g: g * shrink, grads)
+        directions, opt_state = _OPTIMISER.update(grads, state.opt_state)
+        rate = self.learning_rate(state.step)
+        denoisers = eqx.apply_updates(state.denoisers, jax.tree.map(lambda u: -rate * u, directions))
+        # A short memory at first, so that the average forgets the untrained weights.
+        decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        averages = _move_towards(state.averages, denoisers, 1 - decay)
+        return TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key), losses
+
+    @eqx.filter_jit
+    def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
+        """`num_updates` updates in one scan, then recalibration on held-out rows; mean losses (world, policy)."""
+        chain = self._bootstrap_chain(state.errors)
+
+        def body(state: TrainingState, _: None) -> tuple[TrainingState, Float[Array, " 2"]]:
+            arrays_state, losses = self.update(state, chain)
+            return arrays_state, jnp.stack(losses)
+
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def scanned(arrays: PyTree, _: None) -> tuple[PyTree, Float[Array, " 2"]]:
+            new_state, losses = body(eqx.combine(arrays, static), None)
+            return eqx.filter(new_state, eqx.is_array), losses
+
+        arrays, losses = jax.lax.scan(scanned, arrays, None, length=num_updates)
+        state = eqx.combine(arrays, static)
+        key, row_key, target_key, error_key = jax.random.split(state.key, 4)
+        rows = self.held_out.rows(jax.random.randint(row_key, (2048,), 0, len(self.held_out)))
+        psi = self.targets(state.averages[0], chain, rows, key=target_key)
+        contexts = jax.vmap(self.world.context)(rows.obs)
+        errors = measure_errors(state.averages[0], psi, contexts, key=error_key)
+        state = eqx.tree_at(lambda s: (s.errors, s.key), state, (errors, key))
+        return state, jnp.mean(losses, axis=0)
+
+    def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
+        return Chain.calibrated(errors, num_steps=self.config.bootstrap_steps, min_ratio=self.world_config.noise_floor)
+
+    def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, dict[str, float]]]:
+        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        while (step := int(state.step)) < self.config.updates:
+            state, losses = self.run_chunk(state, min(self.config.report_every, self.config.updates - step))
+            world_loss, policy_loss = (float(x) for x in losses)
+            if not np.isfinite(world_loss + policy_loss):
+                raise ConfigError(
+                    f"Training diverged before update {int(state.step)} (loss {world_loss}, {policy_loss}). "
+                    "Lower `learning_rate`, or look for extreme values in the dataset."
+                )
+            yield state, {"step": int(state.step), "world_loss": world_loss, "policy_loss": policy_loss}
+
+    @eqx.filter_jit
+    def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
+        """The averaged models, the world's chain calibrated on held-out rows."""
+        world = eqx.tree_at(
+            lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], self.world_config.chain(state.errors))
+        )
+        return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])
+
+
+_OPTIMISER = optax.scale_by_adam()
+
+
+def _move_towards(average: PyTree, model: PyTree, step_size: Scalar) -> PyTree:
+    """average + step_size · (model − average), array leaf by array leaf."""
+    arrays, static = eqx.partition(average, eqx.is_inexact_array)
+    moved = optax.incremental_update(eqx.filter(model, eqx.is_inexact_array), arrays, step_size)
+    return eqx.combine(moved, static)
+
+
+def split_episodes(transitions: Transitions, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row masks (training, held out): `share` of the episodes, at least one, are held out.
+
+    A dataset of one episode cannot be split; it is then held out and trained on at once.
+    """
+    episodes = transitions.num_episodes
+    if episodes == 1:
+        everything = np.ones(len(transitions), bool)
+        return everything, everything
+    count = min(max(1, round(share * episodes)), episodes - 1)
+    chosen = np.random.default_rng(seed).choice(episodes, count, replace=False)
+    held_out = np.isin(transitions.episode_ids, chosen)
+    return ~held_out, held_out

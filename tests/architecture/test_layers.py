@@ -1,0 +1,154 @@
+"""Imports go down only, and heavy third parties stay at the edge: the table of DESIGN §3, enforced.
+
+A module is named by its file or by its folder: `world` is `owma/world.py`, `diffusion` is all of `owma/diffusion/`.
+A new module goes into `LAYERS`; a new import between two modules of one layer goes into `BESIDE`.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("_types", "_errors", "_json", "_tree", "config_json"),
+    ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
+    ("diffusion", "tasks"),
+    ("world", "policy", "value", "testbeds"),
+    ("adaptation",),
+    ("planners", "agent"),
+    ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "load"),
+    ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
+)
+
+BESIDE: dict[str, tuple[str, ...]] = {
+    "_tree": ("_types",),
+    "_json": ("_types",),
+    "config_json": ("_errors", "_json"),
+    "targets": ("transitions",),
+    "value": ("world",),
+    "agent": ("planners",),
+    "data": ("envs",),
+    "rollout": ("envs",),
+    "training": ("checkpoint", "runs"),
+    "load": ("checkpoint", "data", "envs", "runs", "training"),
+    "train": ("_command",),
+    "eval": ("_command",),
+    "transfer": ("_command",),
+    "collect": ("_command",),
+    "inspect": ("_command",),
+    "sweep": ("_command",),
+    "report": ("_command",),
+    "doctor": ("_command",),
+}
+"""The imports within one layer."""
+
+LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "tyro": 7}
+"""Third parties and the lowest layer that may import them."""
+
+WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari"}
+"""Third parties imported inside functions only, so that `--help` is quick."""
+
+
+@dataclass(frozen=True)
+class _Import:
+    file: str
+    line: int
+    target: str
+    at_import_time: bool
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _imports(file: str, node: ast.AST, at_import_time: bool = True) -> Iterator[_Import]:
+    """All imports below `node`; those of type checkers alone and those in functions do not run at import time."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield _Import(file, child.lineno, alias.name, at_import_time)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0 and child.module, f"{file}:{child.lineno}: write imports in full, from `owma.`"
+            for alias in child.names if child.module == "owma" else child.names[:1]:
+                target = f"owma.{alias.name}" if child.module == "owma" else child.module
+                yield _Import(file, child.lineno, target, at_import_time)
+        else:
+            is_later = _is_type_checking(child) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from _imports(file, child, at_import_time and not is_later)
+
+
+def _module(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
+
+
+def _layer(module: str) -> int:
+    if module == "__init__":  # the front door, above everything
+        return len(LAYERS)
+    found = [number for number, modules in enumerate(LAYERS) if module in modules]
+    assert len(found) == 1, f"`owma/{module}` is in {len(found)} layers: give it one place in LAYERS of {__file__}"
+    return found[0]
+
+
+def test_every_module_has_its_layer(sources: dict[str, ast.Module]) -> None:
+    for file in sources:
+        _layer(_module(file))
+
+
+def test_imports_go_down_only(sources: dict[str, ast.Module]) -> None:
+    wrong = []
+    for file, tree in sources.items():
+        module = _module(file)
+        for found in _imports(file, tree):
+            if not found.target.startswith("owma."):
+                continue
+            target = found.target.split(".")[1]
+            if target == module or target in BESIDE.get(module, ()) or _layer(target) < _layer(module):
+                continue
+            wrong.append(
+                f"{file}:{found.line}: L{_layer(module)} `{module}` imports L{_layer(target)} `{target}`; move one of "
+                "them in LAYERS, pass the object in, or list the pair in BESIDE if they share a layer"
+            )
+    assert not wrong, "\n".join(wrong)
+
+
+def test_pairs_within_a_layer_share_it_and_make_no_cycle() -> None:
+    for module, targets in BESIDE.items():
+        assert all(_layer(target) == _layer(module) for target in targets), f"BESIDE[{module!r}] crosses layers"
+    tuple(TopologicalSorter(BESIDE).static_order())  # raises CycleError, naming the cycle
+
+
+def test_third_parties_stay_at_the_edge(sources: dict[str, ast.Module]) -> None:
+    wrong = []
+    for file, tree in sources.items():
+        for found in _imports(file, tree):
+            package = found.target.split(".")[0]
+            if _layer(_module(file)) < LOWEST_LAYER.get(package, 0):
+                wrong.append(f"{file}:{found.line}: {package} is for L{LOWEST_LAYER[package]} and above")
+            if found.at_import_time and package in WHERE_USED:
+                wrong.append(f"{file}:{found.line}: import {package} inside the function that uses it")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_rules_bite() -> None:
+    """The walker sees imports of every form, and knows which of them run when the module is imported."""
+    code = """
+import os, owma.world
+from owma import plots
+from owma.diffusion.sampler import Chain
+class Thing:
+    import mujoco
+    def method(self):
+        import matplotlib.figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+"""
+    found = {(item.target, item.at_import_time) for item in _imports("x.py", ast.parse(code))}
+    assert found == {
+        ("os", True),
+        ("owma.world", True),
+        ("owma.plots", True),
+        ("owma.diffusion.sampler", True),
+        ("mujoco", True),
+        ("matplotlib.figure", False),
+        ("matplotlib.axes", False),
+    }

@@ -1,0 +1,213 @@
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from owma._errors import DatasetError
+from owma.data import load_minari, reward_is_constant
+from owma.observations import flatten_obs
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
+
+FLAT = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+
+
+def goal_form(steps, achieved_leads, seed=0):
+    rng = np.random.default_rng(seed)
+    observation = rng.normal(size=(steps + 1, 4))
+    achieved = observation[:, :2] if achieved_leads else rng.normal(size=(steps + 1, 2))
+    return {"observation": observation, "achieved_goal": achieved, "desired_goal": rng.normal(size=(steps + 1, 2))}
+
+
+def goal_space(**replaced):
+    box = {"observation": (4,), "achieved_goal": (2,), "desired_goal": (2,)}
+    parts = {key: gym.spaces.Box(-np.inf, np.inf, shape, np.float64) for key, shape in box.items()}
+    return gym.spaces.Dict({**parts, **replaced})
+
+
+def test_flat_observations(write, episode):
+    episodes = [episode(5, 0), episode(1, 1, terminated=True, truncated=False), episode(4, 2)]
+    write(episodes, FLAT)
+    dataset = load_minari("test/mine-v0")
+    data = dataset.transitions
+    assert len(data) == 10 and data.num_episodes == 3 and dataset.obs_keys is None and dataset.env_spec is None
+    assert dataset.dataset_id == "test/mine-v0"
+    for field in (data.obs, data.action, data.reward, data.next_obs, dataset.action_low, dataset.action_high):
+        assert isinstance(field, np.ndarray) and field.dtype == np.float32
+    np.testing.assert_array_equal(data.obs, np.concatenate([e[0][:-1] for e in episodes]).astype(np.float32))
+    np.testing.assert_array_equal(data.next_obs, np.concatenate([e[0][1:] for e in episodes]).astype(np.float32))
+    np.testing.assert_array_equal(data.action, np.concatenate([e[1] for e in episodes]))
+    np.testing.assert_array_equal(data.reward, np.concatenate([e[2] for e in episodes]).astype(np.float32))
+    assert np.flatnonzero(data.terminated).tolist() == [5]
+    assert np.flatnonzero(data.truncated).tolist() == [4, 9]
+    assert dataset.action_low.tolist() == [-1, -1] and dataset.action_high.tolist() == [1, 1]
+
+
+def test_by_folder_as_well_as_by_id(write, episode, datasets, monkeypatch):
+    write([episode()], FLAT)
+    monkeypatch.delenv("MINARI_DATASETS_PATH")
+    folder = datasets / "test" / "mine-v0"
+    assert len(load_minari(str(folder)).transitions) == len(load_minari(str(folder / "data")).transitions) == 5
+
+
+def test_an_end_without_a_flag_is_a_truncation(write, episode):
+    write([episode(5, truncated=False), episode(3, 1)], FLAT)
+    data = load_minari("test/mine-v0").transitions
+    assert np.flatnonzero(data.truncated).tolist() == [4, 7] and not data.terminated.any()
+
+
+@pytest.mark.parametrize(
+    ("achieved_leads", "keys", "width"),
+    [(True, ("observation",), 4), (False, ("achieved_goal", "observation"), 6)],
+)
+def test_goal_form(write, episode, achieved_leads, keys, width):
+    # The first episode alone would look like PointMaze: all of the data decide.
+    parts = [goal_form(5, True, 0), goal_form(5, achieved_leads, 1)]
+    write([episode(5, obs=part) for part in parts], goal_space())
+    dataset = load_minari("test/mine-v0")
+    assert dataset.obs_keys == keys and dataset.transitions.obs.shape == (10, width)
+    # What acting sees is what training saw, one observation or a batch of them.
+    one = {key: value[2] for key, value in parts[1].items()}
+    np.testing.assert_array_equal(flatten_obs(one, dataset.obs_keys), dataset.transitions.obs[5 + 2])
+    np.testing.assert_array_equal(flatten_obs(parts[1], dataset.obs_keys)[:-1], dataset.transitions.obs[5:])
+
+
+def test_flatten_obs_copies_and_refuses():
+    flat = np.ones((2, 3), np.float32)
+    assert not np.shares_memory(flatten_obs(flat, None), flat)
+    assert not np.shares_memory(flatten_obs({"a": flat}, ("a",)), flat)
+    assert flatten_obs({"a": flat, "b": 2 * flat[:, :1]}, ("b", "a")).tolist() == [[2, 1, 1, 1]] * 2
+    with pytest.raises(ValueError, match="lacks.*'b'"):
+        flatten_obs({"a": flat}, ("a", "b"))
+    with pytest.raises(ValueError, match="`obs_keys` is None"):
+        flatten_obs({"a": flat}, None)
+
+
+def test_unbounded_actions_take_the_range_of_the_data(write, episode):
+    space = gym.spaces.Box(np.array([-np.inf, -1]), np.array([np.inf, 1]), (2,), np.float64)
+    rows = episode(50)
+    write([rows], FLAT, space)
+    dataset = load_minari("test/mine-v0")
+    np.testing.assert_array_equal(dataset.action_low, [rows[1][:, 0].min(), -1])
+    np.testing.assert_array_equal(dataset.action_high, [rows[1][:, 0].max(), 1])
+
+
+def test_constant_reward(write, episode):
+    write([episode(5, rewards=np.zeros(5))], FLAT, dataset_id="test/zero-v0")
+    write([episode(5)], FLAT, dataset_id="test/varied-v0")
+    assert reward_is_constant(load_minari("test/zero-v0").transitions)
+    assert not reward_is_constant(load_minari("test/varied-v0").transitions)
+
+
+@pytest.mark.parametrize(("field", "index", "row"), [("observations", 0, 6), ("actions", 1, 4), ("rewards", 2, 5)])
+def test_not_finite(write, episode, field, index, row):
+    bad = episode(6, 1)
+    bad[index][row] = np.nan
+    write([episode(5), bad], FLAT)
+    with pytest.raises(DatasetError, match=rf"{field} that are not finite: 1 rows, .* episode 1 at step {row};"):
+        load_minari("test/mine-v0")
+
+
+def test_too_large_for_float32_is_not_finite(write, episode):
+    rows = episode(5)
+    rows[0][2] = 1e39
+    write([rows], FLAT)
+    with pytest.raises(DatasetError, match="observations that are not finite.*step 2"):
+        load_minari("test/mine-v0")
+
+
+def test_unsupported_spaces(write, episode):
+    steps = 4
+    images = np.zeros((steps + 1, 8, 8, 3), np.uint8)
+    write([episode(steps, obs=images)], gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), dataset_id="test/image-v0")
+    discrete = gym.spaces.Discrete(3)
+    write([episode(steps, actions=np.zeros(steps, int))], FLAT, discrete, dataset_id="test/discrete-v0")
+    other = {"a": np.zeros((steps + 1, 2)), "b": np.zeros((steps + 1, 2))}
+    box = gym.spaces.Box(-1, 1, (2,), np.float64)
+    write([episode(steps, obs=other)], gym.spaces.Dict({"a": box, "b": box}), dataset_id="test/dict-v0")
+    pair = (np.zeros((steps + 1, 2)), np.zeros((steps + 1, 2)))
+    write([episode(steps, obs=pair)], gym.spaces.Tuple([box, box]), dataset_id="test/tuple-v0")
+    pixels = {**goal_form(steps, True), "observation": images}
+    space = goal_space(observation=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8))
+    write([episode(steps, obs=pixels)], space, dataset_id="test/goal-image-v0")
+    for name, match in [
+        ("image", "uint8 arrays of shape .8, 8, 3. as observations"),
+        ("discrete", "actions in Discrete"),
+        ("dict", "observations of Dict"),
+        ("tuple", "observations of Tuple"),
+        ("goal-image", r"as observations\['observation'\]"),
+    ]:
+        with pytest.raises(DatasetError, match=match):
+            load_minari(f"test/{name}-v0")
+
+
+def edit_metadata(folder, change):
+    path = folder / "data" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    change(metadata)
+    path.write_text(json.dumps(metadata))
+
+
+def test_incomplete_or_damaged(write, episode, datasets):
+    folder = datasets / "test" / "mine-v0"
+    write([episode(5), episode(5, 1)], FLAT)
+    edit_metadata(folder, lambda metadata: metadata.update(total_steps=11))
+    with pytest.raises(DatasetError, match="10 steps but its metadata promise 11.*delete the folder"):
+        load_minari("test/mine-v0")
+    edit_metadata(folder, lambda metadata: metadata.update(total_steps=10, total_episodes=3))
+    with pytest.raises(DatasetError, match="cannot be read.*interrupted download"):
+        load_minari("test/mine-v0")
+    edit_metadata(folder, lambda metadata: metadata.pop("action_space"))
+    with pytest.raises(DatasetError, match="does not say what its action_space is"):
+        load_minari("test/mine-v0")
+    data = folder / "data" / "main_data.hdf5"
+    edit_metadata(folder, lambda metadata: metadata.update(action_space='{"type": "Discrete"'))
+    data.write_bytes(data.read_bytes()[:2000])
+    with pytest.raises(DatasetError, match="cannot be read.*delete it"):
+        load_minari("test/mine-v0")
+    (folder / "data" / "metadata.json").unlink()
+    with pytest.raises(DatasetError, match="metadata.json"):
+        load_minari("test/mine-v0")
+
+
+def test_truncated_file(write, episode, datasets):
+    write([episode(50)], FLAT)
+    data = datasets / "test" / "mine-v0" / "data" / "main_data.hdf5"
+    data.write_bytes(data.read_bytes()[:2000])
+    with pytest.raises(DatasetError, match="cannot be read"):
+        load_minari("test/mine-v0")
+
+
+def test_empty(write):
+    write([], FLAT)
+    with pytest.raises(DatasetError, match="is empty"):
+        load_minari("test/mine-v0")
+
+
+def test_episode_with_too_few_observations(write, episode):
+    write([episode(5, obs=np.zeros((5, 3)))], FLAT)
+    with pytest.raises(DatasetError, match="Episode 0 .* 5 actions, 5 rewards and 5 observations"):
+        load_minari("test/mine-v0")
+
+
+def test_unknown_names_say_what_to_do(datasets):
+    with pytest.raises(DatasetError, match="fetch it with --download, or put its folder at .*MINARI_DATASETS_PATH"):
+        load_minari("D4RL/pen/human-v2")
+    own = "owma/two-routes-skew0p05-100x250-seed3-v0"
+    with pytest.raises(DatasetError, match="owma.collect two-routes --skew 0.05 --episodes 100 --steps 250 --seed 3`"):
+        load_minari(own)
+
+
+def test_failed_download_is_one_sentence(monkeypatch):
+    import minari
+
+    def unreachable(name):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(minari, "download_dataset", unreachable)
+    with pytest.raises(DatasetError, match="Could not download 'D4RL/pen/human-v2' .*no route to host.*by hand"):
+        load_minari("D4RL/pen/human-v2", download=True)
+    monkeypatch.setattr(minari, "download_dataset", lambda name: None)
+    with pytest.raises(DatasetError, match="left no dataset"):
+        load_minari("D4RL/pen/human-v2", download=True)

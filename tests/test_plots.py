@@ -1,0 +1,152 @@
+"""Figures: what is drawn is what was given, in files small enough to commit, without matplotlib's global state."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.colors as mcolors
+import matplotlib.image as mimage
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from owma import plots
+from owma._errors import ConfigError
+
+_RNG = np.random.default_rng(0)
+_MAZE = ((1, 1, 1, 1), (1, "r", 0, 1), (1, 0, "g", 1), (1, 1, 1, 1))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures saved during a test, for looking at what they hold."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def record(self: Figure, *args: Any, **kwargs: Any) -> None:
+        figures.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", record)
+    return figures
+
+
+def _metrics(steps: int) -> list[dict[str, Any]]:
+    return [
+        {"phase": phase, "step": 10 * i, "loss": float(np.exp(-i / 20)), "rate": 3.0}
+        for phase in ("world", "policy")
+        for i in range(steps)
+    ]
+
+
+def _trajectories(planners: int, episodes: int) -> dict[str, list[np.ndarray]]:
+    walk = 0.05 * _RNG.normal(size=(planners, episodes, 300, 2))
+    return {f"planner_{i}": list(np.cumsum(paths, axis=1)) for i, paths in enumerate(walk)}
+
+
+def _results(**planners: dict[str, Any]) -> dict[str, Any]:
+    base = {"success": 0.5, "ms_p50": 2.0, "ms_p95": 3.0, "intervals": {"success": [0.3, 0.7]}}
+    return {"planners": {name: base | entry for name, entry in planners.items()}}
+
+
+_FIGURES: dict[str, Callable[[Path], Path]] = {
+    "training": lambda path: plots.training_curves(path, _metrics(200)),
+    "decision": lambda path: plots.decision_histogram(
+        path, _RNG.normal(size=500), _RNG.normal(1.0, size=300), optimum=np.array([[0.0, 0.1], [1.0, 0.5]])
+    ),
+    "equal values": lambda path: plots.decision_histogram(path, np.ones(5), np.ones(5)),
+    "adaptation": lambda path: plots.adaptation_curves(
+        path, np.arange(10.0), np.arange(10.0), np.arange(10.0), prior_value=1.0, optimum=12.0
+    ),
+    "maze": lambda path: plots.maze_trajectories(
+        path,
+        _MAZE,
+        _trajectories(8, 50),
+        start=(0.0, 0.0),
+        goal=(1.0, 1.0),
+        successes={f"planner_{i}": 0.5 for i in range(8)},
+    ),
+    "latency": lambda path: plots.success_against_latency(path, _results(static={}, other={"ms_p50": 200.0})),
+}
+
+
+@pytest.mark.parametrize("name", _FIGURES)
+def test_writes_one_small_legible_png(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "plots" / "figure.png"
+    assert _FIGURES[name](path) == path
+    assert path.stat().st_size < 300_000
+    height, width, _ = mimage.imread(path).shape
+    assert 250 < height < 2000 and 400 < width < 2000
+    assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
+
+
+def test_nothing_is_left_in_pyplot_and_nothing_is_imported_early() -> None:
+    code = "import sys, owma.plots, owma.tables; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_walls_and_markers_lie_where_the_simulator_has_them(tmp_path: Path, drawn: list[Figure]) -> None:
+    """Cells centred on (col + 0.5 − cols/2, rows/2 − row − 0.5), times the cell size; letters are free cells."""
+    positions = np.array([[-2.0, 2.0], [2.0, -2.0]])
+    plots.maze_trajectories(
+        tmp_path / "maze.png",
+        _MAZE,
+        {"static": [positions]},
+        start=(-2.0, 2.0),
+        goal=(2.0, -2.0),
+        successes={"static": 0.25},
+        cell_size=4.0,
+    )
+    (axes,) = drawn[0].axes
+    walls = {tuple(map(float, patch.get_center())) for patch in axes.patches}  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(walls) == 12 and (-6.0, 6.0) in walls and not walls & {(-2.0, 2.0), (2.0, 2.0), (2.0, -2.0)}
+    assert np.array_equal(axes.lines[0].get_xydata(), positions)  # pyright: ignore[reportArgumentType]
+    assert axes.get_title(loc="left") == "static: 25 %"
+    assert axes.get_xlim() == (-8.0, 8.0) and axes.get_aspect() == 1.0
+
+
+def test_a_lone_episode_stays_visible_among_many(tmp_path: Path, drawn: list[Figure]) -> None:
+    plots.maze_trajectories(
+        tmp_path / "m.png",
+        _MAZE,
+        _trajectories(1, 200),
+        start=(0.0, 0.0),
+        goal=(1.0, 1.0),
+        successes={"planner_0": 1.0},
+    )
+    assert (drawn[0].axes[0].lines[0].get_alpha() or 0.0) >= 0.25
+
+
+def test_mean_lines_of_a_decision(tmp_path: Path, drawn: list[Figure]) -> None:
+    plots.decision_histogram(tmp_path / "d.png", np.array([0.0, 2.0]), np.array([3.0, 5.0]))
+    (axes,) = drawn[0].axes
+    assert [float(line.get_xdata()[0]) for line in axes.lines] == [1.0, 4.0]  # pyright: ignore
+    legend = axes.get_legend()
+    assert legend is not None and "mean 4" in legend.get_texts()[1].get_text()
+
+
+def test_a_panel_a_phase_with_gaps_for_what_is_no_loss(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = _metrics(6)
+    rows[2]["loss"] = None
+    plots.training_curves(tmp_path / "t.png", rows)
+    assert [axes.get_title(loc="left") for axes in drawn[0].axes] == ["world", "policy"]
+    assert [len(axes.lines) for axes in drawn[0].axes] == [1, 1]
+    assert np.isnan(np.asarray(drawn[0].axes[0].lines[0].get_ydata())).tolist() == [False] * 2 + [True] + [False] * 3
+    assert all(axes.get_yscale() == "log" for axes in drawn[0].axes)
+
+
+def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no loss in these rows"):
+        plots.training_curves(tmp_path / "t.png", [{"step": 1, "rate": 2.0}])
+    with pytest.raises(ConfigError, match="No planner in these results has a latency"):
+        plots.success_against_latency(tmp_path / "s.png", _results(static={"ms_p50": None}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_colours_do_not_depend_on_company() -> None:
+    alone = plots.planner_colours(["static"])["static"]
+    many = plots.planner_colours(["zebra", "online_adaptation", "aardvark", "static"])
+    assert many["static"] == alone
+    assert len({mcolors.to_hex(colour) for colour in many.values()}) == 4
