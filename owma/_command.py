@@ -1,10 +1,11 @@
 """What every command shares: errors as one sentence with exit code 2, and progress with rate and time left."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from owma._errors import OwmaError
 
@@ -98,3 +99,17 @@ def _lines(label: str, total: int, done: int, unit: str) -> Iterator[Advance]:
 
 def _round(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
+def open_progress(label: str, total: int, done: int) -> "contextlib.AbstractContextManager[Advance]":
+    """`progress` in the form in which experiments and evaluations ask for it."""
+    return progress(label, total, done=done)
+
+
+def show_results(results: Mapping[str, Any]) -> None:
+    """Print the table of planners."""
+    from rich.console import Console
+
+    from owma.tables import results_table
+
+    Console(stderr=True).print(results_table(results))

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from owma._types import Array, Bool, Float, HostArray, PyTree, Scalar
 
@@ -32,6 +33,13 @@ def select(condition: Bool[Array, ""], on_true: T, on_false: T) -> T:
     return eqx.combine(chosen, static)
 
 
+def move_towards(average: T, model: T, step_size: Scalar) -> T:
+    """average + step_size · (model − average) on inexact array leaves; the rest comes from `average`."""
+    arrays, static = eqx.partition(average, eqx.is_inexact_array)
+    moved = optax.incremental_update(eqx.filter(model, eqx.is_inexact_array), arrays, step_size)
+    return eqx.combine(moved, static)
+
+
 def map_rows(
     function: Callable[[Float[Array, " d_in"]], Float[Array, " d_out"]],
     rows: Float[HostArray, "n d_in"],
@@ -39,7 +47,8 @@ def map_rows(
     chunk: int = 8192,
 ) -> Float[np.ndarray, "n d_out"]:
     """`function` of every row, on the device a chunk at a time, so that memory stays bounded; back on the host."""
-    batched = eqx.filter_jit(jax.vmap(function))
+    # A lambda, because vmap of a module's own method makes equinox warn of wrapped parameters.
+    batched = eqx.filter_jit(jax.vmap(lambda row: function(row)))
     pieces = []
     for start in range(0, len(rows), chunk):
         piece = np.asarray(rows[start : start + chunk], np.float32)

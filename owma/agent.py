@@ -94,12 +94,6 @@ class Agent(eqx.Module):
         """One decision for a flat observation; `state` is the planner's. Traceable; batch it with `jax.vmap`."""
         return self.planner.plan(self.model, obs, state, key=key)
 
-    def read_out(self, obs: Obs, psi: Psi, *, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:
-        """An action towards ψ, and whether it had to be clipped. Traceable; batch it with `jax.vmap`."""
-        proposed = self.model.policy.propose(obs, psi, key=key)
-        action = self.model.policy.clip(proposed)
-        return action, jnp.any(action != proposed)
-
 
 @eqx.filter_jit
 def _init(agent: Agent) -> AgentState:
@@ -123,6 +117,6 @@ def _act(agent: Agent, obs: Obs, state: AgentState, key: PRNGKeyArray) -> tuple[
         return state.psi, state.planner, state.info
 
     psi, planner_state, info = jax.lax.cond(due, decide, follow)
-    action, clipped = agent.read_out(obs, psi, key=action_key)
+    action, clipped = agent.model.policy.act(obs, psi, action_key)
     steps_left = jnp.where(due, agent.replan_every, state.steps_left) - 1
     return action, AgentState(planner_state, psi, info, steps_left), StepInfo(psi, info, due, clipped)

@@ -4,11 +4,10 @@ import dataclasses
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Action, Array, Float, HostArray, Obs, PRNGKeyArray, Psi
+from owma._types import Action, Array, Bool, Float, HostArray, Obs, PRNGKeyArray, Psi
 from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ODESampler
 from owma.transitions import Transitions
 from owma.whitening import Standardisation
@@ -30,14 +29,12 @@ class ReadoutPolicy(eqx.Module):
     def context(self, obs: Obs, psi: Psi) -> Float[Array, " context"]:
         return jnp.concatenate([self.observation(obs), psi])
 
-    def propose(self, obs: Obs, psi: Psi, *, key: PRNGKeyArray) -> Action:
-        """An action in the environment's units, as the model drew it: it may leave the action space a little."""
+    def act(self, obs: Obs, psi: Psi, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:
+        """An action in the environment's units and bounds, and whether the draw had to be clipped to them."""
         dims = self.action.mean.shape[0]
-        return self.action.invert(self.sampler(self.denoiser, self.context(obs, psi), key=key, dims=dims))
-
-    def clip(self, action: Action) -> Action:
-        """The nearest action inside the action space."""
-        return jnp.clip(action, self.low, self.high)
+        drawn = self.action.invert(self.sampler(self.denoiser, self.context(obs, psi), key=key, dims=dims))
+        action = jnp.clip(drawn, self.low, self.high)
+        return action, jnp.any(action != drawn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,15 +60,33 @@ class PolicyConfig:
         key: PRNGKeyArray,
     ) -> ReadoutPolicy:
         """An untrained policy whose units are fitted to `transitions`."""
-        obs_dim, action_dim = transitions.obs.shape[1], transitions.action.shape[1]
+        policy = self.skeleton(transitions.obs.shape[1], transitions.action.shape[1], psi_dim, key=key)
+        return eqx.tree_at(
+            lambda p: (p.observation, p.action, p.low, p.high),
+            policy,
+            (
+                Standardisation.fit(transitions.obs),
+                Standardisation.fit(transitions.action),
+                jnp.asarray(np.asarray(low), jnp.float32),
+                jnp.asarray(np.asarray(high), jnp.float32),
+            ),
+        )
+
+    def skeleton(self, obs_dim: int, action_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> ReadoutPolicy:
+        """An untrained policy in unit coordinates; also what a checkpoint is restored into."""
         denoiser = FiLMDenoiser(
-            action_dim, obs_dim + psi_dim, width=self.width, depth=self.depth, embed_width=self.embed_width, key=key
+            action_dim,
+            obs_dim + psi_dim,
+            width=self.width,
+            depth=self.depth,
+            embed_width=self.embed_width,
+            key=key,
         )
         return ReadoutPolicy(
-            observation=Standardisation.fit(transitions.obs),
-            action=Standardisation.fit(transitions.action),
+            observation=Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim)),
+            action=Standardisation(jnp.zeros(action_dim), jnp.ones(action_dim)),
             denoiser=denoiser,
             sampler=ODESampler(diffrax.Euler(), self.solver_steps, self.noise_floor),
-            low=jnp.asarray(np.asarray(low), jnp.float32),
-            high=jnp.asarray(np.asarray(high), jnp.float32),
+            low=-jnp.ones(action_dim),
+            high=jnp.ones(action_dim),
         )

@@ -1,18 +1,22 @@
 """Episodes of an agent in a vector environment, one row each."""
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium.vector import VectorEnv
 
+from owma._errors import ConfigError
 from owma._types import Array, Bool, Float, PRNGKeyArray, PyTree
 from owma.agent import Agent
 from owma.planners import PlanInfo, PlanResult
+from owma.policy import ReadoutPolicy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,39 +32,45 @@ class Episodes:
     """The first decision of the first episode."""
 
 
+@contextlib.contextmanager
+def vector_env(env_id: str, num_envs: int) -> Iterator[VectorEnv]:
+    """`num_envs` copies of a registered environment, stepped together; closed at the end."""
+    import gymnasium as gym
+
+    import owma.envs
+
+    owma.envs.load_robotics()
+    try:
+        envs = gym.vector.SyncVectorEnv([lambda: gym.make(env_id)] * num_envs)
+    except gym.error.Error as error:
+        raise ConfigError(f"The environment {env_id!r} cannot be made: {error}") from error
+    try:
+        yield envs
+    finally:
+        envs.close()
+
+
 def run_episodes(
     agent: Agent,
-    env_id: str,
+    envs: VectorEnv,
     *,
     planner_name: str,
-    num_episodes: int,
     seed: int,
-    env_kwargs: dict[str, Any] | None = None,
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
 ) -> Episodes:
-    """`num_episodes` episodes side by side, planned in one batch.
+    """One episode in each of `envs`, planned in one batch.
 
     Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
     pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
-    that promise minus the *discounted* return then realised (with the model's γ; what lies beyond the last step is
-    counted as the last reward going on, as when the value was fitted).
+    that promise minus the *discounted* return then realised (with the model's γ; what lies beyond a truncation is
+    counted as the last reward going on, as when the value was fitted). `kl` and `nfe` are per decision.
 
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
-    compilation; how fast a batch goes says little about a control loop.
+    compilation (`None` without any); how fast a batch goes says little about a control loop.
     """
-    import gymnasium as gym
-
-    import owma.envs  # noqa: F401  (registers the environments of this package)
-
-    def make() -> gym.Env:
-        return gym.make(env_id, **(env_kwargs or {}))
-
-    envs = gym.vector.SyncVectorEnv([make] * num_episodes)
-    try:
-        rollout = _roll(agent, envs, seed, num_episodes, progress)
-    finally:
-        envs.close()
+    num_episodes = envs.num_envs
+    rollout = _roll(agent, envs, seed, num_episodes, progress)
     times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
@@ -80,8 +90,8 @@ def run_episodes(
                 "promise_gap": promised - realised,
                 "kl": float(rollout.kl[i]),
                 "nfe": int(rollout.evaluations),
-                "ms_p50": float(np.percentile(times[i], 50)),
-                "ms_p95": float(np.percentile(times[i], 95)),
+                "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
+                "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
                 "fallbacks": int(rollout.fallbacks[i]),
                 "overruns": 0,
                 "clipped": int(rollout.clipped[i]),
@@ -106,7 +116,7 @@ class _Rollout:
     first: PlanInfo
 
 
-def _roll(agent: Agent, envs: Any, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
+def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
     raw_obs, _ = envs.reset(seed=[1000 * seed + i for i in range(n)])
     key = jax.random.key(seed)
     plan_state = _batch_init(agent, n)
@@ -126,7 +136,7 @@ def _roll(agent: Agent, envs: Any, seed: int, n: int, progress: Callable[[int], 
             fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             kls.append(np.where(done, np.nan, np.asarray(info.kl)))
         key, action_key = jax.random.split(key)
-        action, was_clipped = _batch_read_out(agent, obs, psi, jax.random.split(action_key, n))
+        action, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
         clipped += ~done & np.asarray(was_clipped)
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
@@ -159,12 +169,14 @@ def _time_decisions(
     agent: Agent, observations: Float[np.ndarray, "episodes steps obs"], repeats: int, seed: int
 ) -> Float[np.ndarray, "episodes repeats"]:
     """Milliseconds of single decisions at evenly spaced states of each episode."""
+    times = np.empty((len(observations), repeats))
+    if repeats == 0:
+        return times
     steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
     state = eqx.filter_jit(agent.planner.init)(agent.model)
     keys = jax.random.split(jax.random.key(seed), repeats)
     # The first call compiles, which is not a decision's cost.
     jax.block_until_ready(_single_plan(agent, jnp.asarray(observations[0, 0]), state, keys[0]))
-    times = np.empty((len(observations), repeats))
     for i, episode in enumerate(observations):
         for j, step in enumerate(steps):
             obs = jnp.asarray(episode[step])
@@ -194,6 +206,7 @@ def _batch_plan(
 
 @eqx.filter_jit
 def _batch_read_out(
-    agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: PRNGKeyArray
+    policy: ReadoutPolicy, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: PRNGKeyArray
 ) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
-    return jax.vmap(lambda o, p, k: agent.read_out(o, p, key=k))(obs, psi, keys)
+    # The policy alone, not the agent: planners share this program.
+    return jax.vmap(lambda o, p, k: policy.act(o, p, k))(obs, psi, keys)

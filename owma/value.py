@@ -2,6 +2,8 @@
 
 import abc
 import dataclasses
+from collections.abc import Sequence
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -9,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from owma._types import Array, Float, HostArray, Obs, PRNGKeyArray, Psi, Scalar, TaskEmbedding
+from owma._errors import ConfigError
+from owma._types import Array, Float, HostArray, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar, TaskEmbedding
 from owma.nets import ResidualMLP
 from owma.world import WorldModel
 
@@ -87,39 +90,70 @@ def infer_task(
     psi: Float[HostArray, "k psi"],
     returns: Float[HostArray, " k"],
     *,
-    num_steps: int = 500,
+    num_steps: int = 300,
+    batch_size: int = 512,
     learning_rate: float = 3e-2,
-    num_starts: int = 8,
+    num_starts: int = 4,
     prior: float = 1e-3,
+    key: PRNGKeyArray,
 ) -> TaskValue:
     r"""z* by gradient descent on $\tfrac1k\sum(V_\theta(\psi_i, z) - G_i)^2 + \text{prior}\,\|z\|^2$, θ frozen.
 
-    Starts from the family's embeddings that already fit best, all descended at once; the best end wins.
+    Starts from the family's embeddings that already fit best, all descended at once, on batches where there are more
+    than `batch_size` samples; the best end wins.
+
+    **Arguments:** `psi`: k outcomes; `returns`: their discounted returns in any unit.
     """
-    psi_array, returns_array = jnp.asarray(psi, jnp.float32), jnp.asarray(returns, jnp.float32)
-    mean, std = jnp.mean(returns_array), jnp.maximum(jnp.std(returns_array), 1e-6)
-    targets = (returns_array - mean) / std
+    targets = jnp.asarray(returns, jnp.float32)
+    mean, std = jnp.mean(targets), jnp.maximum(jnp.std(targets), 1e-6)
+    z = _descend(
+        decoder,
+        jnp.asarray(psi, jnp.float32),
+        (targets - mean) / std,
+        num_steps,
+        min(batch_size, len(targets)),
+        learning_rate,
+        num_starts,
+        prior,
+        key,
+    )
+    return TaskValue(decoder, z, mean, std)
 
-    def loss(z: TaskEmbedding) -> Scalar:
-        predictions = jax.vmap(lambda p: decoder(p, z))(psi_array)
-        return jnp.mean(jnp.square(predictions - targets)) + prior * jnp.sum(jnp.square(z))
 
-    @eqx.filter_jit
-    def descend() -> TaskEmbedding:
-        optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
-        start_losses = jax.lax.map(loss, decoder.embeddings)
-        starts = decoder.embeddings[jnp.argsort(start_losses)[:num_starts]]
-        grads_of = jax.vmap(jax.grad(loss))
+@eqx.filter_jit
+def _descend(
+    decoder: ValueDecoder,
+    psi: Float[Array, "k psi"],
+    targets: Float[Array, " k"],
+    num_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    num_starts: int,
+    prior: float,
+    key: PRNGKeyArray,
+) -> TaskEmbedding:
+    def loss(z: TaskEmbedding, rows: Int[Array, " batch"]) -> Scalar:
+        predictions = jax.vmap(lambda p: decoder(p, z))(psi[rows])
+        return jnp.mean(jnp.square(predictions - targets[rows])) + prior * jnp.sum(jnp.square(z))
 
-        def step(carry: tuple, _: None) -> tuple[tuple, None]:
-            z, opt_state = carry
-            updates, opt_state = optimiser.update(grads_of(z), opt_state)
-            return (optax.apply_updates(z, updates), opt_state), None
+    def batch(key: PRNGKeyArray) -> Int[Array, " batch"]:
+        return jax.random.randint(key, (batch_size,), 0, psi.shape[0])
 
-        (z, _), _ = jax.lax.scan(step, (starts, optimiser.init(starts)), None, length=num_steps)
-        return z[jnp.argmin(jax.vmap(loss)(z))]
+    first_key, last_key, scan_key = jax.random.split(key, 3)
+    first = batch(first_key)
+    order = jnp.argsort(jax.lax.map(lambda z: loss(z, first), decoder.embeddings))
+    starts = decoder.embeddings[order[:num_starts]]
+    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
 
-    return TaskValue(decoder, descend(), mean, std)
+    def step(carry: tuple[PyTree, PyTree], step_key: PRNGKeyArray) -> tuple[tuple[PyTree, PyTree], None]:
+        z, opt_state = carry
+        grads = jax.vmap(jax.grad(loss), in_axes=(0, None))(z, batch(step_key))
+        updates, opt_state = optimiser.update(grads, opt_state)
+        return (optax.apply_updates(z, updates), opt_state), None
+
+    (ends, _), _ = jax.lax.scan(step, (starts, optimiser.init(starts)), jax.random.split(scan_key, num_steps))
+    last = batch(last_key)
+    return ends[jnp.argmin(jax.vmap(loss, in_axes=(0, None))(ends, last))]
 
 
 def r_squared(predictions: Float[HostArray, " n"], targets: Float[HostArray, " n"]) -> float:
@@ -128,40 +162,65 @@ def r_squared(predictions: Float[HostArray, " n"], targets: Float[HostArray, " n
     return float(1 - np.mean(np.square(predictions - targets)) / np.var(targets))
 
 
-def value_scale(
+def value_scales(
     world: WorldModel,
-    value: AbstractValue,
+    values: Sequence[AbstractValue],
     obs: Float[Array, "n obs"],
     *,
     num_samples: int = 64,
     key: PRNGKeyArray,
-) -> Scalar:
-    r"""The unit of $\lambda$: the root mean square, over dataset states, of the standard deviation of V under
-    $p_\phi(\cdot\mid s)$: what an outcome can differ by from one state.
+) -> list[Scalar]:
+    r"""The unit of $\lambda$ for each of `values`: the root mean square, over the states `obs`, of the standard
+    deviation of V under $p_\phi(\cdot\mid s)$: what an outcome can differ by from one state. All on the same draws.
     """
 
-    def variance(args: tuple[Obs, PRNGKeyArray]) -> Scalar:
+    def variances(args: tuple[Obs, PRNGKeyArray]) -> Float[Array, " values"]:
         state, state_key = args
         psi = jax.vmap(lambda k: world.sample(state, key=k))(jax.random.split(state_key, num_samples))
-        return jnp.var(jax.vmap(value)(psi), ddof=1)
+        return jnp.stack([jnp.var(jax.vmap(value)(psi), ddof=1) for value in values])
 
-    variances = eqx.filter_jit(lambda: jax.lax.map(variance, (obs, jax.random.split(key, obs.shape[0]))))()
-    return jnp.sqrt(jnp.mean(variances))
+    # A few states at a time: all of them at once would need states x samples x levels of memory.
+    keys = jax.random.split(key, obs.shape[0])
+    per_state = eqx.filter_jit(lambda: jax.lax.map(variances, (obs, keys), batch_size=16))()
+    return list(jnp.sqrt(jnp.mean(per_state, axis=0)))
 
 
 @dataclasses.dataclass(frozen=True)
 class ValueConfig:
-    """The value of outcomes."""
+    """The value of outcomes, V(psi)."""
 
+    kind: Literal["decoder", "linear"] = "decoder"
+    """What the agent acts by: the decoder V(psi, z*), or ridge regression on psi. Both are fitted and reported."""
     num_tasks: int = 64
-    """Reward functions in the family that the decoder is trained on."""
+    """Random reward functions in the family that the decoder is trained on."""
+    num_labels: int = 10_000
+    """Labelled samples (psi, return) from which a task is inferred."""
     embedding_size: int = 16
+    """Coordinates of a task embedding z."""
     width: int = 128
     depth: int = 3
     dropout: float = 0.05
+    psi_noise: float = 0.05
+    """Standard deviation of the noise added to psi in training, in whitened units."""
+    embedding_prior: float = 1e-3
+    """Weight of |z|^2, in training and in inference."""
+    updates: int = 4_000
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    ema_decay: float = 0.995
+    report_every: int = 500
+    ridge: float = 1e-4
+    """Penalty of the linear value."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_tasks", "num_labels", "updates", "batch_size", "report_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
 
     def build(self, psi_dim: int, *, key: PRNGKeyArray) -> ValueDecoder:
+        """An untrained decoder."""
         net_key, z_key = jax.random.split(key)
-        net = ResidualMLP(psi_dim + self.embedding_size, 1, self.width, self.depth, self.dropout, key=net_key)
-        embeddings = 0.5 * jax.random.normal(z_key, (self.num_tasks, self.embedding_size))
-        return ValueDecoder(net, embeddings)
+        net = ResidualMLP(
+            psi_dim + self.embedding_size, 1, width=self.width, depth=self.depth, dropout=self.dropout, key=net_key
+        )
+        return ValueDecoder(net, 0.5 * jax.random.normal(z_key, (self.num_tasks, self.embedding_size)))

@@ -10,7 +10,7 @@ import numpy as np
 from owma._errors import ConfigError
 from owma._tree import map_rows
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi
-from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser, measure_errors
+from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
 from owma.features import AbstractFeatures, FeaturesConfig
 from owma.targets import monte_carlo
 from owma.transitions import Transitions
@@ -52,13 +52,6 @@ class WorldModel(eqx.Module):
         """One draw ψ ~ p_φ(·|s)."""
         return self.chain.simulate(self.denoiser, self.context(obs), self.chain.noise(key=key)).psi
 
-    def calibrated(
-        self, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], config: "WorldConfig", *, key: PRNGKeyArray
-    ) -> "WorldModel":
-        """The same model with the widths of its chain measured on (s, ψ) pairs that it was not trained on."""
-        errors = measure_errors(self.denoiser, psi, jax.vmap(self.context)(obs), key=key)
-        return eqx.tree_at(lambda world: world.chain, self, config.chain(errors))
-
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
@@ -92,13 +85,30 @@ class WorldConfig:
     def build(self, transitions: Transitions, *, key: PRNGKeyArray) -> WorldModel:
         """An untrained model whose coordinates are fitted to `transitions`."""
         features_key, denoiser_key = jax.random.split(key)
-        obs_dim = transitions.obs.shape[1]
         observation = Standardisation.fit(transitions.obs)
-        features = self.features.build(obs_dim, key=features_key)
+        features = self.features.build(transitions.obs.shape[1], key=features_key)
         outcomes = raw_outcomes(transitions, observation, features, self.discount)
         whitening = Whitening.fit(outcomes, min_variance=self.min_variance, max_dims=self.max_dims)
+        return self._assemble(observation, features, whitening, key=denoiser_key)
+
+    def skeleton(self, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> WorldModel:
+        """A model of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
+        observation = Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim))
+        features = self.features.build(obs_dim, key=key)
+        raw_dim = jax.eval_shape(features, observation.mean).shape[0]
+        whitening = Whitening(jnp.zeros(raw_dim), jnp.zeros((psi_dim, raw_dim)), jnp.zeros((raw_dim, psi_dim)))
+        return self._assemble(observation, features, whitening, key=key)
+
+    def _assemble(
+        self, observation: Standardisation, features: AbstractFeatures, whitening: Whitening, *, key: PRNGKeyArray
+    ) -> WorldModel:
         denoiser = FiLMDenoiser(
-            whitening.dims, obs_dim, width=self.width, depth=self.depth, embed_width=self.embed_width, key=denoiser_key
+            whitening.dims,
+            observation.mean.shape[0],
+            width=self.width,
+            depth=self.depth,
+            embed_width=self.embed_width,
+            key=key,
         )
         chain = self.chain(ErrorCurve.untrained(whitening.dims))
         return WorldModel(observation, features, whitening, denoiser, chain, self.discount)

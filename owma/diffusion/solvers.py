@@ -4,7 +4,9 @@ Every solve here runs over the step index t = 0, 1, …, K, and the noise levels
 that index: dy = f(y) dr. diffrax then needs no traced times and no step-size control, and its Euler method is DDIM.
 """
 
-from typing import TypeVar
+import functools as ft
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import diffrax
 import equinox as eqx
@@ -19,6 +21,58 @@ from owma.schedule import karras_grid
 State = TypeVar("State", bound=PyTree)
 
 
+class ScanAdjoint(diffrax.AbstractAdjoint):
+    """Differentiates the solve directly, as `DirectAdjoint` does, for a number of steps that is known when tracing.
+
+    The loop over steps is one `jax.lax.scan`: what the way back needs is stored and nothing is recomputed. Memory grows
+    with the number of steps, which for a few dozen steps of a small state is nothing. diffrax's own adjoints allow for
+    adaptive solves, and recompute or pad for it.
+    """
+
+    def loop(
+        self,
+        *,
+        terms: PyTree,
+        saveat: diffrax.SaveAt,
+        init_state: PyTree,
+        max_steps: int | None,
+        throw: bool,
+        passed_solver_state: bool,
+        passed_controller_state: bool,
+        **kwargs: Any,
+    ) -> tuple[PyTree, Any]:
+        del throw, passed_solver_state, passed_controller_state
+        if max_steps is None:
+            raise ValueError("ScanAdjoint needs `max_steps`: the number of steps is the length of the scan.")
+
+        def outer(cond_fun: Callable, body_fun: Callable, init_val: State, **options: Any) -> State:
+            del cond_fun, options
+            return _scan(body_fun, init_val, max_steps)
+
+        return self._loop(
+            terms=terms,
+            saveat=saveat,
+            init_state=init_state,
+            max_steps=max_steps,
+            inner_while_loop=ft.partial(eqx.internal.while_loop, kind="lax"),
+            outer_while_loop=outer,
+            **kwargs,
+        )
+
+
+def _scan(body: Callable[[State], State], state: State, num_steps: int) -> State:
+    # diffrax starts some of its bookkeeping as Python numbers; a scan carries arrays.
+    numbers, static = eqx.partition(state, eqx.is_array_like)
+    arrays = jax.tree.map(jnp.asarray, numbers)
+
+    def step(arrays: PyTree, _: None) -> tuple[PyTree, None]:
+        new_numbers = eqx.filter(body(eqx.combine(arrays, static)), eqx.is_array_like)
+        return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_numbers, arrays), None
+
+    arrays, _ = jax.lax.scan(step, arrays, None, length=num_steps)
+    return eqx.combine(arrays, static)
+
+
 def solve_steps(term: diffrax.AbstractTerm, solver: diffrax.AbstractSolver, state: State, num_steps: int) -> State:
     """`state` after `num_steps` unit steps of `solver`; differentiable, and never raises (`throw=False`)."""
     solution = diffrax.diffeqsolve(
@@ -31,7 +85,7 @@ def solve_steps(term: diffrax.AbstractTerm, solver: diffrax.AbstractSolver, stat
         max_steps=num_steps,
         stepsize_controller=diffrax.ConstantStepSize(),
         saveat=diffrax.SaveAt(t1=True),
-        adjoint=diffrax.RecursiveCheckpointAdjoint(),
+        adjoint=ScanAdjoint(),
         throw=False,
     )
     return jax.tree.map(lambda leaf: leaf[-1], solution.ys)

@@ -16,7 +16,7 @@ class ResidualMLP(eqx.Module):
     linear_out: eqx.nn.Linear
 
     def __init__(
-        self, in_size: int, out_size: int, width: int, depth: int, dropout: float, *, key: PRNGKeyArray
+        self, in_size: int, out_size: int, *, width: int, depth: int, dropout: float, key: PRNGKeyArray
     ) -> None:
         keys = jax.random.split(key, depth + 2)
         self.linear_in = eqx.nn.Linear(in_size, width, key=keys[0])

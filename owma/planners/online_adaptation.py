@@ -90,9 +90,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """Gradient steps on the increment of the parameters; 0 holds it at zero."""
     n_adaptation_samples: int = 32
     """Draws for each gradient, and draws to choose the plan from."""
-    delta_phi_lr: float = 1e-2
+    delta_phi_lr: float = 1e-3
     """Adam's step size."""
-    kl_coef: float = 0.1
+    kl_coef: float = 0.5
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
     divergence: Literal["path", "hybrid"] = "path"
     """`path`: the exact KL of the chain's path. `hybrid`: the published surrogate."""

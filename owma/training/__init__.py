@@ -1,0 +1,14 @@
+"""Training: the outcome model with its readout policy, then the value decoder."""
+
+from owma.training.outcome import (
+    OutcomeData as OutcomeData,
+    OutcomeTrainer as OutcomeTrainer,
+    TrainingConfig as TrainingConfig,
+    TrainingState as TrainingState,
+    split_episodes as split_episodes,
+)
+from owma.training.value import (
+    RewardFamily as RewardFamily,
+    ValueTrainer as ValueTrainer,
+    family_returns as family_returns,
+)

@@ -11,9 +11,17 @@ import numpy as np
 import optax
 
 from owma._errors import ConfigError
-from owma._tree import map_rows
+from owma._tree import map_rows, move_towards
 from owma._types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
-from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, low_discrepancy_uniform, measure_errors, velocity_loss
+from owma.diffusion import (
+    AbstractDenoiser,
+    Chain,
+    ErrorCurve,
+    FiLMDenoiser,
+    low_discrepancy_uniform,
+    measure_errors,
+    velocity_loss,
+)
 from owma.policy import ReadoutPolicy
 from owma.schedule import VPSchedule
 from owma.targets import Segments, outcome_target
@@ -25,11 +33,11 @@ from owma.world import WorldConfig, WorldModel
 class TrainingConfig:
     """Training of p(psi|s) and pi(a|s,psi)."""
 
-    target: Literal["td", "n_step", "monte_carlo"] = "td"
+    target: Literal["td", "n_step", "monte_carlo"] = "n_step"
     """Where outcomes come from: one step and a bootstrap, `n_step` steps and a bootstrap, or the whole recorded rest."""
     n_step: int = 50
     """Steps summed before the bootstrap, for `target=n_step`."""
-    updates: int = 10_000
+    updates: int = 6_000
     batch_size: int = 512
     learning_rate: float = 1e-3
     """Peak of a cosine that ends at zero."""
@@ -70,16 +78,20 @@ class OutcomeData(eqx.Module):
     terminal: Bool[Array, " n"]
 
     @classmethod
-    def build(cls, world: WorldModel, transitions: Transitions, *, horizon: int | None) -> "OutcomeData":
+    def build(
+        cls, world: WorldModel, transitions: Transitions, mask: Bool[np.ndarray, " n"], *, horizon: int | None
+    ) -> "OutcomeData":
+        """The transitions in `mask`, outcomes summed over `horizon` steps before the bootstrap."""
         cumulants = map_rows(world.cumulant, transitions.obs)
         segments = Segments.build(cumulants, transitions, discount=world.discount, horizon=horizon)
+        last = segments.last[mask]
         return cls(
-            obs=jnp.asarray(transitions.obs, jnp.float32),
-            action=jnp.asarray(transitions.action, jnp.float32),
-            sums=jnp.asarray(segments.sums),
-            discount=jnp.asarray(segments.discount),
-            bootstrap_obs=jnp.asarray(np.asarray(transitions.next_obs)[segments.last], jnp.float32),
-            terminal=jnp.asarray(np.asarray(transitions.terminated)[segments.last]),
+            obs=jnp.asarray(transitions.obs[mask], jnp.float32),
+            action=jnp.asarray(transitions.action[mask], jnp.float32),
+            sums=jnp.asarray(segments.sums[mask]),
+            discount=jnp.asarray(segments.discount[mask]),
+            bootstrap_obs=jnp.asarray(np.asarray(transitions.next_obs)[last], jnp.float32),
+            terminal=jnp.asarray(np.asarray(transitions.terminated)[last]),
         )
 
     def __len__(self) -> int:
@@ -92,9 +104,9 @@ class OutcomeData(eqx.Module):
 class TrainingState(eqx.Module):
     """All that an interrupted run needs to go on as if nothing had happened."""
 
-    denoisers: tuple[AbstractDenoiser, AbstractDenoiser]
+    denoisers: tuple[FiLMDenoiser, FiLMDenoiser]
     """Of the world model and of the policy, as the optimiser sees them."""
-    averages: tuple[AbstractDenoiser, AbstractDenoiser]
+    averages: tuple[FiLMDenoiser, FiLMDenoiser]
     """Their exponential moving averages, which bootstrap and act."""
     opt_state: PyTree
     errors: ErrorCurve
@@ -134,7 +146,7 @@ class OutcomeTrainer(eqx.Module):
 
     def loss(
         self,
-        denoisers: tuple[AbstractDenoiser, AbstractDenoiser],
+        denoisers: tuple[FiLMDenoiser, FiLMDenoiser],
         batch: OutcomeData,
         psi: Float[Array, "batch psi"],
         *,
@@ -186,7 +198,7 @@ class OutcomeTrainer(eqx.Module):
         denoisers = eqx.apply_updates(state.denoisers, jax.tree.map(lambda u: -rate * u, directions))
         # A short memory at first, so that the average forgets the untrained weights.
         decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        averages = _move_towards(state.averages, denoisers, 1 - decay)
+        averages = move_towards(state.averages, denoisers, 1 - decay)
         return TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key), losses
 
     @eqx.filter_jit
@@ -241,14 +253,9 @@ class OutcomeTrainer(eqx.Module):
 _OPTIMISER = optax.scale_by_adam()
 
 
-def _move_towards(average: PyTree, model: PyTree, step_size: Scalar) -> PyTree:
-    """average + step_size · (model − average), array leaf by array leaf."""
-    arrays, static = eqx.partition(average, eqx.is_inexact_array)
-    moved = optax.incremental_update(eqx.filter(model, eqx.is_inexact_array), arrays, step_size)
-    return eqx.combine(moved, static)
-
-
-def split_episodes(transitions: Transitions, share: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_episodes(
+    transitions: Transitions, share: float, *, seed: int
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Row masks (training, held out): `share` of the episodes, at least one, are held out.
 
     A dataset of one episode cannot be split; it is then held out and trained on at once.

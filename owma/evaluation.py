@@ -1,0 +1,130 @@
+"""Planners compared in the environment: same models, same start states, rows, tables and pictures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from owma import plots
+from owma._types import Float
+from owma.agent import Agent
+from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, cell_center
+from owma.experiment import EvaluationConfig, Progress
+from owma.planners import (
+    PUBLISHED,
+    AbstractPlannerConfig,
+    AgentModel,
+    GuidedDiffusion,
+    OnlineAdaptation,
+    PlanInfo,
+    RandomShooting,
+    Static,
+)
+from owma.rollout import run_episodes, vector_env
+from owma.runs import RunFolder
+from owma.tables import summarise
+
+PLANNERS: Mapping[str, AbstractPlannerConfig] = {
+    "static": Static(),
+    "random_shooting": RandomShooting(),
+    "guided_diffusion": GuidedDiffusion(),
+    "online_adaptation": OnlineAdaptation(),
+    "published": PUBLISHED,
+}
+"""What a training run compares: every planner with its defaults, and the published settings of adaptation."""
+
+
+def evaluate(
+    model: AgentModel,
+    planners: Mapping[str, AbstractPlannerConfig],
+    folder: RunFolder,
+    config: EvaluationConfig,
+    *,
+    env_id: str,
+    obs_keys: tuple[str, ...] | None,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run `config.episodes` episodes of each planner, all from the same start states.
+
+    Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
+    `results.json` and the pictures, and returns the results.
+    """
+    rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
+    done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
+    rows = [row for row in rows if row["planner"] in done]
+    folder.write_jsonl("episodes.jsonl", rows)
+    with vector_env(env_id, config.episodes) as envs:
+        for name in (name for name in planners if name not in done):
+            agent = Agent(model, planners[name].build(), obs_keys=obs_keys, replan_every=config.replan_every)
+            with progress(f"evaluating {name}", _steps(envs) * config.episodes, 0) as advance:
+                episodes = run_episodes(
+                    agent,
+                    envs,
+                    planner_name=name,
+                    seed=seed,
+                    timed_decisions=config.timed_decisions,
+                    progress=advance,
+                )
+            for row in episodes.rows:
+                folder.append_jsonl("episodes.jsonl", row)
+            rows += episodes.rows
+            _keep_traces(folder, name, episodes.observations, episodes.decision)
+    results = summarise(rows)
+    folder.write_json("results.json", results)
+    draw(folder, results, env_id)
+    return results
+
+
+def draw(folder: RunFolder, results: Mapping[str, Any], env_id: str) -> None:
+    """Every picture that the run's files hold the numbers for."""
+    metrics = folder.read_jsonl("metrics.jsonl") if folder.metrics_jsonl.exists() else []
+    if metrics:
+        plots.training_curves(folder.plots / "training.png", metrics)
+    if any(entry["ms_p50"] for entry in results["planners"].values()):
+        plots.success_against_latency(folder.plots / "success_against_latency.png", results)
+    traces = {path.stem: np.load(path, allow_pickle=False) for path in sorted((folder.path / "traces").glob("*.npz"))}
+    for name, trace in traces.items():
+        if "objective" in trace and trace["objective"].size:
+            plots.decision_histogram(folder.plots / f"{name}_values.png", trace["prior_values"], trace["values"])
+            plots.adaptation_curves(
+                folder.plots / f"{name}_adaptation.png",
+                trace["objective"],
+                trace["value"],
+                trace["kl"],
+                prior_value=float(trace["prior_values"].mean()),
+            )
+    if env_id == TWO_ROUTES_ID:
+        ordered = [name for name in results["planners"] if name in traces]
+        plots.maze_trajectories(
+            folder.plots / "trajectories.png",
+            MAZE_MAP,
+            {name: list(traces[name]["positions"]) for name in ordered},
+            start=cell_center(*START_CELL),
+            goal=cell_center(*GOAL_CELL),
+            successes={name: results["planners"][name]["success"] for name in ordered},
+        )
+
+
+def _keep_traces(
+    folder: RunFolder, name: str, observations: Float[np.ndarray, "episodes steps obs"], decision: PlanInfo
+) -> None:
+    """What pictures are drawn from: positions every few steps, and one decision."""
+    arrays = {
+        "positions": observations[:, ::3, :2].astype(np.float32),
+        "prior_values": np.asarray(decision.prior_values),
+        "values": np.asarray(decision.values),
+    }
+    if decision.curves is not None:
+        arrays |= {
+            "objective": np.asarray(decision.curves.objective),
+            "value": np.asarray(decision.curves.value),
+            "kl": np.asarray(decision.curves.kl),
+        }
+    (folder.path / "traces").mkdir(exist_ok=True)
+    np.savez_compressed(folder.path / "traces" / f"{name}.npz", **arrays)
+
+
+def _steps(envs: Any) -> int:
+    spec = envs.envs[0].spec
+    return spec.max_episode_steps if spec is not None and spec.max_episode_steps else 1000

@@ -1,0 +1,64 @@
+"""Runs from disk, ready to act."""
+
+import dataclasses
+from pathlib import Path
+
+from owma import checkpoint
+from owma.agent import Agent
+from owma.config_json import from_json
+from owma.experiment import ExperimentConfig, TrainedParts, skeleton
+from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
+from owma.runs import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run.
+
+    ```python
+    run = owma.load("runs/two-routes")
+    agent = run.agent(planner=owma.OnlineAdaptation(kl_coef=0.1, adaptation_steps=10))
+    ```
+    """
+
+    folder: RunFolder
+    config: ExperimentConfig
+    parts: TrainedParts
+    obs_keys: tuple[str, ...] | None
+    """The parts of a Dict observation that make up the state; `None` for plain arrays."""
+    env_id: str
+    """The environment that the run was made for."""
+
+    @property
+    def model(self) -> AgentModel:
+        """World model, policy and value for the run's task."""
+        return self.parts.agent_model(self.config.value.kind)
+
+    def agent(
+        self,
+        planner: AbstractPlannerConfig | AbstractPlanner = OnlineAdaptation(),  # noqa: B008  (frozen)
+        *,
+        replan_every: int = 1,
+    ) -> Agent:
+        """An agent that plans with `planner`, a configuration or a planner built by hand, every `replan_every` steps."""
+        built = planner.build() if isinstance(planner, AbstractPlannerConfig) else planner
+        return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every)
+
+
+def load(path: str | Path) -> Run:
+    """A finished run: `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
+
+    Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged.
+    """
+    folder = RunFolder.open(Path(path))
+    config = from_json(ExperimentConfig, folder.read_json("config.json"))
+    if checkpoint.latest(folder.path / "models") is None:
+        raise checkpoint.CheckpointError(
+            f"The run {folder.path} was not trained to the end; go on with "
+            f"`python -m owma.train --resume {folder.path}`."
+        )
+    shapes = folder.read_json("shapes.json")
+    like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
+    parts, _ = checkpoint.restore(folder.path / "models", like)
+    obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
+    return Run(folder, config, parts, obs_keys, shapes["env"])

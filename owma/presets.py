@@ -1,0 +1,35 @@
+"""Named configurations, for `python -m owma.train PRESET`."""
+
+from collections.abc import Mapping
+
+from owma.data import PointMazeCollect, TwoRoutesCollect
+from owma.experiment import EvaluationConfig, ExperimentConfig, GoalTaskConfig
+from owma.policy import PolicyConfig
+from owma.training import TrainingConfig
+from owma.value import ValueConfig
+from owma.world import WorldConfig
+
+TWO_ROUTES = ExperimentConfig()
+
+SMOKE = ExperimentConfig(
+    name="smoke",
+    data=TwoRoutesCollect(skew=0.2, episodes=20),
+    # One layer each: most of a short run is compilation, which grows with depth.
+    world=WorldConfig(width=32, depth=1, embed_width=32),
+    policy=PolicyConfig(width=32, depth=1, embed_width=32),
+    training=TrainingConfig(updates=200, batch_size=128, report_every=200),
+    value=ValueConfig(num_tasks=8, depth=1, updates=200, report_every=200),
+    evaluation=EvaluationConfig(episodes=2, timed_decisions=0),
+)
+
+POINTMAZE_UMAZE = ExperimentConfig(
+    name="pointmaze-umaze",
+    data=PointMazeCollect(maze="umaze", steps=200_000),
+    task=GoalTaskConfig(goal=(-1.0, -1.0)),
+)
+
+PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
+    "two-routes": ("The rare of two routes is worth taking; 2 % of the data take it.", TWO_ROUTES),
+    "smoke": ("All of it in under a minute, too little to learn much.", SMOKE),
+    "pointmaze-umaze": ("One goal in the U-shaped maze, from goal-free data.", POINTMAZE_UMAZE),
+}

@@ -1,0 +1,68 @@
+"""`python -m owma.train`: collect if need be, train, evaluate every planner, write the run."""
+
+import dataclasses
+import functools
+import operator
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from owma._command import command, open_progress, show_results
+from owma.config_json import from_json, to_json
+from owma.evaluation import PLANNERS, evaluate
+from owma.experiment import Experiment, ExperimentConfig
+from owma.presets import PRESETS
+from owma.runs import RunFolder, versions
+
+_Preset: Any = functools.reduce(
+    operator.or_,
+    (
+        Annotated[ExperimentConfig, tyro.conf.subcommand(name, default=config, description=description)]
+        for name, (description, config) in PRESETS.items()
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Trains an outcome model, a readout policy and a value, then lets every planner act with them."""
+
+    preset: Annotated[_Preset, tyro.conf.arg(name="")] = PRESETS["two-routes"][1]
+    resume: Path | None = None
+    """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
+    runs: Path = Path("runs")
+    """Where run folders go."""
+
+
+def main() -> None:
+    """Parse, run, print the folder."""
+    arguments = tyro.cli(Train, prog="python -m owma.train", config=(tyro.conf.CascadeSubcommandArgs,))
+    if arguments.resume is not None:
+        folder = RunFolder.open(arguments.resume)
+        config = from_json(ExperimentConfig, folder.read_json("config.json"))
+    else:
+        config = arguments.preset
+        folder = RunFolder.create(arguments.runs, config.name)
+        folder.write_json("config.json", to_json(config))
+    folder.write_json("versions.json", versions())
+    print(f"run {folder.path}", file=sys.stderr)
+    experiment = Experiment(config, folder, open_progress)
+    parts = experiment.train()
+    results = evaluate(
+        parts.agent_model(config.value.kind),
+        PLANNERS,
+        folder,
+        config.evaluation,
+        env_id=experiment.env_id(),
+        obs_keys=experiment.dataset.obs_keys,
+        seed=config.seed,
+        progress=open_progress,
+    )
+    show_results(results)
+    print(folder.path)
+
+
+if __name__ == "__main__":
+    command(main)
