@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from owma._types import Array, Bool, Float, HostArray, PyTree, Scalar
 
@@ -36,8 +35,8 @@ def select(condition: Bool[Array, ""], on_true: T, on_false: T) -> T:
 def move_towards(average: T, model: T, step_size: Scalar) -> T:
     """average + step_size · (model − average) on inexact array leaves; the rest comes from `average`."""
     arrays, static = eqx.partition(average, eqx.is_inexact_array)
-    moved = optax.incremental_update(eqx.filter(model, eqx.is_inexact_array), arrays, step_size)
-    return eqx.combine(moved, static)
+    target = eqx.filter(model, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda a, b: a + step_size * (b - a), arrays, target), static)
 
 
 def map_rows(

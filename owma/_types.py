@@ -12,6 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 Scalar: TypeAlias = Float[Array, ""]
 """A floating scalar array, or a number that a caller has already turned into one."""
 
+RealScalarLike: TypeAlias = float | Float[Array, ""] | Float[np.ndarray, ""]
+"""A floating scalar in any form; what diffrax passes as a time."""
+
 Obs: TypeAlias = Float[Array, " obs"]
 """An observation s, flat."""
 
@@ -45,6 +48,7 @@ __all__ = [
     "PRNGKeyArray",
     "Psi",
     "PyTree",
+    "RealScalarLike",
     "Scalar",
     "Shaped",
     "TaskEmbedding",

@@ -1,11 +1,7 @@
-"""One experiment from dataset to trained parts: configuration, data, tasks, training with resume."""
+"""One experiment: its configuration, its trained parts, and training with resume."""
 
 import dataclasses
-import importlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -14,21 +10,15 @@ import numpy as np
 
 from owma import checkpoint
 from owma._errors import ConfigError
+from owma._tree import map_rows
 from owma._types import Array, Float, Scalar
 from owma.config_json import fingerprint
-from owma.data import (
-    OfflineDataset,
-    PointMazeCollect,
-    TwoRoutesCollect,
-    collect_pointmaze,
-    collect_two_routes,
-    load_minari,
-)
+from owma.data import TwoRoutesCollect
+from owma.material import DataConfig, Material, Progress, RewardTaskConfig, TaskConfig, gather
 from owma.planners import AgentModel
 from owma.policy import PolicyConfig, ReadoutPolicy
-from owma.runs import RunFolder
+from owma.runs import RunFolder, check_run_name
 from owma.targets import monte_carlo
-from owma.tasks import AbstractTask, GoalTask, LabelledTask, RecordedTask, RewardTask
 from owma.training import (
     OutcomeData,
     OutcomeTrainer,
@@ -40,6 +30,7 @@ from owma.training import (
 )
 from owma.transitions import Transitions
 from owma.value import (
+    AbstractValue,
     LinearValue,
     TaskValue,
     ValueConfig,
@@ -50,53 +41,6 @@ from owma.value import (
 )
 from owma.world import WorldConfig, WorldModel, whitened_outcomes
 
-Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
-"""progress(label, total, done) opens a progress display; calling what it gives advances it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MinariDataset:
-    """A dataset that exists: by Minari id, or the folder that holds it."""
-
-    dataset: str
-    """Minari id or folder."""
-    download: bool = False
-    """Fetch the id from the hub if it is not there."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RewardTaskConfig:
-    """A reward function r(obs, action, next_obs) over arrays."""
-
-    reward: str = "owma.envs:preferred_route_reward"
-    """`module:function`, imported from your own Python path."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordedTaskConfig:
-    """The rewards recorded with the dataset."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GoalTaskConfig:
-    """A position to reach and stay at."""
-
-    goal: tuple[float, ...]
-    """In the leading coordinates of the observation."""
-    radius: float = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledTaskConfig:
-    """A few labelled samples."""
-
-    file: Path
-    """An .npz file with `obs` (k, obs) and `reward` (k,)."""
-
-
-TaskConfig: TypeAlias = RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | MinariDataset
-
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
@@ -105,15 +49,16 @@ class EvaluationConfig:
     env: str | None = None
     """Gymnasium id; by default the environment that the dataset names."""
     episodes: int = 32
+    """0 trains only, for data without an environment."""
     replan_every: int = 10
     """Steps for which a plan is followed."""
     timed_decisions: int = 4
     """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "replan_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
+        for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +76,19 @@ class ExperimentConfig:
     training: TrainingConfig = TrainingConfig()
     value: ValueConfig = ValueConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        check_run_name(self.name)
+
+    @property
+    def training_fingerprint(self) -> str:
+        """Of all that the trained parts depend on."""
+        return fingerprint(dataclasses.replace(self, name="any", evaluation=EvaluationConfig()))
+
+    def gather(self, progress: Progress) -> Material:
+        """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
+        evaluation = self.evaluation
+        return gather(self.data, self.task, progress, env=evaluation.env, needs_env=evaluation.episodes > 0)
 
 
 class TrainedParts(eqx.Module):
@@ -151,96 +109,37 @@ class TrainedParts(eqx.Module):
         return AgentModel(self.world, self.policy, value, scale)
 
 
-def load_dataset(config: DataConfig, progress: Progress) -> OfflineDataset:
-    """The dataset, collected first where the configuration is a collector's and the dataset is absent."""
-    if isinstance(config, MinariDataset):
-        return load_minari(config.dataset, download=config.download)
-    total = config.episodes * config.steps if isinstance(config, TwoRoutesCollect) else config.steps
-    with progress(f"collecting {config.name}", total, 0) as advance:
-        so_far = 0
-
-        def report(done: int, _: int) -> None:
-            nonlocal so_far
-            advance(done - so_far)
-            so_far = done
-
-        if isinstance(config, TwoRoutesCollect):
-            return load_minari(collect_two_routes(config, report))
-        return load_minari(collect_pointmaze(config, report))
-
-
-def build_task(config: TaskConfig) -> AbstractTask:
-    """The task that a configuration names. Raises `ConfigError` if it cannot be imported or read."""
-    if isinstance(config, GoalTaskConfig):
-        return GoalTask(np.asarray(config.goal, np.float32), config.radius)
-    if isinstance(config, LabelledTaskConfig):
-        return _read_labels(config.file)
-    if isinstance(config, RecordedTaskConfig):
-        return RecordedTask()
-    module_name, _, function_name = config.reward.partition(":")
-    try:
-        return RewardTask(getattr(importlib.import_module(module_name), function_name))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"The reward {config.reward!r} cannot be imported ({error}); write it as module:function, "
-            "with the module on your Python path."
-        ) from error
-
-
-def _read_labels(file: Path) -> LabelledTask:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return LabelledTask(arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32))
-    except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(
-            f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` and `reward`."
-        ) from error
-
-
 class Experiment:
     """The stages of one run, each of which goes on from what is on disk."""
 
-    def __init__(self, config: ExperimentConfig, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, config: ExperimentConfig, material: Material, folder: RunFolder, progress: Progress) -> None:
         self.config, self.folder, self.progress = config, folder, progress
-        self.fingerprint = fingerprint(dataclasses.replace(config, name="", evaluation=EvaluationConfig()))
-        self.dataset = load_dataset(config.data, progress)
+        self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
+        self.fingerprint = config.training_fingerprint
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
 
     def train(self) -> TrainedParts:
-        """World model and policy, then value and task; writes metrics and checkpoints."""
-        config, transitions = self.config, self.dataset.transitions
-        task_rewards = build_task(config.task).rewards(transitions)
+        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read."""
+        models, transitions = self.folder.path / "models", self.dataset.transitions
+        if checkpoint.latest(models) is not None:
+            return restore_parts(self.folder, self.config)
         world, policy = self._untrained()
-        if checkpoint.latest(self._models) is not None:
-            parts, _ = checkpoint.restore(
-                self._models, skeleton(config, *sizes(self.dataset, world)), config_fingerprint=self.fingerprint
-            )
-            return parts
         world, policy = self._train_outcomes(world, policy)
         psi = jnp.asarray(whitened_outcomes(world, transitions))
         decoder = self._train_decoder(world, psi)
-        parts = self._fit_task(world, policy, decoder, np.asarray(psi), task_rewards)
-        checkpoint.save(self._models, config.training.updates, parts, config_fingerprint=self.fingerprint)
-        self.folder.write_json(
-            "shapes.json", dict(zip(("obs", "action", "psi"), sizes(self.dataset, world))) | self._interface()
-        )
-        return parts
-
-    @property
-    def _models(self) -> Path:
-        return self.folder.path / "models"
-
-    def _interface(self) -> dict[str, Any]:
+        parts = self._fit_task(world, policy, decoder, np.asarray(psi))
         keys = self.dataset.obs_keys
-        return {"obs_keys": None if keys is None else list(keys), "env": self.env_id()}
-
-    def env_id(self) -> str:
-        """The environment to evaluate in. Raises `ConfigError` if neither configuration nor dataset names one."""
-        if self.config.evaluation.env is not None:
-            return self.config.evaluation.env
-        if self.dataset.env_spec is None:
-            raise ConfigError(f"Dataset {self.dataset.dataset_id} names no environment; pass --evaluation.env ID.")
-        return self.dataset.env_spec.id
+        shapes = {
+            "obs": transitions.obs.shape[1],
+            "action": transitions.action.shape[1],
+            "psi": world.whitening.dims,
+            "obs_keys": None if keys is None else list(keys),
+            "env": None if self.env is None else self.env.to_json(),
+        }
+        # The models last: they are what says that training is done.
+        self.folder.write_json("shapes.json", shapes)
+        checkpoint.save(models, self.config.training.updates, parts, config_fingerprint=self.fingerprint)
+        return parts
 
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
         world_key, policy_key = jax.random.split(self.keys["build"])
@@ -302,10 +201,9 @@ class Experiment:
         policy: ReadoutPolicy,
         decoder: ValueDecoder,
         psi: Float[np.ndarray, "n psi"],
-        rewards: Float[np.ndarray, " n"],
     ) -> TrainedParts:
         config, transitions = self.config.value, self.dataset.transitions
-        returns = task_returns(rewards, transitions, world.discount)
+        returns = task_returns(self.rewards, transitions, world.discount)
         labels_key, z_key, scale_key, state_key = jax.random.split(self.keys["scale"], 4)
         labelled = np.asarray(
             jax.random.choice(labels_key, len(psi), (min(config.num_labels, len(psi)),), replace=False)
@@ -323,14 +221,15 @@ class Experiment:
             linear_scale=linear_scale,
             task_scale=task_scale,
         )
-        check = jnp.asarray(psi[rows])
+        self._drop_metrics_after("task", -1)
+        check = labelled[:10_000]
         self.folder.append_jsonl(
             "metrics.jsonl",
             {
                 "phase": "task",
                 "labels": len(labelled),
-                "r2_linear": r_squared(np.asarray(jax.vmap(linear)(check)), returns[rows]),
-                "r2_decoder": r_squared(np.asarray(jax.vmap(task)(check)), returns[rows]),
+                "r2_linear": _explained(linear, psi[check], returns[check]),
+                "r2_decoder": _explained(task, psi[check], returns[check]),
                 "value_scale_linear": float(parts.linear_scale),
                 "value_scale_decoder": float(parts.task_scale),
             },
@@ -342,7 +241,7 @@ class Experiment:
         if not self.folder.metrics_jsonl.exists():
             return
         rows = self.folder.read_jsonl("metrics.jsonl", drop_torn=True)
-        self.folder.write_jsonl("metrics.jsonl", [r for r in rows if r["phase"] != phase or r["step"] <= step])
+        self.folder.write_jsonl("metrics.jsonl", [r for r in rows if r["phase"] != phase or r.get("step", 0) <= step])
 
 
 def task_returns(
@@ -352,9 +251,19 @@ def task_returns(
     return monte_carlo(rewards[:, None], transitions, discount=discount, tail=rewards[:, None])[:, 0]
 
 
-def sizes(dataset: OfflineDataset, world: WorldModel) -> tuple[int, int, int]:
-    """(obs, action, psi): what the shapes of all arrays of a run follow from."""
-    return dataset.transitions.obs.shape[1], dataset.transitions.action.shape[1], world.whitening.dims
+def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: Float[np.ndarray, " n"]) -> float | None:
+    """R² of a value; `None` if the returns are all the same."""
+    if np.ptp(returns) == 0:
+        return None
+    return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)
+
+
+def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
+    """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
+    shapes = folder.read_json("shapes.json")
+    like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
+    parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
+    return parts
 
 
 def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: int) -> TrainedParts:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from owma.data import PointMazeCollect, TwoRoutesCollect
-from owma.experiment import EvaluationConfig, ExperimentConfig, GoalTaskConfig
+from owma.experiment import EvaluationConfig, ExperimentConfig
+from owma.material import GoalTaskConfig
 from owma.policy import PolicyConfig
 from owma.training import TrainingConfig
 from owma.value import ValueConfig

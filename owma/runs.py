@@ -45,10 +45,14 @@ class RunFolder:
 
         Raises `ConfigError` for a name that is not one plain folder name, or looks like a version.
         """
-        if name != Path(name).name or name in ("", ".", "..") or _version(name) is not None:
-            raise ConfigError(f"A run cannot be called {name!r}: use one folder name, and not one like `v1`.")
+        check_run_name(name)
         parent = Path(root) / name
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The folder {parent} cannot be made ({error.strerror}); choose a place that can be written to."
+            ) from error
         number = max(_versions_in(parent), default=0) + 1
         while True:
             try:
@@ -176,6 +180,12 @@ class RunFolder:
             ) from None
         except UnicodeDecodeError as error:
             raise CheckpointError(f"{self.path / name} is not text ({error}). Restore it, or run again.") from error
+
+
+def check_run_name(name: str) -> None:
+    """Raises `ConfigError` for a name that is not one plain folder name, or looks like a version."""
+    if name != Path(name).name or name in ("", ".", "..") or _version(name) is not None:
+        raise ConfigError(f"A run cannot be called {name!r}: use one folder name, and not one like `v1`.")
 
 
 def versions() -> dict[str, Any]:

@@ -203,5 +203,6 @@ def _caption(results: Mapping[str, Any]) -> str:
     sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
     counts = "; ".join(f"{episodes} episodes over {seeds} seeds" for episodes, seeds in sorted(sizes))
     return (
-        f"{counts or 'No episodes'}. Network calls and ms are per decision; the promise gap is V(ψ*) minus the return."
+        f"{counts or 'No episodes'}. Network calls and ms are per decision; the promise gap is V(ψ*) of the first "
+        "decision minus the discounted return then realised."
     )

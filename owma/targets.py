@@ -79,8 +79,8 @@ def monte_carlo(
 ) -> Float[np.ndarray, "n d"]:
     r"""Discounted sums to the end of each episode, for fitting coordinates and values (no model needed).
 
-    The stated tail at a *truncation*: things stay as they are, $\gamma^j\,\text{tail}/(1-\gamma)$, `tail` being what one
-    more step in the last state would add. At a termination there is no tail.
+    The stated tail at a *truncation*: things stay as they are, $\gamma^j\,\text{tail}/(1-\gamma)$, `tail` being what
+    one more step in the last state would add. At a termination there is no tail.
     """
     segments = Segments.build(values, transitions, discount=discount, horizon=None)
     goes_on = ~np.asarray(transitions.terminated)[segments.last]

@@ -43,7 +43,7 @@ class RecordedTask(AbstractTask):
 
 
 class GoalTask(AbstractTask):
-    r"""$r = 1$ while $\|s'_{1:g} - \text{goal}\| \le$ `radius`, else 0; the goal lives in the leading coordinates of s."""
+    r"""$r = 1$ while $\|s'_{1:g} - \text{goal}\| \le$ `radius`, else 0; the goal being in the leading coordinates."""
 
     goal: Float[HostArray, " goal"]
     radius: float = eqx.field(static=True, default=0.5)

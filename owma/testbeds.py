@@ -9,7 +9,7 @@ from owma.diffusion.denoiser import AbstractDenoiser
 
 
 class GaussianDenoiser(AbstractDenoiser):
-    r"""The exact denoiser of $N(m, \mathrm{diag}(S))$: $\hat x_0 = m + \frac{S}{S + r^2}(y - m)$; ignores the context."""
+    r"""The exact denoiser of $N(m, \mathrm{diag}(S))$, $\hat x_0 = m + \frac{S}{S + r^2}(y - m)$, for any context."""
 
     mean: Float[Array, " x"]
     variance: Float[Array, " x"]

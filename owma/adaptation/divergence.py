@@ -1,6 +1,7 @@
 """How far the adapted model is from the trained one: divergences that the objective can charge."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from owma.diffusion import PathSample
 class AbstractDivergence(eqx.Module):
     """An estimate of KL(p_{φ+Δφ} ‖ p_φ) from samples of the adapted model, differentiable in Δφ."""
 
-    needs_paths: eqx.AbstractClassVar[bool]
+    needs_paths: ClassVar[bool]
     """Whether `samples` must carry path divergences (one evaluation of φ beside each of φ + Δφ)."""
 
     @abc.abstractmethod
@@ -46,7 +47,7 @@ class PathKL(AbstractDivergence):
     Exact for the law of the path, and by data processing an upper bound of $\mathrm{KL}(p_{\phi'}\|p_\phi)$.
     """
 
-    needs_paths = True
+    needs_paths: ClassVar[bool] = True
 
     def __call__(
         self,
@@ -70,7 +71,7 @@ class HybridKL(AbstractDivergence):
     """
 
     common_noise: bool = eqx.field(static=True, default=False)
-    needs_paths = False
+    needs_paths: ClassVar[bool] = False
 
     def __call__(
         self,

@@ -10,8 +10,9 @@ from owma.value import AbstractValue
 
 
 class DecisionProblem(eqx.Module):
-    r"""$\max_{\Delta\phi}\ E_{\psi\sim p_{\phi+\Delta\phi}(\cdot\mid s)}[V(\psi)]/\text{scale} - \lambda\,\mathrm{KL}$ at
-    one state s: everything that adaptation needs to know, and nothing of how it goes about it.
+    r"""At one state s,
+    $\max_{\Delta\phi}\ E_{\psi\sim p_{\phi+\Delta\phi}(\cdot\mid s)}[V(\psi)]/\text{scale} - \lambda\,\mathrm{KL}$:
+    everything that adaptation needs to know, and nothing of how it goes about it.
     """
 
     denoiser: AbstractDenoiser

@@ -34,8 +34,8 @@ class FiLMDenoiser(AbstractDenoiser):
     r"""A v-predicting FiLM network (Salimans & Ho, arXiv 2202.00512).
 
     The network outputs $v$ at $x = \alpha y$; then $\hat x_0 = \alpha x - \sigma v$ and
-    $\hat\varepsilon = \sigma x + \alpha v$. Predicting $\varepsilon$ instead would divide by $\alpha\approx 0.007$ at the
-    noisiest level.
+    $\hat\varepsilon = \sigma x + \alpha v$. Predicting $\varepsilon$ instead would divide by $\alpha\approx 0.007$ at
+    the noisiest level.
     """
 
     net: FiLMNet

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Array, Float, Int, PRNGKeyArray, Scalar
+from owma._types import Array, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
 from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
 from owma.diffusion.denoiser import AbstractDenoiser, Conditioning
 from owma.diffusion.solvers import solve_steps
@@ -154,12 +154,12 @@ class _ChainTerm(diffrax.AbstractTerm):
     means: _Means
     noise: Float[Array, "steps x"]
 
-    def vf(self, t: Scalar, y: _ChainState, args: None) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
+    def vf(self, t: RealScalarLike, y: _ChainState, args: None) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
         del args
         mean, shift = self.means(y[0], _step_index(t))
         return mean - y[0], shift
 
-    def contr(self, t0: Scalar, t1: Scalar, **kwargs: object) -> _StepControl:
+    def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs: object) -> _StepControl:
         del t1, kwargs
         k = _step_index(t0)
         return self.chain.gain[k], self.chain.width[k], self.noise[k]
@@ -178,6 +178,6 @@ def _transition_terms(shift: Float[Array, " x"], noise: Float[Array, " x"]) -> t
     return kl, -jnp.sum(shift * noise) - kl
 
 
-def _step_index(t: Scalar) -> Int[Array, ""]:
+def _step_index(t: RealScalarLike) -> Int[Array, ""]:
     # Whole numbers are exact in float32; rounding states that t is one.
     return jnp.round(t).astype(jnp.int32)

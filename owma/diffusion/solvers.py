@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._types import Array, Float, PRNGKeyArray, PyTree, RealScalarLike
 from owma.diffusion.calibration import MAX_RATIO
 from owma.diffusion.denoiser import AbstractDenoiser
 from owma.schedule import karras_grid
@@ -118,7 +118,7 @@ class ODESampler(eqx.Module):
         # keep their order.
         levels = diffrax.LinearInterpolation(jnp.arange(self.num_steps + 1, dtype=start.dtype), ratios)
 
-        def slope(t: Scalar, y: Float[Array, " x"], args: None) -> Float[Array, " x"]:
+        def slope(t: RealScalarLike, y: Float[Array, " x"], args: None) -> Float[Array, " x"]:
             del args
             ratio = levels.evaluate(t)
             return (y - denoiser(y, ratio, denoiser.condition(ratio, context))) / ratio

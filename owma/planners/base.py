@@ -50,7 +50,7 @@ class PlanInfo(eqx.Module):
     value: Scalar
     """V(ψ*): the return that the plan promises."""
     kl: Scalar
-    """Divergence from p_φ of the law that ψ* was drawn from, in nats: of the path, plus what choosing among draws adds."""
+    """Divergence from p_φ of the law of ψ*, in nats: of its path, plus what choosing among draws adds."""
     evaluations: Int[Array, ""]
     """Forward evaluations of the network."""
     result: Int[Array, ""]

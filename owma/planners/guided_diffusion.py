@@ -19,9 +19,9 @@ from owma.value import AbstractValue
 class GradientGuidance(AbstractDenoiser):
     r"""$\hat x_0 + c\,r^2\,\nabla_y V(\hat x_0(y, r))$: guidance of the score by the value of the denoised outcome.
 
-    By Tweedie's formula $r^2\,\partial\hat x_0/\partial y$ is the posterior covariance, so this is the posterior mean of
-    the tilted law to first order in $c = 1/\lambda$, and exactly so for a Gaussian and a linear V (Dhariwal & Nichol,
-    arXiv 2105.05233; Chung et al., arXiv 2209.14687).
+    By Tweedie's formula $r^2\,\partial\hat x_0/\partial y$ is the posterior covariance, so this is the posterior mean
+    of the tilted law to first order in $c = 1/\lambda$, and exactly so for a Gaussian and a linear V (Dhariwal &
+    Nichol, arXiv 2105.05233; Chung et al., arXiv 2209.14687).
     """
 
     denoiser: AbstractDenoiser

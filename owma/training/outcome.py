@@ -34,7 +34,7 @@ class TrainingConfig:
     """Training of p(psi|s) and pi(a|s,psi)."""
 
     target: Literal["td", "n_step", "monte_carlo"] = "n_step"
-    """Where outcomes come from: one step and a bootstrap, `n_step` steps and a bootstrap, or the whole recorded rest."""
+    """Where outcomes come from: one step and a bootstrap, `n_step` steps and a bootstrap, or all that was recorded."""
     n_step: int = 50
     """Steps summed before the bootstrap, for `target=n_step`."""
     updates: int = 6_000
@@ -127,7 +127,10 @@ class OutcomeTrainer(eqx.Module):
     schedule: VPSchedule = eqx.field(static=True, default=VPSchedule())
 
     def init(self, *, key: PRNGKeyArray) -> TrainingState:
-        denoisers = (self.world.denoiser, self.policy.denoiser)
+        world_denoiser, policy_denoiser = self.world.denoiser, self.policy.denoiser
+        if not (isinstance(world_denoiser, FiLMDenoiser) and isinstance(policy_denoiser, FiLMDenoiser)):
+            raise ValueError("OutcomeTrainer trains v-predicting networks; world and policy need a FiLMDenoiser each.")
+        denoisers = (world_denoiser, policy_denoiser)
         errors = ErrorCurve.untrained(self.world.whitening.dims)
         opt_state = _OPTIMISER.init(eqx.filter(denoisers, eqx.is_inexact_array))
         return TrainingState(denoisers, denoisers, opt_state, errors, jnp.asarray(0), key)

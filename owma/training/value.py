@@ -17,7 +17,8 @@ from owma.whitening import Standardisation
 
 
 class RewardFamily(eqx.Module):
-    r"""Random reward functions of the state: $r_i(s) = \sum_b w_{ib}\exp(-\tfrac12\|m_i\odot(s - c_{ib})\|^2/\ell_i^2)$.
+    r"""Random reward functions of the state,
+    $r_i(s) = \sum_b w_{ib}\exp(-\tfrac12\|m_i\odot(s - c_{ib})\|^2/\ell_i^2)$.
 
     Bumps of either sign at states of the dataset, each function looking at a random subset $m_i$ of the coordinates
     with a random width $\ell_i$: goals to reach, places to avoid, and mixtures of both, in standardised coordinates.
@@ -92,7 +93,8 @@ class ValueTrainer(eqx.Module):
         arrays, static = eqx.partition((decoder, average, opt_state, step), eqx.is_array)
 
         def body(arrays: PyTree, update_key: PRNGKeyArray) -> tuple[PyTree, Scalar]:
-            new, loss = self._update(*eqx.combine(arrays, static), update_key)
+            decoder, average, opt_state, step = eqx.combine(arrays, static)
+            new, loss = self._update(decoder, average, opt_state, step, update_key)
             return eqx.filter(new, eqx.is_array), loss
 
         arrays, losses = jax.lax.scan(body, arrays, jax.random.split(key, num_updates))

@@ -2,13 +2,18 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from owma import checkpoint
+from owma._errors import CheckpointError
 from owma.agent import Agent
 from owma.config_json import from_json
-from owma.experiment import ExperimentConfig, TrainedParts, skeleton
+from owma.experiment import ExperimentConfig, TrainedParts, restore_parts
 from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
 from owma.runs import RunFolder
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +31,8 @@ class Run:
     parts: TrainedParts
     obs_keys: tuple[str, ...] | None
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
-    env_id: str
-    """The environment that the run was made for."""
+    env: "EnvSpec | None"
+    """The environment that the run was made for: `gymnasium.make(run.env)`; `None` if it was made for none."""
 
     @property
     def model(self) -> AgentModel:
@@ -48,17 +53,19 @@ class Run:
 def load(path: str | Path) -> Run:
     """A finished run: `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
 
-    Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged.
+    Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
+    belong together.
     """
+    from gymnasium.envs.registration import EnvSpec
+
     folder = RunFolder.open(Path(path))
     config = from_json(ExperimentConfig, folder.read_json("config.json"))
     if checkpoint.latest(folder.path / "models") is None:
-        raise checkpoint.CheckpointError(
+        raise CheckpointError(
             f"The run {folder.path} was not trained to the end; go on with "
             f"`python -m owma.train --resume {folder.path}`."
         )
     shapes = folder.read_json("shapes.json")
-    like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
-    parts, _ = checkpoint.restore(folder.path / "models", like)
     obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
-    return Run(folder, config, parts, obs_keys, shapes["env"])
+    env = None if shapes["env"] is None else EnvSpec.from_json(shapes["env"])
+    return Run(folder, config, restore_parts(folder, config), obs_keys, env)

@@ -1,0 +1,163 @@
+"""What an experiment works on: a dataset, a task on it and the environment to evaluate in, checked before any training.
+
+A mistake in any of the three is found here, when nothing has been written yet.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from owma._errors import ConfigError
+from owma._types import Float
+from owma.data import (
+    OfflineDataset,
+    PointMazeCollect,
+    TwoRoutesCollect,
+    collect_pointmaze,
+    collect_two_routes,
+    is_collected,
+    load_minari,
+)
+from owma.rollout import check_env, find_env
+from owma.tasks import AbstractTask, GoalTask, LabelledTask, RecordedTask, RewardTask
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
+"""progress(label, total, done) opens a progress display; calling what it gives advances it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MinariDataset:
+    """A dataset that exists: by Minari id, or the folder that holds it."""
+
+    dataset: str
+    """Minari id or folder."""
+    download: bool = False
+    """Fetch the id from the hub if it is not there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardTaskConfig:
+    """A reward function r(obs, action, next_obs) over arrays."""
+
+    reward: str = "owma.envs:preferred_route_reward"
+    """`module:function`, imported from your own Python path."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedTaskConfig:
+    """The rewards recorded with the dataset."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GoalTaskConfig:
+    """A position to reach and stay at."""
+
+    goal: tuple[float, ...]
+    """In the leading coordinates of the observation."""
+    radius: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledTaskConfig:
+    """A few labelled samples."""
+
+    file: Path
+    """An .npz file with `obs` (k, obs) and `reward` (k,)."""
+
+
+TaskConfig: TypeAlias = RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig
+DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | MinariDataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """A dataset, the rewards that the task gives it, and an environment that fits them."""
+
+    dataset: OfflineDataset
+    rewards: Float[np.ndarray, " n"]
+    """Of the task, one a transition."""
+    env: "EnvSpec | None"
+    """Where to evaluate; `None` if nothing is to be evaluated."""
+
+
+def gather(
+    data: DataConfig, task: TaskConfig, progress: Progress, *, env: str | None = None, needs_env: bool = True
+) -> Material:
+    """The material of an experiment; a collector's dataset is collected if it is not there.
+
+    **Arguments:** `env`: a Gymnasium id; by default the environment that the dataset names. `needs_env`: whether there
+    must be one.
+
+    **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
+    nothing in the data, or the environment cannot be made or is of another form than the data.
+    """
+    built = build_task(task)
+    spec = find_env(env) if env is not None and needs_env else None
+    dataset = load_dataset(data, progress)
+    rewards = built.rewards(dataset.transitions)
+    if needs_env:
+        spec = spec or dataset.env_spec
+        if spec is None:
+            raise ConfigError(
+                f"Dataset {dataset.dataset_id} names no environment to evaluate in; pass --evaluation.env ID, or "
+                "--evaluation.episodes 0 to train only."
+            )
+        transitions = dataset.transitions
+        check_env(spec, dataset.obs_keys, obs_dim=transitions.obs.shape[1], action_dim=transitions.action.shape[1])
+    return Material(dataset, rewards, spec)
+
+
+def load_dataset(config: DataConfig, progress: Progress) -> OfflineDataset:
+    """The dataset, collected first where the configuration is a collector's and the dataset is absent."""
+    if isinstance(config, MinariDataset):
+        return load_minari(config.dataset, download=config.download)
+    if is_collected(config):
+        return load_minari(config.name)
+    total = config.episodes * config.steps if isinstance(config, TwoRoutesCollect) else config.steps
+    with progress(f"collecting {config.name}", total, 0) as advance:
+        so_far = 0
+
+        def report(done: int, _: int) -> None:
+            nonlocal so_far
+            advance(done - so_far)
+            so_far = done
+
+        if isinstance(config, TwoRoutesCollect):
+            return load_minari(collect_two_routes(config, report))
+        return load_minari(collect_pointmaze(config, report))
+
+
+def build_task(config: TaskConfig) -> AbstractTask:
+    """The task that a configuration names. Raises `ConfigError` if it cannot be imported or read."""
+    if isinstance(config, GoalTaskConfig):
+        return GoalTask(np.asarray(config.goal, np.float32), config.radius)
+    if isinstance(config, LabelledTaskConfig):
+        return _read_labels(config.file)
+    if isinstance(config, RecordedTaskConfig):
+        return RecordedTask()
+    module_name, _, function_name = config.reward.partition(":")
+    try:
+        return RewardTask(getattr(importlib.import_module(module_name), function_name))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"The reward {config.reward!r} cannot be imported ({error}); write it as module:function, "
+            "with the module on your Python path."
+        ) from error
+
+
+def _read_labels(file: Path) -> LabelledTask:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return LabelledTask(arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32))
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` and `reward`."
+        ) from error
