@@ -95,15 +95,16 @@ def _one_seed(preset: ExperimentConfig, seed: int, runs: Path) -> list[dict]:
         folder = RunFolder.create(runs, config.name)
         folder.write_json("config.json", to_json(config))
         folder.write_json("versions.json", versions())
-    experiment = Experiment(config, folder, open_progress)
-    parts = experiment.train()
+    material = config.gather(open_progress)
+    assert material.env is not None  # the preset evaluates
+    parts = Experiment(config, material, folder, open_progress).train()
     evaluate(
         parts.agent_model(config.value.kind),
         {**PLANNERS, **CONTROLS},
         folder,
         config.evaluation,
-        env_id=experiment.env_id(),
-        obs_keys=experiment.dataset.obs_keys,
+        env=material.env,
+        obs_keys=material.dataset.obs_keys,
         seed=seed,
         progress=open_progress,
     )

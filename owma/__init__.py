@@ -1,0 +1,68 @@
+"""Online world-model adaptation: offline RL that bends its model of outcomes toward the task, at every decision."""
+# ruff: noqa: I001  (in the order of the layers)
+
+from importlib.metadata import version as _version
+
+from owma._errors import (
+    CheckpointError as CheckpointError,
+    ConfigError as ConfigError,
+    DatasetError as DatasetError,
+    OwmaError as OwmaError,
+)
+from owma.features import AbstractFeatures as AbstractFeatures, FeaturesConfig as FeaturesConfig
+from owma.transitions import Transitions as Transitions
+from owma.diffusion import AbstractDenoiser as AbstractDenoiser
+from owma.tasks import (
+    AbstractTask as AbstractTask,
+    GoalTask as GoalTask,
+    LabelledTask as LabelledTask,
+    RecordedTask as RecordedTask,
+    RewardTask as RewardTask,
+)
+from owma.policy import PolicyConfig as PolicyConfig, ReadoutPolicy as ReadoutPolicy
+from owma.value import (
+    AbstractValue as AbstractValue,
+    LinearValue as LinearValue,
+    TaskValue as TaskValue,
+    ValueConfig as ValueConfig,
+    ValueDecoder as ValueDecoder,
+    infer_task as infer_task,
+)
+from owma.world import WorldConfig as WorldConfig, WorldModel as WorldModel
+from owma.adaptation import AbstractDeltaFilter as AbstractDeltaFilter, AbstractDivergence as AbstractDivergence
+from owma.planners import (
+    PUBLISHED as PUBLISHED,
+    AbstractChoice as AbstractChoice,
+    AbstractPlanner as AbstractPlanner,
+    AbstractPlannerConfig as AbstractPlannerConfig,
+    AgentModel as AgentModel,
+    GuidedDiffusion as GuidedDiffusion,
+    GuidedDiffusionPlanner as GuidedDiffusionPlanner,
+    OnlineAdaptation as OnlineAdaptation,
+    OnlineAdaptationPlanner as OnlineAdaptationPlanner,
+    PlanInfo as PlanInfo,
+    PlanResult as PlanResult,
+    RandomShooting as RandomShooting,
+    RandomShootingPlanner as RandomShootingPlanner,
+    Static as Static,
+    StaticPlanner as StaticPlanner,
+)
+from owma.agent import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
+from owma.data import (
+    OfflineDataset as OfflineDataset,
+    PointMazeCollect as PointMazeCollect,
+    TwoRoutesCollect as TwoRoutesCollect,
+    load_minari as load_minari,
+)
+from owma.material import (
+    GoalTaskConfig as GoalTaskConfig,
+    LabelledTaskConfig as LabelledTaskConfig,
+    MinariDataset as MinariDataset,
+    RecordedTaskConfig as RecordedTaskConfig,
+    RewardTaskConfig as RewardTaskConfig,
+)
+from owma.training import TrainingConfig as TrainingConfig
+from owma.experiment import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
+from owma.run import Run as Run, load as load
+
+__version__ = _version("owma")

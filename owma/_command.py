@@ -1,15 +1,22 @@
 """What every command shares: errors as one sentence with exit code 2, and progress with rate and time left."""
 
 import contextlib
+import io
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import tyro
 
 from owma._errors import OwmaError
 
+_Arguments = TypeVar("_Arguments")
 _LINE_EVERY = 10.0  # Seconds between lines where the output is no terminal.
+_POOR_FIT = 0.5  # R² below which a value is called a guess.
 
 
 def command(main: Callable[[], None]) -> None:
@@ -25,6 +32,37 @@ def command(main: Callable[[], None]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("owma: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def parse(cls: type[_Arguments], *, prog: str, description: str | None = None) -> _Arguments:
+    """The command line as an instance of `cls`.
+
+    A value that a configuration refuses raises its `OwmaError`; tyro would put it into a box, in pieces.
+    """
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(cls, prog=prog, description=description, config=(tyro.conf.CascadeSubcommandArgs,))
+    except SystemExit as stop:
+        refusal: BaseException | None = stop
+        while refusal is not None and not isinstance(refusal, OwmaError):
+            refusal = refusal.__context__
+        if refusal is not None:
+            shown = io.StringIO()
+            raise refusal from None
+        raise
+    finally:
+        sys.stderr.write(shown.getvalue())
+
+
+@contextmanager
+def resumable(command: str, folder: Path) -> Iterator[None]:
+    """On an interrupt, say how to go on, and exit with code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"owma: interrupted; go on with: {command} --resume {shlex.quote(str(folder))}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -113,3 +151,29 @@ def show_results(results: Mapping[str, Any]) -> None:
     from owma.tables import results_table
 
     Console(stderr=True).print(results_table(results))
+
+
+def show_fit(row: Mapping[str, Any], kind: Literal["decoder", "linear"]) -> None:
+    """Print how well the values explain the returns of the task, with a warning if the one acted by does badly.
+
+    `row`: the row of phase `task` in `metrics.jsonl`.
+    """
+    for name in ("decoder", "linear"):
+        print(
+            f"V(psi), {name}: R^2 = {_r_squared(row, name)} on {row['labels']:,} labels, "
+            f"value_scale {row[f'value_scale_{name}']:.3g}{' (the planners act by it)' if name == kind else ''}",
+            file=sys.stderr,
+        )
+    explained = row[f"r2_{kind}"]
+    if explained is None or explained < _POOR_FIT:
+        print(
+            f"owma: warning: the {kind} value explains little of the task's returns (R^2 = {_r_squared(row, kind)}), "
+            "so what planners promise is a guess; give training.updates and value.updates more, or let the outcomes "
+            "tell more of the task (world.features.num-features, world.max-dims).",
+            file=sys.stderr,
+        )
+
+
+def _r_squared(row: Mapping[str, Any], name: str) -> str:
+    value = row[f"r2_{name}"]
+    return "undefined (all returns are equal)" if value is None else f"{value:.2f}"

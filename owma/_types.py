@@ -7,7 +7,7 @@ really works on a batch.
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
 
 Scalar: TypeAlias = Float[Array, ""]
 """A floating scalar array, or a number that a caller has already turned into one."""
@@ -44,6 +44,7 @@ __all__ = [
     "Float",
     "HostArray",
     "Int",
+    "Key",
     "Obs",
     "PRNGKeyArray",
     "Psi",

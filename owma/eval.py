@@ -6,12 +6,14 @@ from typing import Annotated
 
 import tyro
 
-from owma._command import command, open_progress, show_results
+from owma._command import command, open_progress, parse, show_results
+from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig
-from owma.load import load
 from owma.planners import OnlineAdaptation, PlannerConfig
+from owma.rollout import check_env, find_env
+from owma.run import load
 from owma.runs import RunFolder, versions
 
 
@@ -26,11 +28,22 @@ class Eval:
     seed: int = 0
     """Of start states and of the planner's draws."""
 
+    def __post_init__(self) -> None:
+        if self.evaluation.episodes < 1:
+            raise ConfigError(f"episodes={self.evaluation.episodes}: an evaluation needs at least one.")
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed}: must not be negative.")
+
 
 def main() -> None:
     """Parse, evaluate, print the folder."""
-    arguments = tyro.cli(Eval, prog="python -m owma.eval", config=(tyro.conf.CascadeSubcommandArgs,))
+    arguments = parse(Eval, prog="python -m owma.eval")
     run = load(arguments.run)
+    env = run.env if arguments.evaluation.env is None else find_env(arguments.evaluation.env)
+    if env is None:
+        raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
+    world, policy = run.parts.world, run.parts.policy
+    check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
     folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
@@ -39,7 +52,7 @@ def main() -> None:
         {_name(arguments.planner): arguments.planner},
         folder,
         arguments.evaluation,
-        env_id=arguments.evaluation.env or run.env_id,
+        env=env,
         obs_keys=run.obs_keys,
         seed=arguments.seed,
         progress=open_progress,

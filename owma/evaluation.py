@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
 from owma._types import Float
 from owma.agent import Agent
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, cell_center
-from owma.experiment import EvaluationConfig, Progress
+from owma.experiment import EvaluationConfig
+from owma.material import Progress
 from owma.planners import (
     PUBLISHED,
     AbstractPlannerConfig,
@@ -40,7 +42,7 @@ def evaluate(
     folder: RunFolder,
     config: EvaluationConfig,
     *,
-    env_id: str,
+    env: EnvSpec,
     obs_keys: tuple[str, ...] | None,
     seed: int,
     progress: Progress,
@@ -54,10 +56,10 @@ def evaluate(
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
     rows = [row for row in rows if row["planner"] in done]
     folder.write_jsonl("episodes.jsonl", rows)
-    with vector_env(env_id, config.episodes) as envs:
+    with vector_env(env, config.episodes) as envs:
         for name in (name for name in planners if name not in done):
             agent = Agent(model, planners[name].build(), obs_keys=obs_keys, replan_every=config.replan_every)
-            with progress(f"evaluating {name}", _steps(envs) * config.episodes, 0) as advance:
+            with progress(f"evaluating {name}", (env.max_episode_steps or 1000) * config.episodes, 0) as advance:
                 episodes = run_episodes(
                     agent,
                     envs,
@@ -66,13 +68,14 @@ def evaluate(
                     timed_decisions=config.timed_decisions,
                     progress=advance,
                 )
+            # The rows last: they are what says that a planner is done.
+            _keep_traces(folder, name, episodes.observations, episodes.decision)
             for row in episodes.rows:
                 folder.append_jsonl("episodes.jsonl", row)
             rows += episodes.rows
-            _keep_traces(folder, name, episodes.observations, episodes.decision)
     results = summarise(rows)
     folder.write_json("results.json", results)
-    draw(folder, results, env_id)
+    draw(folder, results, env.id)
     return results
 
 
@@ -123,8 +126,3 @@ def _keep_traces(
         }
     (folder.path / "traces").mkdir(exist_ok=True)
     np.savez_compressed(folder.path / "traces" / f"{name}.npz", **arrays)
-
-
-def _steps(envs: Any) -> int:
-    spec = envs.envs[0].spec
-    return spec.max_episode_steps if spec is not None and spec.max_episode_steps else 1000

@@ -170,7 +170,8 @@ class Experiment:
         done = int(state.step)
         self._drop_metrics_after("outcomes", done)
         with self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance:
-            for state, row in trainer.run(state):
+            for reached, row in trainer.run(state):
+                state = reached
                 self.folder.append_jsonl("metrics.jsonl", {"phase": "outcomes"} | row)
                 checkpoint.save(self.folder.checkpoints, int(state.step), state, config_fingerprint=self.fingerprint)
                 advance(int(state.step) - done, note=f"loss {row['world_loss']:.3f} {row['policy_loss']:.3f}")
@@ -188,7 +189,8 @@ class Experiment:
         self._drop_metrics_after("value", 0)
         decoder, done = None, 0
         with self.progress("training V(psi, z)", config.updates, 0) as advance:
-            for decoder, row in ValueTrainer(psi, returns, config).run(key=train_key):
+            for average, row in ValueTrainer(psi, returns, config).run(key=train_key):
+                decoder = average
                 self.folder.append_jsonl("metrics.jsonl", {"phase": "value"} | row)
                 advance(row["step"] - done, note=f"loss {row['value_loss']:.3f}")
                 done = row["step"]

@@ -8,9 +8,10 @@ import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
 from owma._types import Float
@@ -25,9 +26,6 @@ from owma.data import (
 )
 from owma.rollout import check_env, find_env
 from owma.tasks import AbstractTask, GoalTask, LabelledTask, RecordedTask, RewardTask
-
-if TYPE_CHECKING:
-    from gymnasium.envs.registration import EnvSpec
 
 Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
 """progress(label, total, done) opens a progress display; calling what it gives advances it."""
@@ -84,7 +82,7 @@ class Material:
     dataset: OfflineDataset
     rewards: Float[np.ndarray, " n"]
     """Of the task, one a transition."""
-    env: "EnvSpec | None"
+    env: EnvSpec | None
     """Where to evaluate; `None` if nothing is to be evaluated."""
 
 

@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
+import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
-from owma._errors import ConfigError
-from owma._types import Array, Bool, Float, PRNGKeyArray, PyTree
+import owma.envs
+from owma._errors import ConfigError, OwmaError
+from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 from owma.agent import Agent
+from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
 
@@ -24,7 +28,7 @@ class Episodes:
     """What one planner did."""
 
     rows: list[dict[str, Any]]
-    """One a episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
+    """One an episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
     overruns, clipped."""
     observations: Float[np.ndarray, "episodes steps obs"]
     """The states visited; after an episode ended its last state is repeated."""
@@ -32,22 +36,52 @@ class Episodes:
     """The first decision of the first episode."""
 
 
-@contextlib.contextmanager
-def vector_env(env_id: str, num_envs: int) -> Iterator[VectorEnv]:
-    """`num_envs` copies of a registered environment, stepped together; closed at the end."""
-    import gymnasium as gym
-
-    import owma.envs
-
+def find_env(env_id: str) -> EnvSpec:
+    """A registered environment; `MODULE:ID` imports the module first. Raises `ConfigError` if there is none."""
     owma.envs.load_robotics()
     try:
-        envs = gym.vector.SyncVectorEnv([lambda: gym.make(env_id)] * num_envs)
-    except gym.error.Error as error:
-        raise ConfigError(f"The environment {env_id!r} cannot be made: {error}") from error
+        return gym.spec(env_id)
+    except (gym.error.Error, ImportError) as error:
+        raise ConfigError(
+            f"There is no environment {env_id!r} ({error}); name a registered Gymnasium id, or MODULE:ID with the "
+            "module that registers it."
+        ) from error
+
+
+@contextlib.contextmanager
+def vector_env(env: EnvSpec, num_envs: int) -> Iterator[VectorEnv]:
+    """`num_envs` copies of an environment, stepped together; closed at the end.
+
+    Raises `ConfigError` if it cannot be made.
+    """
+    owma.envs.load_robotics()
+    try:
+        envs = gym.vector.SyncVectorEnv([lambda: gym.make(env)] * num_envs)
+    except (gym.error.Error, ImportError, TypeError) as error:
+        raise ConfigError(
+            f"The environment {env.id!r} cannot be made ({error}); install what it needs, or choose another one."
+        ) from error
     try:
         yield envs
     finally:
         envs.close()
+
+
+def check_env(env: EnvSpec, obs_keys: tuple[str, ...] | None, *, obs_dim: int, action_dim: int) -> None:
+    """Make one copy and raise `ConfigError` unless its observations and actions are of the models' form."""
+    with vector_env(env, 1) as envs:
+        raw_obs, _ = envs.reset(seed=0)
+        action_space = envs.single_action_space
+    try:
+        found = flatten_obs(raw_obs, obs_keys).shape[1:]
+    except ValueError as error:
+        raise ConfigError(f"The environment {env.id!r} does not fit the dataset: {error}") from error
+    if found != (obs_dim,) or not isinstance(action_space, gym.spaces.Box) or action_space.shape != (action_dim,):
+        raise ConfigError(
+            f"The environment {env.id!r} does not fit the dataset: its observations are of shape {found} and its "
+            f"actions are {action_space}, those of the dataset of shape ({obs_dim},) and ({action_dim},); choose "
+            "another environment."
+        )
 
 
 def run_episodes(
@@ -117,22 +151,23 @@ class _Rollout:
 
 
 def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
-    raw_obs, _ = envs.reset(seed=[1000 * seed + i for i in range(n)])
+    seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
+    raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
     plan_state = _batch_init(agent, n)
     visited, rewards, kls, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
     lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
     fallbacks, clipped = np.zeros(n, int), np.zeros(n, int)
-    psi = first = promised = None
-    evaluations = step = 0
+    psi: Any = None  # Step 0 plans.
+    first: Any = None
+    step = 0
     while not done.all():
-        obs = jnp.asarray(visited[-1])
+        obs = jnp.asarray(_finite(visited[-1], step))
         if step % agent.replan_every == 0:
             key, plan_key = jax.random.split(key)
             psi, plan_state, info = _batch_plan(agent, obs, plan_state, jax.random.split(plan_key, n))
             if first is None:
-                first, promised = jax.tree.map(lambda leaf: leaf[0], info), np.asarray(info.value)
-                evaluations = int(first.evaluations)
+                first = info
             fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             kls.append(np.where(done, np.nan, np.asarray(info.kl)))
         key, action_key = jax.random.split(key)
@@ -156,13 +191,23 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         lengths=lengths,
         terminated=terminated,
         success=success,
-        promised=np.asarray(promised),
+        promised=np.asarray(first.value),
         kl=np.nanmean(np.stack(kls, axis=1), axis=1),
         fallbacks=fallbacks,
         clipped=clipped,
-        evaluations=evaluations,
-        first=first,
+        evaluations=int(first.evaluations[0]),
+        first=jax.tree.map(lambda leaf: leaf[0], first),
     )
+
+
+def _finite(obs: Float[np.ndarray, "n obs"], step: int) -> Float[np.ndarray, "n obs"]:
+    bad = np.flatnonzero(~np.isfinite(obs).all(axis=1))
+    if bad.size:
+        raise OwmaError(
+            f"The environment of episode {bad[0]} returned an observation that is not finite after {step} steps; mend "
+            "the environment (the agent does not act on guesses)."
+        )
+    return obs
 
 
 def _time_decisions(
@@ -199,14 +244,14 @@ def _batch_init(agent: Agent, n: int) -> PyTree:
 
 @eqx.filter_jit
 def _batch_plan(
-    agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: PRNGKeyArray
+    agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: Key[Array, " n"]
 ) -> tuple[Float[Array, "n psi"], PyTree, PlanInfo]:
     return jax.vmap(lambda o, s, k: agent.plan(o, s, key=k))(obs, state, keys)
 
 
 @eqx.filter_jit
 def _batch_read_out(
-    policy: ReadoutPolicy, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: PRNGKeyArray
+    policy: ReadoutPolicy, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: Key[Array, " n"]
 ) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
     # The policy alone, not the agent: planners share this program.
     return jax.vmap(lambda o, p, k: policy.act(o, p, k))(obs, psi, keys)

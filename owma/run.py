@@ -2,7 +2,8 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from gymnasium.envs.registration import EnvSpec
 
 from owma import checkpoint
 from owma._errors import CheckpointError
@@ -11,9 +12,6 @@ from owma.config_json import from_json
 from owma.experiment import ExperimentConfig, TrainedParts, restore_parts
 from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
 from owma.runs import RunFolder
-
-if TYPE_CHECKING:
-    from gymnasium.envs.registration import EnvSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +29,13 @@ class Run:
     parts: TrainedParts
     obs_keys: tuple[str, ...] | None
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
-    env: "EnvSpec | None"
+    env: EnvSpec | None
     """The environment that the run was made for: `gymnasium.make(run.env)`; `None` if it was made for none."""
+
+    @property
+    def env_id(self) -> str | None:
+        """The Gymnasium id of `env`, without the arguments that it may come with."""
+        return None if self.env is None else self.env.id
 
     @property
     def model(self) -> AgentModel:
@@ -45,7 +48,7 @@ class Run:
         *,
         replan_every: int = 1,
     ) -> Agent:
-        """An agent that plans with `planner`, a configuration or a planner built by hand, every `replan_every` steps."""
+        """An agent that plans every `replan_every` steps; `planner` is a configuration, or a planner built by hand."""
         built = planner.build() if isinstance(planner, AbstractPlannerConfig) else planner
         return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every)
 
@@ -56,8 +59,6 @@ def load(path: str | Path) -> Run:
     Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
     belong together.
     """
-    from gymnasium.envs.registration import EnvSpec
-
     folder = RunFolder.open(Path(path))
     config = from_json(ExperimentConfig, folder.read_json("config.json"))
     if checkpoint.latest(folder.path / "models") is None:

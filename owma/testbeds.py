@@ -26,7 +26,8 @@ class GaussianDenoiser(AbstractDenoiser):
         r"""The exact posterior variance $S r^2/(S + r^2)$, on levels fine enough for interpolation."""
         log_ratios = jnp.linspace(np.log(1e-3), np.log(200.0), num_levels)
         squared = jnp.exp(2 * log_ratios)[:, None]
-        return ErrorCurve(log_ratios, jnp.log(self.variance * squared / (self.variance + squared)))
+        variance = self.variance[None]
+        return ErrorCurve(log_ratios, jnp.log(variance * squared / (variance + squared)))
 
     def tilted(self, weight: Float[Array, " x"], temperature: float) -> "GaussianDenoiser":
         r"""$q^* \propto p\,e^{w^\top\psi/\lambda} = N(m + Sw/\lambda, S)$."""

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from owma._command import command, open_progress, show_results
+from owma._command import command, open_progress, parse, resumable, show_fit, show_results
 from owma.config_json import from_json, to_json
 from owma.evaluation import PLANNERS, evaluate
 from owma.experiment import Experiment, ExperimentConfig
+from owma.material import Material
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 
@@ -29,7 +30,7 @@ _Preset: Any = functools.reduce(
 class Train:
     """Trains an outcome model, a readout policy and a value, then lets every planner act with them."""
 
-    preset: Annotated[_Preset, tyro.conf.arg(name="")] = PRESETS["two-routes"][1]
+    preset: Annotated[_Preset, tyro.conf.arg(name="")] = PRESETS["two-routes"][1]  # pyright: ignore[reportInvalidTypeForm]
     resume: Path | None = None
     """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
     runs: Path = Path("runs")
@@ -38,30 +39,41 @@ class Train:
 
 def main() -> None:
     """Parse, run, print the folder."""
-    arguments = tyro.cli(Train, prog="python -m owma.train", config=(tyro.conf.CascadeSubcommandArgs,))
-    if arguments.resume is not None:
-        folder = RunFolder.open(arguments.resume)
-        config = from_json(ExperimentConfig, folder.read_json("config.json"))
-    else:
+    arguments = parse(Train, prog="python -m owma.train")
+    if arguments.resume is None:
         config = arguments.preset
+        # First the material: a mistake in it leaves no folder behind.
+        material = config.gather(open_progress)
         folder = RunFolder.create(arguments.runs, config.name)
         folder.write_json("config.json", to_json(config))
-    folder.write_json("versions.json", versions())
+        folder.write_json("versions.json", versions())
+    else:
+        folder = RunFolder.open(arguments.resume)
+        config = from_json(ExperimentConfig, folder.read_json("config.json"))
+        material = config.gather(open_progress)
     print(f"run {folder.path}", file=sys.stderr)
-    experiment = Experiment(config, folder, open_progress)
-    parts = experiment.train()
+    with resumable("python -m owma.train", folder.path):
+        _run(config, material, folder)
+    print(folder.path)
+
+
+def _run(config: ExperimentConfig, material: Material, folder: RunFolder) -> None:
+    parts = Experiment(config, material, folder, open_progress).train()
+    fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
+    show_fit(fit, config.value.kind)
+    if material.env is None:
+        return
     results = evaluate(
         parts.agent_model(config.value.kind),
         PLANNERS,
         folder,
         config.evaluation,
-        env_id=experiment.env_id(),
-        obs_keys=experiment.dataset.obs_keys,
+        env=material.env,
+        obs_keys=material.dataset.obs_keys,
         seed=config.seed,
         progress=open_progress,
     )
     show_results(results)
-    print(folder.path)
 
 
 if __name__ == "__main__":

@@ -189,8 +189,9 @@ def value_scales(
 class ValueConfig:
     """The value of outcomes, V(psi)."""
 
-    kind: Literal["decoder", "linear"] = "decoder"
-    """What the agent acts by: the decoder V(psi, z*), or ridge regression on psi. Both are fitted and reported."""
+    kind: Literal["decoder", "linear"] = "linear"
+    """What the agent acts by: ridge regression on psi, or the decoder V(psi, z*). Both are fitted and reported; where the
+    reward is nearly linear in the features (R^2 says), the linear one extrapolates with less surprise."""
     num_tasks: int = 64
     """Random reward functions in the family that the decoder is trained on."""
     num_labels: int = 10_000
@@ -209,7 +210,7 @@ class ValueConfig:
     learning_rate: float = 1e-3
     ema_decay: float = 0.995
     report_every: int = 500
-    ridge: float = 1e-4
+    ridge: float = 1e-2
     """Penalty of the linear value."""
 
     def __post_init__(self) -> None:

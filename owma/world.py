@@ -60,7 +60,7 @@ class WorldConfig:
     features: FeaturesConfig = FeaturesConfig()
     discount: float = 0.98
     """gamma of the outcomes, in (0, 1)."""
-    min_variance: float = 1e-3
+    min_variance: float = 3e-3
     """Principal directions of the dataset's outcomes with less than this share of the largest variance are dropped."""
     max_dims: int = 32
     """At most this many whitened coordinates."""

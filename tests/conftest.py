@@ -1,9 +1,17 @@
 """The session is strict: what JAX would broadcast or promote in silence raises, and warnings are errors (pyproject)."""
 
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import pytest
 from jaxtyping import PRNGKeyArray
 
@@ -11,6 +19,8 @@ from jaxtyping import PRNGKeyArray
 # optax's schedules and `inject_hyperparams` fail under "strict"; x64 stays off, as in production.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_x64", False)
+
+CHECKOUT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -25,3 +35,72 @@ def getkey(request: pytest.FixtureRequest) -> Callable[[], PRNGKeyArray]:
         return jax.random.fold_in(key, calls)
 
     return next_key
+
+
+@pytest.fixture
+def gaussian_model() -> Callable[..., Any]:
+    """Builds an `AgentModel` whose outcomes are exactly N(mean, diag(variance)) in every state, with a linear value.
+
+    States are as many numbers as outcomes; actions are two numbers in [-1, 1], from an untrained policy.
+    """
+    # Here and not above: jaxtyping's hook must be in place before the package is imported.
+    import owma.planners as planners
+    from owma.diffusion import Chain
+    from owma.features import IdentityFeatures
+    from owma.policy import PolicyConfig
+    from owma.testbeds import GaussianDenoiser
+    from owma.value import LinearValue
+    from owma.whitening import Standardisation, Whitening
+    from owma.world import WorldModel
+
+    def build(
+        mean: Sequence[float],
+        variance: Sequence[float],
+        weight: Sequence[float],
+        *,
+        bias: float = 0.0,
+        value_scale: float = 1.0,
+        num_steps: int = 10,
+    ) -> planners.AgentModel:
+        dims = len(mean)
+        denoiser = GaussianDenoiser(jnp.asarray(mean), jnp.asarray(variance))
+        world = WorldModel(
+            observation=Standardisation(jnp.zeros(dims), jnp.ones(dims)),
+            features=IdentityFeatures(),
+            whitening=Whitening(jnp.zeros(dims), jnp.eye(dims), jnp.eye(dims)),
+            denoiser=denoiser,
+            chain=Chain.calibrated(denoiser.errors(), num_steps=num_steps, min_ratio=0.05),
+            discount=0.9,
+        )
+        policy = PolicyConfig(width=8, depth=1, embed_width=8).skeleton(dims, 2, dims, key=jax.random.key(0))
+        value = LinearValue(jnp.asarray(weight), jnp.asarray(bias))
+        return planners.AgentModel(world, policy, value, jnp.asarray(value_scale))
+
+    return build
+
+
+@dataclasses.dataclass(frozen=True)
+class SmokeRun:
+    """What `python -m owma.train smoke` did in a process of its own, outside the checkout."""
+
+    runs: Path
+    """The folder `runs` that it made."""
+    folder: Path
+    """The run, by the last line that was printed."""
+    stdout: str
+    stderr: str
+    peak_bytes: int
+    """Resident memory, at most."""
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """One trained and evaluated run for all tests that need one; they must not write into it."""
+    home = tmp_path_factory.mktemp("smoke")
+    environment = os.environ | {"MINARI_DATASETS_PATH": str(home / "datasets"), "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "owma.train", "smoke"]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    # Of all processes that this one has waited for; the others are small.
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return SmokeRun(home / "runs", home / done.stdout.splitlines()[-1], done.stdout, done.stderr, peak)

@@ -17,7 +17,7 @@ class FeaturesConfig:
     """`identity`: c(s) = s, standardised. `fourier`: sqrt(2/d) cos(Ws + b), random W and b."""
     num_features: int = 64
     """d, for `fourier`."""
-    bandwidth: float = 2.0
+    bandwidth: float = 3.0
     """Length scale of `fourier` in standard deviations of the observation."""
 
     def build(self, obs_dim: int, *, key: PRNGKeyArray) -> AbstractFeatures:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from owma._errors import ConfigError
-from owma._tree import map_rows, move_towards
+from owma._tree import map_rows, move_towards, squared_norm
 from owma._types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.diffusion import (
     AbstractDenoiser,
@@ -133,7 +133,7 @@ class OutcomeTrainer(eqx.Module):
         denoisers = (world_denoiser, policy_denoiser)
         errors = ErrorCurve.untrained(self.world.whitening.dims)
         opt_state = _OPTIMISER.init(eqx.filter(denoisers, eqx.is_inexact_array))
-        return TrainingState(denoisers, denoisers, opt_state, errors, jnp.asarray(0), key)
+        return TrainingState(denoisers, denoisers, opt_state, errors, jnp.zeros((), jnp.int32), key)
 
     def targets(
         self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
@@ -193,7 +193,7 @@ class OutcomeTrainer(eqx.Module):
         (_, losses), grads = eqx.filter_value_and_grad(self.loss, has_aux=True)(
             state.denoisers, batch, psi, key=loss_key
         )
-        norm = optax.global_norm(grads)
+        norm = jnp.sqrt(squared_norm(grads))
         shrink = jnp.minimum(1.0, self.config.max_grad_norm / jnp.maximum(norm, 1e-12))
         grads = jax.tree.map(lambda g: g * shrink, grads)
         directions, opt_state = _OPTIMISER.update(grads, state.opt_state)

@@ -46,7 +46,7 @@ class RewardFamily(eqx.Module):
         )
 
     def __call__(self, obs: Obs) -> Float[Array, " tasks"]:
-        distance = jnp.einsum("to,tbo->tb", self.precision, jnp.square(obs - self.centres))
+        distance = jnp.einsum("to,tbo->tb", self.precision, jnp.square(obs[None, None] - self.centres))
         return jnp.sum(self.weights * jnp.exp(-0.5 * distance), axis=1)
 
 

@@ -16,7 +16,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("world", "policy", "value", "testbeds"),
     ("adaptation",),
     ("planners", "agent"),
-    ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "load"),
+    ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables")
+    + ("material", "experiment", "evaluation", "run", "presets"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
@@ -29,8 +30,11 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "agent": ("planners",),
     "data": ("envs",),
     "rollout": ("envs",),
-    "training": ("checkpoint", "runs"),
-    "load": ("checkpoint", "data", "envs", "runs", "training"),
+    "material": ("data", "rollout"),
+    "experiment": ("checkpoint", "data", "material", "runs", "training"),
+    "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
+    "run": ("checkpoint", "experiment", "runs"),
+    "presets": ("data", "experiment", "material", "training"),
     "train": ("_command",),
     "eval": ("_command",),
     "transfer": ("_command",),

@@ -44,10 +44,11 @@ def _exact_law(denoiser: AbstractDenoiser, chain: Chain) -> tuple[np.ndarray, np
 def test_a_gaussian_is_sampled_exactly_at_any_number_of_steps(num_steps: int, eta: float) -> None:
     chain = Chain.calibrated(_gaussian().errors(), num_steps=num_steps, min_ratio=0.05, eta=eta)
     mean, variance = _exact_law(_gaussian(), chain)
-    # What remains is that the chain starts from N(0, 1 + r₀²) rather than N(m, S + r₀²), of order 1/r₀² = 1e-4, and
-    # the interpolation of the error curve.
     np.testing.assert_allclose(variance, _VARIANCES, rtol=2e-3)
-    np.testing.assert_allclose(mean, _MEANS, atol=1e-3)
+    # The chain starts from N(0, 1 + r₀²) rather than N(m, S + r₀²). The flow (η = 0) carries the difference of the means
+    # to ψ as m√S/r₀, 2 % of m at S = 4; with full noise it fades as mS/r₀², 0.04 %.
+    left = np.abs(np.asarray(_MEANS)) * np.sqrt(_VARIANCES) / 100 if eta < 1 else 0.0
+    np.testing.assert_array_less(np.abs(mean - _MEANS), left + 1e-3)
 
 
 @pytest.mark.parametrize("num_steps", [5, 10])
@@ -84,7 +85,9 @@ def test_transitions_as_the_design_writes_them(getkey, eta: float) -> None:
     v = np.asarray(ErrorCurve.untrained(2)(chain.ratios))
 
     def predict(model: FiLMDenoiser, x: np.ndarray, k: int) -> np.ndarray:
-        return np.asarray(model(jnp.asarray(x / alpha[k], jnp.float32), chain.ratios[k], model.condition(chain.ratios[k], context)))
+        return np.asarray(
+            model(jnp.asarray(x / alpha[k], jnp.float32), chain.ratios[k], model.condition(chain.ratios[k], context))
+        )
 
     x, kl, log_weight = noise[0].astype(np.float64), 0.0, 0.0
     for k in range(6):

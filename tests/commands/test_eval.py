@@ -1,0 +1,40 @@
+"""`python -m owma.eval`: one planner on a trained run, beside what the run holds already."""
+
+import json
+import shutil
+from pathlib import Path
+
+import owma.eval
+import owma.train
+
+
+def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) -> None:
+    run = Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v3"))
+    flags = ["planner:random-shooting", "--planner.num-samples", "8", "--episodes", "2", "--timed-decisions", "1"]
+    for number in (1, 2):
+        done = invoke(owma.eval.main, "runs/mine", *flags, "--seed", "5")
+        assert done.code == 0, done.stderr
+        assert done.stdout == f"runs/mine/v3/evaluations/random_shooting/v{number}\n"
+        folder = Path(done.stdout.strip())
+        rows = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+        assert [(row["planner"], row["seed"], row["episode"]) for row in rows] == [
+            ("random_shooting", 5, i) for i in (0, 1)
+        ]
+        assert all(row["nfe"] == 8 * 11 and row["ms_p50"] > 0 for row in rows)
+        assert list(json.loads((folder / "results.json").read_text())["planners"]) == ["random_shooting"]
+        config = json.loads((folder / "config.json").read_text())
+        assert config["planner"]["num_samples"] == 8 and config["seed"] == 5
+        assert {path.name for path in (folder / "plots").iterdir()} >= {"trajectories.png"}
+        assert "random" in done.stderr and "ms" in done.stderr
+    kept = (run / "results.json", run / "episodes.jsonl", run / "config.json")
+    assert all(path.read_bytes() == (smoke_run.folder / path.name).read_bytes() for path in kept)
+
+
+def test_resuming_a_finished_run_changes_nothing(invoke, smoke_run, elsewhere: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(smoke_run.runs.parent / "datasets"))
+    run = Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "smoke" / "v1"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix != ".png"}
+    done = invoke(owma.train.main, "--resume", "runs/smoke")
+    assert done.code == 0 and done.stdout == "runs/smoke/v1\n"
+    assert {path: path.read_bytes() for path in before} == before
+    assert "evaluating" not in done.stderr and "training" not in done.stderr.replace("training.updates", "")

@@ -1,0 +1,95 @@
+"""`python -m owma.train` from dataset to table, and what an interrupt leaves."""
+
+import json
+import signal
+from pathlib import Path
+
+import owma.train
+
+PLANNERS = ("static", "random_shooting", "guided_diffusion", "online_adaptation", "published")
+
+TINY = (
+    *("smoke", "--data.episodes", "4", "--data.steps", "100", "--data.skew", "0.5", "--evaluation.episodes", "0"),
+    *("--world.width", "8", "--world.embed-width", "8", "--policy.width", "8", "--policy.embed-width", "8"),
+    *("--training.updates", "4", "--training.report-every", "2", "--training.batch-size", "16"),
+    *("--value.updates", "4", "--value.report-every", "2", "--value.width", "8", "--value.batch-size", "16"),
+)
+
+
+def _rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_smoke_writes_every_file(smoke_run) -> None:
+    folder = smoke_run.folder
+    assert folder == smoke_run.runs / "smoke" / "v1"
+    config, versions = (json.loads((folder / name).read_text()) for name in ("config.json", "versions.json"))
+    assert config["class"] == "ExperimentConfig" and config["name"] == "smoke"
+    assert versions["packages"]["owma"] and versions["packages"]["jax"]
+    assert {row["phase"] for row in _rows(folder / "metrics.jsonl")} == {"outcomes", "value", "task"}
+    episodes = _rows(folder / "episodes.jsonl")
+    assert [(row["planner"], row["seed"], row["episode"]) for row in episodes] == [
+        (name, 0, episode) for name in PLANNERS for episode in (0, 1)
+    ]
+    fields = "success return value promise_gap kl nfe ms_p50 ms_p95 fallbacks overruns clipped".split()
+    assert all(set(fields) <= set(row) for row in episodes)
+    results = json.loads((folder / "results.json").read_text())["planners"]
+    assert tuple(results) == PLANNERS
+    assert all(entry["episodes"] == 2 and entry["kl"] is not None for entry in results.values())
+    assert any((folder / "checkpoints").iterdir()) and any((folder / "models").iterdir())
+    pictures = {path.name for path in (folder / "plots").glob("*.png")}
+    assert {"training.png", "trajectories.png", "online_adaptation_adaptation.png"} <= pictures
+    assert all((folder / "plots" / name).stat().st_size > 1000 for name in pictures)
+
+
+def test_smoke_says_what_it_did(smoke_run) -> None:
+    assert smoke_run.stdout == f"{smoke_run.folder.relative_to(smoke_run.runs.parent)}\n"
+    for said in ("collecting owma/two-routes", "training p(psi|s)", "training V(psi, z)", "R^2 = ", "value_scale"):
+        assert said in smoke_run.stderr
+    table = smoke_run.stderr[smoke_run.stderr.rindex("planner") :]
+    assert all(name.split("_")[0] in table for name in PLANNERS) and "discounted return" in table
+
+
+def test_smoke_stays_below_four_gigabytes(smoke_run) -> None:
+    assert smoke_run.peak_bytes < 4e9
+
+
+def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, monkeypatch) -> None:
+    shown = owma.train.open_progress
+
+    def interrupted(label: str, total: int, done: int):
+        if label.startswith("training V"):
+            signal.raise_signal(signal.SIGINT)
+        return shown(label, total, done)
+
+    monkeypatch.setattr(owma.train, "open_progress", interrupted)
+    stopped = invoke(owma.train.main, *TINY, "--runs", "my runs")
+    assert stopped.code == 130 and stopped.stdout == ""
+    remedy = "owma: interrupted; go on with: python -m owma.train --resume 'my runs/smoke/v1'"
+    assert stopped.stderr.splitlines()[-1] == remedy
+    monkeypatch.undo()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(elsewhere.parent / "datasets"))
+    resumed = invoke(owma.train.main, "--resume", "my runs/smoke/v1")
+    assert resumed.code == 0 and resumed.stdout == "my runs/smoke/v1\n"
+    rows = _rows(elsewhere / "my runs" / "smoke" / "v1" / "metrics.jsonl")
+    assert [(row["phase"], row.get("step")) for row in rows] == [
+        *(("outcomes", step) for step in (2, 4)),
+        *(("value", step) for step in (2, 4)),
+        ("task", None),
+    ]
+    # Without episodes there is nothing to show but the run.
+    assert not (elsewhere / "my runs" / "smoke" / "v1" / "results.json").exists()
+    assert owma.load("my runs/smoke").env is None
+
+
+def test_a_value_that_explains_little_is_called_a_guess(capsys) -> None:
+    from owma._command import show_fit
+
+    row = {"labels": 1000, "value_scale_linear": 1.0, "value_scale_decoder": 2.0}
+    show_fit(row | {"r2_linear": 0.2, "r2_decoder": 0.9}, "decoder")
+    assert "warning" not in capsys.readouterr().err
+    show_fit(row | {"r2_linear": 0.2, "r2_decoder": 0.9}, "linear")
+    assert "warning: the linear value explains little of the task's returns (R^2 = 0.20)" in capsys.readouterr().err
+    show_fit(row | {"r2_linear": None, "r2_decoder": None}, "decoder")
+    assert "undefined (all returns are equal)" in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""Planners compared on the same start states; an evaluation that was interrupted goes on."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from line_world import line_world
+
+from owma.evaluation import PLANNERS, evaluate
+from owma.experiment import EvaluationConfig
+from owma.planners import OnlineAdaptation, RandomShooting, Static
+from owma.runs import RunFolder
+from owma.tables import summarise
+
+TWO = {"static": Static(), "random_shooting": RandomShooting(num_samples=4)}
+
+
+@pytest.fixture
+def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, dict, list[str]]]:
+    """Evaluate in the folder of this test: folder, results, and the labels of what was really run."""
+    model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
+    folder = RunFolder(tmp_path)
+
+    def compare(planners=TWO) -> tuple[RunFolder, dict, list[str]]:
+        labels: list[str] = []
+
+        @contextlib.contextmanager
+        def progress(label: str, total: int, done: int) -> Iterator[Callable[..., None]]:
+            labels.append(label)
+            yield lambda *_, **__: None
+
+        config = EvaluationConfig(episodes=3, replan_every=2, timed_decisions=0)
+        results = evaluate(model, planners, folder, config, env=line_world(), obs_keys=None, seed=1, progress=progress)
+        return folder, results, labels
+
+    return compare
+
+
+def test_rows_results_and_start_states(compare) -> None:
+    folder, results, labels = compare()
+    rows = folder.read_jsonl("episodes.jsonl")
+    assert [(row["planner"], row["seed"], row["episode"]) for row in rows] == [(n, 1, i) for n in TWO for i in range(3)]
+    assert results == summarise(rows) == folder.read_json("results.json")
+    assert labels == ["evaluating static", "evaluating random_shooting"]
+    starts = [np.load(folder.path / "traces" / f"{name}.npz")["positions"][:, 0] for name in TWO]
+    np.testing.assert_array_equal(starts[0], [[1000, 0], [1001, 0], [1002, 0]])
+    np.testing.assert_array_equal(*starts)
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_an_interrupted_evaluation_goes_on(torn: bool, compare) -> None:
+    folder, results, _ = compare()
+    rows = folder.read_jsonl("episodes.jsonl")
+    folder.write_jsonl("episodes.jsonl", rows[:-1])
+    if torn:
+        with folder.episodes_jsonl.open("a") as file:
+            file.write('{"planner": "rand')
+    folder.results_json.unlink()
+    _, again, labels = compare()
+    assert labels == ["evaluating random_shooting"]  # static is there, whole
+    assert again == results and folder.read_jsonl("episodes.jsonl") == rows
+    assert compare()[2] == [] and folder.read_jsonl("episodes.jsonl") == rows
+
+
+def test_pictures_of_a_decision(compare) -> None:
+    small = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=4, adapt="all", kl_coef=0.1)
+    folder, results, _ = compare({"online_adaptation": small})
+    assert results["planners"]["online_adaptation"]["fallbacks"] >= 0
+    pictures = {path.name for path in folder.plots.glob("*.png")}
+    assert pictures == {"online_adaptation_values.png", "online_adaptation_adaptation.png"}
+
+
+def test_a_training_run_compares_every_planner_and_the_published_settings() -> None:
+    assert list(PLANNERS) == ["static", "random_shooting", "guided_diffusion", "online_adaptation", "published"]
+    assert PLANNERS["online_adaptation"] == OnlineAdaptation()

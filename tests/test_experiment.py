@@ -1,0 +1,150 @@
+"""Training that stops anywhere goes on as if nothing had happened; finished training is read, not repeated."""
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import equinox as eqx
+import numpy as np
+import pytest
+
+from owma import checkpoint
+from owma.data import TwoRoutesCollect
+from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig, TrainedParts, task_returns
+from owma.material import GoalTaskConfig, LabelledTaskConfig, Material
+from owma.policy import PolicyConfig
+from owma.runs import RunFolder
+from owma.training import TrainingConfig
+from owma.transitions import Transitions
+from owma.value import ValueConfig
+from owma.world import WorldConfig
+
+TINY = ExperimentConfig(
+    name="tiny",
+    data=TwoRoutesCollect(skew=0.5, episodes=4, steps=100),
+    world=WorldConfig(width=8, depth=1, embed_width=8),
+    policy=PolicyConfig(width=8, depth=1, embed_width=8),
+    training=TrainingConfig(updates=4, batch_size=16, report_every=2),
+    value=ValueConfig(num_tasks=4, num_labels=64, width=8, depth=1, updates=4, batch_size=16, report_every=2),
+    evaluation=EvaluationConfig(episodes=1),
+)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _progress(stop: str | None = None) -> Callable[..., contextlib.AbstractContextManager[Callable[..., None]]]:
+    """Shows nothing; the first report of the stage that begins with `stop` never returns."""
+
+    @contextlib.contextmanager
+    def progress(label: str, total: int, done: int) -> Iterator[Callable[..., None]]:
+        def advance(steps: int = 1, note: str = "") -> None:
+            if stop is not None and label.startswith(stop):
+                raise _Killed
+
+        yield advance
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("datasets")))
+        yield TINY.gather(_progress())
+
+
+@pytest.fixture(scope="module")
+def whole(material: Material, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedParts, RunFolder]:
+    """Trained without a break."""
+    folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "whole")
+    return Experiment(TINY, material, folder, _progress()).train(), folder
+
+
+def test_training_writes_what_it_found(whole: tuple[TrainedParts, RunFolder], material: Material) -> None:
+    parts, folder = whole
+    rows = folder.read_jsonl("metrics.jsonl")
+    stages = [("outcomes", 2), ("outcomes", 4), ("value", 2), ("value", 4), ("task", None)]
+    assert [(row["phase"], row.get("step")) for row in rows] == stages
+    assert rows[-1]["labels"] == 64 and rows[-1]["r2_linear"] <= 1 and rows[-1]["r2_decoder"] <= 1
+    assert rows[-1]["value_scale_linear"] == float(parts.linear_scale) > 0
+    assert material.env is not None and folder.read_json("shapes.json")["env"] == material.env.to_json()
+
+
+@pytest.mark.parametrize("stop", ["in the outcomes", "before a checkpoint", "in the value", "before the models"])
+def test_an_interrupted_run_ends_bit_for_bit_the_same(
+    stop: str,
+    whole: tuple[TrainedParts, RunFolder],
+    material: Material,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = RunFolder.create(tmp_path, "broken")
+    label = {"in the outcomes": "training p", "in the value": "training V"}.get(stop)
+    saved, doomed = [], {"before a checkpoint": 2, "before the models": 3}.get(stop)
+
+    def save(*args, **kwargs) -> None:
+        saved.append(args)
+        if len(saved) == doomed:
+            raise _Killed
+        original(*args, **kwargs)
+
+    original = checkpoint.save
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save)
+        with pytest.raises(_Killed):
+            Experiment(TINY, material, folder, _progress(label)).train()
+    assert checkpoint.latest(folder.path / "models") is None
+    with folder.metrics_jsonl.open("a") as file:
+        file.write('{"phase": "outco')  # the kill came in the middle of a line
+    parts = Experiment(TINY, material, folder, _progress()).train()
+    assert eqx.tree_equal(parts, whole[0])
+    assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
+
+
+def test_finished_models_are_read(
+    whole: tuple[TrainedParts, RunFolder], material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Experiment, "_train_outcomes", None)
+    monkeypatch.setattr(Experiment, "_train_decoder", None)
+    assert eqx.tree_equal(Experiment(TINY, material, whole[1], _progress()).train(), whole[0])
+
+
+def test_evaluation_and_name_are_no_part_of_the_trained_configuration(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    other = dataclasses.replace(TINY, name="other", evaluation=EvaluationConfig(episodes=7))
+    assert other.training_fingerprint == TINY.training_fingerprint
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    assert eqx.tree_equal(Experiment(other, material, folder, _progress()).train(), whole[0])
+    changed = dataclasses.replace(TINY, seed=1)
+    with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
+        Experiment(changed, material, folder, _progress()).train()
+    shutil.rmtree(folder.path / "models")
+    with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
+        Experiment(changed, material, folder, _progress()).train()
+
+
+def test_tasks_of_every_kind(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    obs = material.dataset.transitions.obs
+    np.savez(tmp_path / "labels.npz", obs=obs[::40], reward=obs[::40, 0])
+    monkeypatch.setattr("owma.material.load_dataset", lambda *_: material.dataset)
+    for task in (LabelledTaskConfig(tmp_path / "labels.npz"), GoalTaskConfig(goal=tuple(map(float, obs[50, :2])))):
+        gathered = dataclasses.replace(TINY, task=task).gather(_progress())
+        assert gathered.rewards.shape == (len(obs),) and np.ptp(gathered.rewards) > 0
+        assert not np.array_equal(gathered.rewards, material.rewards)
+
+
+def test_task_returns_by_hand() -> None:
+    """γ = 0.5, rewards 1, 2 | 3, 4: a termination stops the sum, a truncation goes on with its last reward for ever.
+
+    Terminated: 1 + 0.5·2, 2. Truncated: 4 + 4·(0.5 + 0.25 + ...) = 8, and 3 + 0.5·8.
+    """
+    flat = np.zeros((4, 1), np.float32)
+    ends = np.array([[False, True, False, False], [False, False, False, True]])
+    transitions = Transitions(flat, flat, flat[:, 0], flat, ends[0], ends[1])
+    returns = task_returns(np.array([1, 2, 3, 4], np.float32), transitions, 0.5)
+    np.testing.assert_allclose(returns, [2, 2, 7, 8])

@@ -1,0 +1,65 @@
+"""A trained run from disk acts as it did in memory; whatever is not one is refused."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import owma
+
+
+@pytest.fixture(scope="module")
+def run(smoke_run) -> owma.Run:
+    return owma.load(smoke_run.runs / "smoke")
+
+
+def test_the_newest_version_with_all_that_was_learnt(run: owma.Run, smoke_run) -> None:
+    assert run.folder.path == smoke_run.folder
+    assert run.config == owma.load(smoke_run.folder).config
+    assert run.env_id == "owma/TwoRoutes-v0" and run.obs_keys == ("observation",)
+    row = json.loads((smoke_run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert float(run.parts.task_scale) == pytest.approx(row["value_scale_decoder"])
+    by_kind = {"decoder": run.parts.task, "linear": run.parts.linear}
+    assert run.model.value is by_kind[run.config.value.kind] and run.model.world is run.parts.world
+
+
+def test_an_agent_acts_on_what_the_environment_returns(run: owma.Run) -> None:
+    agent = run.agent(owma.RandomShooting(num_samples=4), replan_every=2)
+    assert isinstance(agent, owma.Agent)
+    obs = {"observation": np.zeros(4), "achieved_goal": np.zeros(2), "desired_goal": np.zeros(2)}
+    state, planned = agent.init(), []
+    for key in jax.random.split(jax.random.key(0), 4):
+        action, state, info = agent.act(obs, state, key=key)
+        assert action.shape == (2,) and np.all(np.abs(action) <= 1)
+        planned.append(bool(info.planned))
+    assert planned == [True, False, True, False]
+    built = run.agent(owma.RandomShootingPlanner(num_samples=4, num_elites=1), replan_every=2)
+    key = jax.random.key(3)
+    assert np.array_equal(agent.act(obs, agent.init(), key=key)[0], built.act(obs, built.init(), key=key)[0])
+
+
+def test_the_agent_does_not_act_on_guesses(run: owma.Run) -> None:
+    agent = run.agent(owma.Static())
+    for bad in (np.nan, np.inf):
+        obs = {"observation": np.array([0.0, 0.0, bad, 0.0])}
+        with pytest.raises(owma.OwmaError, match="component 2 is not finite; check the environment"):
+            agent.act(obs, agent.init(), key=jax.random.key(0))
+    with pytest.raises(owma.OwmaError, match="3 components, the model was trained on 4"):
+        agent.act(np.zeros(3), agent.init(), key=jax.random.key(0))
+
+
+def test_what_is_no_run_is_refused(smoke_run, tmp_path: Path) -> None:
+    with pytest.raises(owma.CheckpointError, match="There is no run at .*choose one of smoke"):
+        owma.load(smoke_run.runs / "other")
+    (tmp_path / "mine" / "v1").mkdir(parents=True)
+    with pytest.raises(owma.CheckpointError, match="holds no `config.json`"):
+        owma.load(tmp_path / "mine")
+
+
+def test_public_names() -> None:
+    """`owma.load` is the function: no module of that name may come back and take its place."""
+    for name in ("Agent", "AgentModel", "AbstractPlanner", "ExperimentConfig", "OnlineAdaptation", "PUBLISHED", "Run"):
+        assert getattr(owma, name) is not None
+    assert callable(owma.load)

@@ -1,0 +1,92 @@
+"""Tasks label a dataset, or say in one sentence why they cannot."""
+
+import numpy as np
+import pytest
+
+from owma._errors import ConfigError
+from owma.tasks import GoalTask, LabelledTask, RecordedTask, RewardTask
+from owma.transitions import Transitions
+
+
+def _transitions(next_obs: np.ndarray, reward: np.ndarray | None = None) -> Transitions:
+    n = len(next_obs)
+    marks = np.zeros(n, bool)
+    marks[-1] = True
+    next_obs = np.asarray(next_obs, np.float32)
+    reward = np.zeros(n, np.float32) if reward is None else np.asarray(reward, np.float32)
+    return Transitions(0 * next_obs, np.ones((n, 1), np.float32), reward, next_obs, np.zeros(n, bool), marks)
+
+
+_ROWS = np.array([[0.0, 0.0, 9.0], [1.0, 0.0, -9.0], [0.3, 0.4, 0.0], [3.0, 4.0, 0.0]])
+
+
+def test_goal_task_looks_at_the_leading_coordinates_of_the_next_state() -> None:
+    # Distances from the origin: 0, 1, 0.5, 5.
+    rewards = GoalTask(np.zeros(2), radius=0.6).rewards(_transitions(_ROWS))
+    np.testing.assert_array_equal(rewards, [1, 0, 1, 0])
+    assert rewards.dtype == np.float32
+
+
+def test_reward_task_is_called_once_with_whole_arrays() -> None:
+    calls = []
+
+    def reward(obs, action, next_obs):
+        calls.append((obs.shape, action.shape))
+        return next_obs[:, 0] - 2 * action[:, 0]
+
+    rewards = RewardTask(reward).rewards(_transitions(_ROWS))
+    np.testing.assert_allclose(rewards, [-2, -1, -1.7, 1], rtol=1e-6)
+    assert calls == [((4, 3), (4, 1))]
+
+
+def test_recorded_task_reads_the_rewards_of_the_dataset() -> None:
+    rewards = RecordedTask().rewards(_transitions(_ROWS, np.array([0.0, 1.0, 2.0, 3.0])))
+    np.testing.assert_array_equal(rewards, [0, 1, 2, 3])
+
+
+def test_labelled_task_interpolates_its_samples() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(-1, 1, (300, 2))
+
+    def truth(s: np.ndarray) -> np.ndarray:
+        return np.sin(2 * s[:, 0]) + s[:, 1]
+
+    task = LabelledTask(samples, truth(samples), bandwidth=1.0, ridge=1e-6)
+    queries = rng.uniform(-0.9, 0.9, (9000, 2))  # several chunks
+    np.testing.assert_allclose(task.rewards(_transitions(queries)), truth(queries), atol=0.02)
+
+
+def test_labelled_task_against_kernel_ridge_by_hand() -> None:
+    # Samples at ±1 (standard deviation 1) with rewards 0 and 2; bandwidth 1. K = [[1, e⁻²], [e⁻², 1]], centred rewards
+    # are ∓1, weights ∓1/(1 + ridge − e⁻²). At +1: 1 + (1 − e⁻²)/(1 + ridge − e⁻²). At 0: 1. Far away: the mean, 1.
+    task = LabelledTask(np.array([[-1.0], [1.0]]), np.array([0.0, 2.0]), bandwidth=1.0, ridge=0.5)
+    rewards = task.rewards(_transitions(np.array([[1.0], [0.0], [50.0]])))
+    gap = 1 - np.exp(-2)
+    np.testing.assert_allclose(rewards, [1 + gap / (gap + 0.5), 1, 1], rtol=1e-5)
+
+
+def test_a_task_that_prefers_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="goal reward is 0 for every transition.*prefers nothing"):
+        GoalTask(np.array([100.0, 100.0])).rewards(_transitions(_ROWS))
+    with pytest.raises(ConfigError, match="recorded reward is 0 for every"):
+        RecordedTask().rewards(_transitions(_ROWS))
+
+
+def test_a_reward_of_the_wrong_shape_is_refused() -> None:
+    def one_number(obs, action, next_obs):
+        return np.asarray(1.0)
+
+    with pytest.raises(ConfigError, match=r"'one_number' returned shape \(\) for 4 transitions; it must return \(4,\)"):
+        RewardTask(one_number).rewards(_transitions(_ROWS))
+
+    def column(obs, action, next_obs):
+        return next_obs[:, :1]
+
+    with pytest.raises(ConfigError, match=r"returned shape \(4, 1\)"):
+        RewardTask(column).rewards(_transitions(_ROWS))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_reward_that_is_not_finite_is_refused(bad: float) -> None:
+    with pytest.raises(ConfigError, match="recorded reward is not finite at transition 2"):
+        RecordedTask().rewards(_transitions(_ROWS, np.array([0.0, 1.0, bad, bad])))

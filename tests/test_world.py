@@ -1,0 +1,112 @@
+"""The world model: cumulants, coordinates and what its configuration builds."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from owma._errors import ConfigError
+from owma.features import FeaturesConfig, FourierFeatures
+from owma.transitions import Transitions
+from owma.whitening import Standardisation
+from owma.world import WorldConfig, WorldModel, raw_outcomes, whitened_outcomes
+
+_CONFIG = WorldConfig(features=FeaturesConfig(kind="identity"), discount=0.8, width=16, depth=1, embed_width=8)
+
+
+def _transitions(*, episodes: int = 20, length: int = 10, seed: int = 0) -> Transitions:
+    """Random walks; every other episode terminates."""
+    rng = np.random.default_rng(seed)
+    walks = np.cumsum(rng.normal(size=(episodes, length + 1, 2)), axis=1) + 3.0
+    last = np.tile(np.arange(length) == length - 1, episodes)
+    terminated = last & np.repeat(np.arange(episodes) % 2 == 0, length)
+    return Transitions(
+        obs=walks[:, :-1].reshape(-1, 2).astype(np.float32),
+        action=rng.normal(size=(episodes * length, 1)).astype(np.float32),
+        reward=np.zeros(episodes * length, np.float32),
+        next_obs=walks[:, 1:].reshape(-1, 2).astype(np.float32),
+        terminated=terminated,
+        truncated=last & ~terminated,
+    )
+
+
+def _world(config: WorldConfig = _CONFIG) -> WorldModel:
+    return config.build(_transitions(), key=jax.random.key(0))
+
+
+def test_outcomes_of_the_dataset_are_white() -> None:
+    outcomes = whitened_outcomes(_world(), _transitions())
+    np.testing.assert_allclose(outcomes.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(outcomes, rowvar=False), np.eye(2), atol=1e-3)
+
+
+def test_raw_outcomes_obey_the_bellman_equation() -> None:
+    transitions = _transitions()
+    observation = Standardisation.fit(transitions.obs)
+    outcomes = raw_outcomes(
+        transitions, observation, FeaturesConfig(kind="identity").build(2, key=jax.random.key(0)), 0.8
+    )
+    cumulant, after = (
+        np.asarray(jax.vmap(observation)(jnp.asarray(x))) for x in (transitions.obs, transitions.next_obs)
+    )
+    # ψ_t = c_t + γ ψ_{t+1} inside an episode; ψ = c at a termination; ψ = c + γ c'/(1 − γ) at a truncation.
+    inside = ~transitions.ends[:-1]
+    np.testing.assert_allclose(outcomes[:-1][inside], (cumulant[:-1] + 0.8 * outcomes[1:])[inside], atol=1e-4)
+    terminal, cut = np.asarray(transitions.terminated), np.asarray(transitions.truncated)
+    np.testing.assert_allclose(outcomes[terminal], cumulant[terminal], atol=1e-4)
+    np.testing.assert_allclose(outcomes[cut], (cumulant + 4 * after)[cut], atol=1e-4)
+
+
+def test_whitened_cumulants_add_up_to_whitened_outcomes() -> None:
+    world, transitions = _world(), _transitions()
+    outcomes = whitened_outcomes(world, transitions)
+    cumulant = np.asarray(jax.vmap(lambda s: world.cumulant(s))(jnp.asarray(transitions.obs)))
+    inside = ~transitions.ends[:-1]
+    np.testing.assert_allclose(outcomes[:-1][inside], (cumulant[:-1] + 0.8 * outcomes[1:])[inside], atol=1e-3)
+    terminal = np.asarray(transitions.terminated)
+    np.testing.assert_allclose(outcomes[terminal], cumulant[terminal] + 0.8 * np.asarray(world.nothing), atol=1e-3)
+
+
+def test_nothing_is_the_outcome_of_zero() -> None:
+    world = _world()
+    np.testing.assert_allclose(world.whitening.unwhiten(world.nothing), 0, atol=1e-5)
+
+
+def test_a_constant_coordinate_of_the_state_is_harmless() -> None:
+    transitions = eqx.tree_at(
+        lambda t: (t.obs, t.next_obs), _transitions(), replace_fn=lambda x: np.pad(x, ((0, 0), (0, 1)))
+    )
+    world = _CONFIG.build(transitions, key=jax.random.key(0))
+    assert world.whitening.dims == 2
+    assert np.isfinite(np.asarray(world.sample(jnp.asarray(transitions.obs[0]), key=jax.random.key(1)))).all()
+
+
+def test_the_untrained_model_samples_unit_gaussians(getkey) -> None:
+    world = _world()
+    psi = np.asarray(jax.vmap(lambda key: world.sample(jnp.zeros(2), key=key))(jax.random.split(getkey(), 10_000)))
+    # 10,000 draws: standard errors 0.01 and 1.4 %.
+    np.testing.assert_allclose(psi.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(psi.var(axis=0), 1, rtol=0.06)
+
+
+def test_the_skeleton_has_the_shapes_of_what_is_built() -> None:
+    for config in (_CONFIG, WorldConfig(features=FeaturesConfig(num_features=6), width=16, depth=1, embed_width=8)):
+        world = _world(config)
+        skeleton = config.skeleton(2, world.whitening.dims, key=jax.random.key(5))
+        assert jax.tree.structure(world) == jax.tree.structure(skeleton)
+        assert [x.shape for x in jax.tree.leaves(world)] == [x.shape for x in jax.tree.leaves(skeleton)]
+
+
+def test_fourier_features_approximate_a_gaussian_kernel() -> None:
+    features = FourierFeatures(2, 4096, 1.5, key=jax.random.key(0))
+    a, b = jnp.asarray([0.3, -0.5]), jnp.asarray([1.0, 0.7])
+    # Inner products of 4096 features: standard error about 1/√4096 = 0.016.
+    assert float(features(a) @ features(b)) == pytest.approx(np.exp(-0.5 * (0.49 + 1.44) / 2.25), abs=0.05)
+    assert float(features(a) @ features(a)) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("name, value", [("discount", 0.0), ("discount", 1.0), ("solver_steps", 0)])
+def test_configurations_out_of_range(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name):
+        WorldConfig(**{name: value})
