@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from owma.data import PointMazeCollect, TwoRoutesCollect
+from owma.data import TwoRoutesCollect
 from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.material import GoalTaskConfig
 from owma.policy import PolicyConfig
 from owma.training import TrainingConfig
 from owma.value import ValueConfig
@@ -23,14 +22,7 @@ SMOKE = ExperimentConfig(
     evaluation=EvaluationConfig(episodes=2, timed_decisions=0),
 )
 
-POINTMAZE_UMAZE = ExperimentConfig(
-    name="pointmaze-umaze",
-    data=PointMazeCollect(maze="umaze", steps=200_000),
-    task=GoalTaskConfig(goal=(-1.0, -1.0)),
-)
-
 PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
     "two-routes": ("The rare of two routes is worth taking; 2 % of the data take it.", TWO_ROUTES),
     "smoke": ("All of it in under a minute, too little to learn much.", SMOKE),
-    "pointmaze-umaze": ("One goal in the U-shaped maze, from goal-free data.", POINTMAZE_UMAZE),
 }

@@ -190,8 +190,8 @@ class ValueConfig:
     """The value of outcomes, V(psi)."""
 
     kind: Literal["decoder", "linear"] = "linear"
-    """What the agent acts by: ridge regression on psi, or the decoder V(psi, z*). Both are fitted and reported; where the
-    reward is nearly linear in the features (R^2 says), the linear one extrapolates with less surprise."""
+    """What the agent acts by: ridge regression on psi, or the decoder V(psi, z*). Both are fitted and reported; where
+    the reward is nearly linear in the features (R^2 says), the linear one extrapolates with less surprise."""
     num_tasks: int = 64
     """Random reward functions in the family that the decoder is trained on."""
     num_labels: int = 10_000
