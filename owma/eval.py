@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -25,6 +25,8 @@ class Eval:
     """runs/NAME (its newest version) or runs/NAME/v<N>."""
     planner: PlannerConfig = OnlineAdaptation()
     evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig()
+    value: Literal["decoder", "linear"] | None = None
+    """Which of the run's values to act by; by default the one that its configuration names."""
     seed: int = 0
     """Of start states and of the planner's draws."""
 
@@ -48,7 +50,7 @@ def main() -> None:
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
     results = evaluate(
-        run.model,
+        run.model if arguments.value is None else run.parts.agent_model(arguments.value),
         {_name(arguments.planner): arguments.planner},
         folder,
         arguments.evaluation,

@@ -115,7 +115,7 @@ class GuidedDiffusion(AbstractPlannerConfig):
     """Draws of the guided chain, of which the best is the plan."""
 
     def __post_init__(self) -> None:
-        if self.guidance_coef < 0:
+        if not self.guidance_coef >= 0:
             raise ConfigError(f"guidance_coef={self.guidance_coef}: must not be negative.")
         if self.num_samples < 1:
             raise ConfigError(f"num_samples={self.num_samples}: must be at least 1.")

@@ -108,7 +108,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """Carry the increment and the optimiser over to the next decision."""
 
     def __post_init__(self) -> None:
-        if self.kl_coef < 0:
+        if not self.kl_coef >= 0:
             raise ConfigError(
                 f"kl_coef={self.kl_coef}: must not be negative, or distance from the data would be a reward; "
                 "use a small positive value."

@@ -63,11 +63,13 @@ def test_moments_of_samples(getkey, num_steps: int) -> None:
     assert np.abs(np.corrcoef(psi, rowvar=False) - np.eye(6)).max() < 5 / np.sqrt(50_000)
 
 
-@pytest.mark.parametrize("num_steps, eta, kept", [(10, 1.0, 0.54), (40, 1.0, 0.84), (10, 0.0, 0.70)])
+# By the recursion Var ← (1 − C(1 − a))² Var + S² with a = 1/(1 + r²), in NumPy, on the grid uniform in arctan(r). (The
+# grid uniform in log(r) loses more: it keeps 51 %, 83 % and 68 %.)
+@pytest.mark.parametrize("num_steps, eta, kept", [(10, 1.0, 0.688), (40, 1.0, 0.898), (10, 0.0, 0.793)])
 def test_without_the_error_term_variance_is_lost(num_steps: int, eta: float, kept: float) -> None:
     unit = GaussianDenoiser(jnp.zeros(1), jnp.ones(1))
     _, variance = _exact_law(unit, Chain.calibrated(_no_errors(1), num_steps=num_steps, min_ratio=0.05, eta=eta))
-    assert float(variance[0]) == pytest.approx(kept, abs=0.02)
+    assert float(variance[0]) == pytest.approx(kept, abs=2e-3)
     _, variance = _exact_law(unit, Chain.calibrated(unit.errors(), num_steps=num_steps, min_ratio=0.05, eta=eta))
     assert float(variance[0]) == pytest.approx(1.0, abs=2e-3)
 

@@ -39,8 +39,7 @@ def _error(solver: diffrax.AbstractSolver, num_steps: int) -> float:
     [
         (diffrax.Euler(), 1, (64, 128, 256)),
         (diffrax.Heun(), 2, (16, 32, 64)),
-        (diffrax.Midpoint(), 2, (16, 32, 64)),
-        (diffrax.Ralston(), 2, (16, 32, 64)),
+        (diffrax.Ralston(), 2, (32, 64, 128)),
         (diffrax.Bosh3(), 3, (8, 16, 32)),
     ],
 )
@@ -91,7 +90,7 @@ def _network(key: jax.Array) -> FiLMDenoiser:
 
 
 def _gradients(loss: Callable[[FiLMDenoiser], jax.Array], denoiser: FiLMDenoiser) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter_grad(loss)(denoiser))]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter_jit(eqx.filter_grad(loss))(denoiser))]
 
 
 def _assert_close(left: list[np.ndarray], right: list[np.ndarray]) -> None:
@@ -142,7 +141,7 @@ def test_gradients_equal_those_of_a_bare_scan(getkey) -> None:
 
 
 def test_samples_end_in_the_data(getkey) -> None:
-    sampler = ODESampler(diffrax.Heun(), 20, 0.01)
+    sampler = ODESampler(diffrax.Heun(), 60, 0.01)
     keys = jax.random.split(getkey(), 20_000)
     psi = np.asarray(jax.vmap(lambda key: sampler(_GAUSSIAN, _NOWHERE, key=key, dims=3))(keys))
     # 20,000 draws: standard error of a variance 1 %, of a mean 0.012.

@@ -1,0 +1,107 @@
+"""The agent: refuses what it cannot read, keeps its plans and its shapes, stays inside the action space."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from owma import agent as agent_module
+from owma._errors import OwmaError
+from owma.agent import Agent
+from owma.planners import OnlineAdaptation, RandomShooting, Static
+
+
+def _agent(gaussian_model, planner=None, **changes) -> Agent:
+    model = gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0])
+    return Agent(model, (planner or Static()).build(), **changes)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_observation_that_is_not_finite_is_refused(gaussian_model, bad: float) -> None:
+    agent = _agent(gaussian_model)
+    with pytest.raises(OwmaError, match="component 1 is not finite"):
+        agent.act(np.array([0.0, bad], np.float32), agent.init(), key=jax.random.key(0))
+
+
+def test_an_observation_of_another_size_is_refused(gaussian_model) -> None:
+    agent = _agent(gaussian_model)
+    with pytest.raises(OwmaError, match="has 3 components, the model was trained on 2"):
+        agent.act(np.zeros(3, np.float32), agent.init(), key=jax.random.key(0))
+
+
+def test_a_plan_is_followed_for_as_long_as_asked(getkey, gaussian_model) -> None:
+    agent = _agent(gaussian_model, RandomShooting(num_samples=4), replan_every=3)
+    state, obs, plans, planned = agent.init(), np.zeros(2, np.float32), [], []
+    for _ in range(7):
+        _, state, info = agent.act(obs, state, key=getkey())
+        plans.append(tuple(np.asarray(info.psi).tolist()))
+        planned.append(bool(info.planned))
+        assert float(info.plan.value) == pytest.approx(float(agent.model.value(info.psi)), rel=1e-4, abs=1e-5)
+    assert planned == [True, False, False, True, False, False, True]
+    assert plans[0] == plans[1] == plans[2] != plans[3] == plans[4] == plans[5] != plans[6]
+    with pytest.raises(ValueError, match="replan_every=0"):
+        _agent(gaussian_model, replan_every=0)
+
+
+def test_actions_stay_inside_the_action_space(getkey, gaussian_model) -> None:
+    agent = _agent(gaussian_model)
+    low, high = jnp.asarray([-0.2, -5.0]), jnp.asarray([0.1, 5.0])
+    agent = eqx.tree_at(lambda a: (a.model.policy.low, a.model.policy.high), agent, (low, high))
+    state, clipped = agent.init(), []
+    for _ in range(30):
+        action, state, info = agent.act(np.zeros(2, np.float32), state, key=getkey())
+        assert (action >= np.asarray(low)).all() and (action <= np.asarray(high)).all()
+        at_bound = np.isclose(action, low).any() or np.isclose(action, high).any()
+        assert bool(info.clipped) == at_bound
+        clipped.append(bool(info.clipped))
+    # The untrained policy draws unit normals (a little wider): most leave [−0.2, 0.1].
+    assert sum(clipped) > 15
+
+
+def test_actions_are_in_the_units_of_the_environment(getkey, gaussian_model) -> None:
+    agent = _agent(gaussian_model)
+    scaled = eqx.tree_at(
+        lambda a: (a.model.policy.action.std, a.model.policy.low, a.model.policy.high),
+        agent,
+        (jnp.full(2, 10.0), jnp.full(2, -1e3), jnp.full(2, 1e3)),
+    )
+    wide = eqx.tree_at(lambda a: (a.model.policy.low, a.model.policy.high), agent, (jnp.full(2, -1e3), jnp.full(2, 1e3)))
+    key, obs = getkey(), np.zeros(2, np.float32)
+    one, ten = (a.act(obs, a.init(), key=key)[0] for a in (wide, scaled))
+    np.testing.assert_allclose(ten, 10 * one, rtol=1e-4)
+
+
+def test_a_step_compiles_once(getkey, gaussian_model, monkeypatch) -> None:
+    """Shapes and types of the state are those of `init`, and other numbers make no other program."""
+    config = OnlineAdaptation(adaptation_steps=1, n_adaptation_samples=2, adapt="all", warm_start=True)
+    agent = _agent(gaussian_model, config, replan_every=2)
+    traced = eqx.debug.assert_max_traces(agent_module._act.__wrapped__, max_traces=1)
+    monkeypatch.setattr(agent_module, "_act", eqx.filter_jit(traced))
+    state = agent.init()
+    for n in range(4):
+        before = jax.tree.map(lambda x: (x.shape, x.dtype), state)
+        _, state, _ = agent.act(np.full(2, n, np.float32), state, key=getkey())
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == before
+    other = Agent(agent.model, OnlineAdaptation(**{**vars(config), "kl_coef": 0.1}).build(), replan_every=2)
+    other.act(np.zeros(2, np.float32), state, key=getkey())
+
+
+def test_a_dictionary_is_flattened_by_its_keys(getkey, gaussian_model) -> None:
+    agent = _agent(gaussian_model, obs_keys=("observation", "achieved_goal"))
+    obs = {"achieved_goal": np.array([2.0]), "observation": np.array([1.0]), "desired_goal": np.array([9.0])}
+    np.testing.assert_array_equal(agent.flatten(obs), [1.0, 2.0])
+    key = getkey()
+    by_dict, by_array = (agent.act(o, agent.init(), key=key)[0] for o in (obs, np.array([1.0, 2.0], np.float32)))
+    np.testing.assert_array_equal(by_dict, by_array)
+    with pytest.raises(ValueError, match="`obs_keys` is None"):
+        _agent(gaussian_model).flatten(obs)
+    with pytest.raises(ValueError, match=r"lacks \['achieved_goal'\]"):
+        agent.flatten({"observation": np.array([1.0])})
+
+
+def test_the_same_key_gives_the_same_action(getkey, gaussian_model) -> None:
+    agent, key = _agent(gaussian_model), getkey()
+    actions = [agent.act(np.zeros(2, np.float32), agent.init(), key=k)[0] for k in (key, key, getkey())]
+    np.testing.assert_array_equal(actions[0], actions[1])
+    assert not np.array_equal(actions[0], actions[2])
