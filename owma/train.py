@@ -31,6 +31,7 @@ class Train:
     """Trains an outcome model, a readout policy and a value, then lets every planner act with them."""
 
     preset: Annotated[_Preset, tyro.conf.arg(name="")] = PRESETS["two-routes"][1]  # pyright: ignore[reportInvalidTypeForm]
+    """The configuration to start from; every field of it is a flag."""
     resume: Path | None = None
     """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
     runs: Path = Path("runs")

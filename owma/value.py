@@ -199,17 +199,25 @@ class ValueConfig:
     embedding_size: int = 16
     """Coordinates of a task embedding z."""
     width: int = 128
+    """Units in each hidden layer of the decoder."""
     depth: int = 3
+    """Hidden layers of the decoder."""
     dropout: float = 0.05
+    """Share of units dropped in training."""
     psi_noise: float = 0.05
     """Standard deviation of the noise added to psi in training, in whitened units."""
     embedding_prior: float = 1e-3
     """Weight of |z|^2, in training and in inference."""
     updates: int = 4_000
+    """Gradient steps of the decoder."""
     batch_size: int = 512
+    """(outcome, task) pairs in each."""
     learning_rate: float = 1e-3
+    """Peak of a cosine that ends at zero."""
     ema_decay: float = 0.995
+    """Of the averaged weights, which judge plans."""
     report_every: int = 500
+    """Updates between two rows of metrics."""
     ridge: float = 1e-2
     """Penalty of the linear value."""
 

@@ -65,7 +65,9 @@ class WorldConfig:
     max_dims: int = 32
     """At most this many whitened coordinates."""
     width: int = 96
+    """Units in each hidden layer."""
     depth: int = 3
+    """Hidden layers."""
     embed_width: int = 64
     """Width of the layers that turn (noise level, context) into scales and shifts."""
     solver_steps: int = 10

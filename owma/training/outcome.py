@@ -38,7 +38,9 @@ class TrainingConfig:
     n_step: int = 50
     """Steps summed before the bootstrap, for `target=n_step`."""
     updates: int = 6_000
+    """Gradient steps."""
     batch_size: int = 512
+    """Transitions in each."""
     learning_rate: float = 1e-3
     """Peak of a cosine that ends at zero."""
     warmup: int = 200
