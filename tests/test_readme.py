@@ -1,6 +1,9 @@
 """What the README shows is run, against a trained run in the place of the one that it names."""
 
+import importlib
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,31 @@ def test_the_python_of_the_readme_runs(smoke_run, tmp_path: Path, monkeypatch: p
         exec(compile(block, str(README), "exec"), namespace)
     # What it prints last: V(psi*) and the divergence of the last plan.
     assert all(re.fullmatch(r"-?\d+\.\d+(e[-+]\d+)?", word) for word in capsys.readouterr().out.split())
+
+
+class _Parsed(Exception):
+    """Raised in the place of what a command does after it has read its flags."""
+
+
+def _commands() -> list[str]:
+    fences = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for fence in fences for line in fence.splitlines() if line.startswith("python -m owma.")]
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # `smoke`, `eval` and `--resume` are run for real in tests/commands; here it is the flags that must exist.
+    _, _, module, *flags = shlex.split(line)
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise _Parsed
+
+    for name in ("owma.train.ExperimentConfig.gather", "owma.train.RunFolder.open", "owma.eval.load"):
+        monkeypatch.setattr(name, stop)
+    monkeypatch.setattr("owma.collect.is_collected", stop)
+    monkeypatch.setattr(sys, "argv", [module, *flags])
+    with pytest.raises(_Parsed):
+        importlib.import_module(module).main()
 
 
 def test_the_readme_is_short_and_names_commands_that_exist() -> None:
