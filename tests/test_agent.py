@@ -1,5 +1,7 @@
 """The agent: refuses what it cannot read, keeps its plans and its shapes, stays inside the action space."""
 
+import inspect
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -66,7 +68,9 @@ def test_actions_are_in_the_units_of_the_environment(getkey, gaussian_model) -> 
         agent,
         (jnp.full(2, 10.0), jnp.full(2, -1e3), jnp.full(2, 1e3)),
     )
-    wide = eqx.tree_at(lambda a: (a.model.policy.low, a.model.policy.high), agent, (jnp.full(2, -1e3), jnp.full(2, 1e3)))
+    wide = eqx.tree_at(
+        lambda a: (a.model.policy.low, a.model.policy.high), agent, (jnp.full(2, -1e3), jnp.full(2, 1e3))
+    )
     key, obs = getkey(), np.zeros(2, np.float32)
     one, ten = (a.act(obs, a.init(), key=key)[0] for a in (wide, scaled))
     np.testing.assert_allclose(ten, 10 * one, rtol=1e-4)
@@ -76,7 +80,7 @@ def test_a_step_compiles_once(getkey, gaussian_model, monkeypatch) -> None:
     """Shapes and types of the state are those of `init`, and other numbers make no other program."""
     config = OnlineAdaptation(adaptation_steps=1, n_adaptation_samples=2, adapt="all", warm_start=True)
     agent = _agent(gaussian_model, config, replan_every=2)
-    traced = eqx.debug.assert_max_traces(agent_module._act.__wrapped__, max_traces=1)
+    traced = eqx.debug.assert_max_traces(inspect.unwrap(agent_module._act), max_traces=1)
     monkeypatch.setattr(agent_module, "_act", eqx.filter_jit(traced))
     state = agent.init()
     for n in range(4):

@@ -1,7 +1,8 @@
 """Values: ridge regression by its normal equations, scales on a known law, the decoder's dropout."""
 
+import dataclasses
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -88,4 +89,4 @@ def test_a_task_value_is_in_return_units(getkey) -> None:
 @pytest.mark.parametrize("name", ["num_tasks", "num_labels", "updates", "batch_size", "report_every"])
 def test_configurations_out_of_range(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}=0"):
-        ValueConfig(**{name: 0})
+        dataclasses.replace(ValueConfig(), **{name: 0})

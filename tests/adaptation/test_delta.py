@@ -10,19 +10,19 @@ from owma.adaptation import AbstractDeltaFilter, AllParameters, FiLMParameters, 
 from owma.diffusion import FiLMDenoiser
 from owma.testbeds import GaussianDenoiser
 
-_FILTERS = {
-    AllParameters(): {"embed", "film", "trunk_in", "trunk", "trunk_out"},
-    FiLMParameters(): {"film"},
-    TrunkParameters(): {"trunk_in", "trunk", "trunk_out"},
-    OutputParameters(): {"trunk_out"},
-}
+_FILTERS = (
+    (AllParameters(), {"embed", "film", "trunk_in", "trunk", "trunk_out"}),
+    (FiLMParameters(), {"film"}),
+    (TrunkParameters(), {"trunk_in", "trunk", "trunk_out"}),
+    (OutputParameters(), {"trunk_out"}),
+)
 
 
 def _denoiser() -> FiLMDenoiser:
     return FiLMDenoiser(2, 3, width=8, depth=2, embed_width=4, key=jax.random.key(0))
 
 
-@pytest.mark.parametrize("delta_filter, names", _FILTERS.items(), ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("delta_filter, names", _FILTERS, ids=lambda x: type(x).__name__)
 def test_delta_is_zero_where_adapted_and_none_where_frozen(delta_filter: AbstractDeltaFilter, names: set[str]) -> None:
     denoiser = _denoiser()
     delta = delta_filter.zeros(denoiser)
@@ -36,7 +36,7 @@ def test_delta_is_zero_where_adapted_and_none_where_frozen(delta_filter: Abstrac
         assert all(float(jnp.abs(p).max()) == 0 for p in parts)
 
 
-@pytest.mark.parametrize("delta_filter, names", _FILTERS.items(), ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("delta_filter, names", _FILTERS, ids=lambda x: type(x).__name__)
 def test_only_adapted_leaves_change(delta_filter: AbstractDeltaFilter, names: set[str]) -> None:
     denoiser = _denoiser()
     delta = jax.tree.map(lambda x: x + 1.0, delta_filter.zeros(denoiser))

@@ -16,7 +16,7 @@ def _shift(problem, mean: list[float]) -> GaussianDenoiser:
 
 
 def test_path_divergence_of_the_tilt(getkey, gaussian_problem) -> None:
-    # Δm = Sw/λ = (2·0.5, 0.5·1)/0.5 = (2, 1); KL = wᵀSw/(2λ²) = (0.5·1 + 0.5)/(0.5) = 2 with w = (0.5, 1), S = (2, 0.5).
+    # w = (0.5, 1), S = (2, 0.5): Δm = Sw/λ = (1, 0.5)/0.5 = (2, 1); KL = wᵀSw/(2λ²) = (0.5 + 0.5)/0.5 = 2.
     problem = gaussian_problem([1.0, 0.0], [2.0, 0.5], [0.5, 1.0], kl_coef=0.5)
     delta, noise = _shift(problem, [2.0, 1.0]), problem.noise(16, key=getkey())
     samples, values = problem.draw(delta, noise, with_reference=True)

@@ -1,5 +1,7 @@
 """Adaptation reaches the optimum that is known, and never reads more than it."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,8 +22,10 @@ class _Mean(AbstractDeltaFilter):
         return eqx.tree_at(lambda d: d.mean, jax.tree.map(lambda _: False, denoiser), True)
 
 
-def _adaptation(delta_filter: AbstractDeltaFilter, **changes) -> Adaptation:
-    settings = dict(learning_rate=jnp.asarray(0.1), num_steps=60, num_samples=512, fresh_noise=True) | changes
+def _adaptation(delta_filter: AbstractDeltaFilter, **changes: Any) -> Adaptation:
+    settings: dict[str, Any] = (
+        dict(learning_rate=jnp.asarray(0.1), num_steps=60, num_samples=512, fresh_noise=True) | changes
+    )
     return Adaptation(divergence=PathKL(), delta_filter=delta_filter, **settings)
 
 

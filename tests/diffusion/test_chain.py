@@ -45,8 +45,8 @@ def test_a_gaussian_is_sampled_exactly_at_any_number_of_steps(num_steps: int, et
     chain = Chain.calibrated(_gaussian().errors(), num_steps=num_steps, min_ratio=0.05, eta=eta)
     mean, variance = _exact_law(_gaussian(), chain)
     np.testing.assert_allclose(variance, _VARIANCES, rtol=2e-3)
-    # The chain starts from N(0, 1 + r₀²) rather than N(m, S + r₀²). The flow (η = 0) carries the difference of the means
-    # to ψ as m√S/r₀, 2 % of m at S = 4; with full noise it fades as mS/r₀², 0.04 %.
+    # The chain starts from N(0, 1 + r₀²) rather than N(m, S + r₀²). The flow (η = 0) carries the difference of the
+    # means to ψ as m√S/r₀, 2 % of m at S = 4; with full noise it fades as mS/r₀², 0.04 %.
     left = np.abs(np.asarray(_MEANS)) * np.sqrt(_VARIANCES) / 100 if eta < 1 else 0.0
     np.testing.assert_array_less(np.abs(mean - _MEANS), left + 1e-3)
 

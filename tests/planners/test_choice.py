@@ -55,9 +55,9 @@ def test_weighted_draws_follow_the_optimum_whatever_the_proposal(getkey, gaussia
     @jax.vmap
     def decide(key):
         noise_key, choice_key = jax.random.split(key)
-        samples = jax.vmap(
-            lambda e: problem.chain.simulate(proposal, problem.context, e, reference=problem.denoiser)
-        )(problem.noise(128, key=noise_key))
+        samples = jax.vmap(lambda e: problem.chain.simulate(proposal, problem.context, e, reference=problem.denoiser))(
+            problem.noise(128, key=noise_key)
+        )
         choice = WeightedDraw()(problem, samples, jax.vmap(problem.value)(samples.psi), key=choice_key)
         return samples.psi[choice.index, 0], choice.kl
 

@@ -152,7 +152,7 @@ def test_adapted_draws_share_their_noise_with_the_models(getkey, gaussian_model)
     assert int(info.result) == PlanResult.PLANNED
     assert np.corrcoef(info.values, info.prior_values)[0, 1] > 0.95
     assert float(jnp.mean(info.values - info.prior_values)) > 0.5
-    assert info.curves.objective.shape == (30,)
+    assert info.curves is not None and info.curves.objective.shape == (30,)
 
 
 class _NeverANumber(AbstractValue):
@@ -199,6 +199,7 @@ def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_mod
     )
     _, state, first = _plan(config, model, getkey())
     _, after, second = _plan(config, model, getkey(), state)
+    assert first.curves is not None and second.curves is not None and state is not None and after is not None
     assert float(first.curves.kl[0]) == 0 and float(second.curves.kl[0]) > 0
     # 256 draws of unit standard deviation: the objective at the start differs by more than 4 standard errors.
     assert float(second.curves.objective[0]) > float(first.curves.objective[0]) + 0.25
@@ -228,6 +229,7 @@ def test_each_filter_adapts_its_parameters_of_a_network(getkey, gaussian_model, 
     )
     _, state, info = _plan(config, model, getkey())
     assert int(info.result) == PlanResult.PLANNED
+    assert state is not None
     names = {"film": {"film"}, "trunk": {"trunk_in", "trunk", "trunk_out"}, "output": {"trunk_out"}}.get(adapt)
     for name in ("embed", "film", "trunk_in", "trunk", "trunk_out"):
         moved = sum(float(jnp.sum(jnp.square(leaf))) for leaf in jax.tree.leaves(getattr(state.delta.net, name)))

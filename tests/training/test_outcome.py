@@ -96,9 +96,7 @@ def test_targets_are_the_bellman_image_of_the_bootstrap(getkey) -> None:
     obs = jnp.stack([jnp.where(rare, 50.0, -50.0), jnp.zeros(n)], axis=1)
     sums = 1.0 + jnp.sqrt(0.3) * jax.random.normal(getkey(), (n, 2))
     bootstrap = _Route(jnp.full(2, 0.5))
-    chain = Chain.calibrated(
-        GaussianDenoiser(jnp.zeros(2), bootstrap.variance).errors(), num_steps=4, min_ratio=0.05
-    )
+    chain = Chain.calibrated(GaussianDenoiser(jnp.zeros(2), bootstrap.variance).errors(), num_steps=4, min_ratio=0.05)
     batch = _rows(sums, obs, jnp.zeros(n, bool), 0.8)
     psi = np.asarray(eqx.filter_jit(lambda: trainer.targets(bootstrap, chain, batch, key=getkey()))())
     is_rare = psi[:, 0] > 1.0  # three standard deviations from either component
@@ -226,7 +224,9 @@ def test_one_episode_is_trained_on_and_held_out_at_once() -> None:
     assert fitted.all() and held_out.all()
 
 
-@pytest.mark.parametrize("change", [{"updates": 0}, {"batch_size": 0}, {"n_step": 0}, {"held_out": 1.0}, {"held_out": 0.0}])
+@pytest.mark.parametrize(
+    "change", [{"updates": 0}, {"batch_size": 0}, {"n_step": 0}, {"held_out": 1.0}, {"held_out": 0.0}]
+)
 def test_configurations_out_of_range(change: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
-        TrainingConfig(**change)
+        dataclasses.replace(TrainingConfig(), **change)
