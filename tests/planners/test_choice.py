@@ -13,7 +13,9 @@ from owma.testbeds import GaussianDenoiser
 
 def _samples(log_weight: list[float], kl: list[float] | None = None) -> PathSample:
     n = len(log_weight)
-    return PathSample(jnp.zeros((n, 1)), jnp.zeros((n, 1)), jnp.asarray(kl or [0.0] * n), jnp.asarray(log_weight))
+    return jax.vmap(PathSample)(
+        jnp.zeros((n, 1)), jnp.zeros((n, 1)), jnp.asarray(kl or [0.0] * n), jnp.asarray(log_weight)
+    )
 
 
 def test_a_plain_draw_is_the_first(gaussian_model) -> None:

