@@ -79,7 +79,9 @@ def test_a_task_of_the_family_is_recovered(trained, getkey) -> None:
         labels = 7.0 + 3.0 * np.asarray(returns[:, task])
         value = infer_task(decoder, np.asarray(psi[:300]), labels[:300], key=getkey())
         predictions = np.asarray(jax.vmap(value)(psi[1000:]))
-        assert r_squared(predictions, labels[1000:]) > 0.9
+        # As well as with the embedding that training itself found for this task.
+        own = 7.0 + 3.0 * np.asarray(jax.vmap(lambda p: decoder(p, decoder.embeddings[task]))(psi[1000:]))  # noqa: B023
+        assert r_squared(predictions, labels[1000:]) > r_squared(own, labels[1000:]) - 0.05
     # θ is frozen.
     for inferred, own in zip(jax.tree.leaves(value.decoder), jax.tree.leaves(decoder), strict=True):
         np.testing.assert_array_equal(inferred, own)
