@@ -29,15 +29,26 @@ from owma.value import (
     infer_task as infer_task,
 )
 from owma.world import WorldConfig as WorldConfig, WorldModel as WorldModel
-from owma.adaptation import AbstractDeltaFilter as AbstractDeltaFilter, AbstractDivergence as AbstractDivergence
+from owma.adaptation import (
+    AbstractAscent as AbstractAscent,
+    AbstractCorrection as AbstractCorrection,
+    AbstractDeltaFilter as AbstractDeltaFilter,
+    AbstractDivergence as AbstractDivergence,
+    AbstractGradient as AbstractGradient,
+)
 from owma.planners import (
     PUBLISHED as PUBLISHED,
-    AbstractChoice as AbstractChoice,
     AbstractPlanner as AbstractPlanner,
     AbstractPlannerConfig as AbstractPlannerConfig,
     AgentModel as AgentModel,
+    CEM as CEM,
+    CEMPlanner as CEMPlanner,
+    FKSteering as FKSteering,
+    FKSteeringPlanner as FKSteeringPlanner,
     GuidedDiffusion as GuidedDiffusion,
     GuidedDiffusionPlanner as GuidedDiffusionPlanner,
+    NoiseOptimization as NoiseOptimization,
+    NoiseOptimizationPlanner as NoiseOptimizationPlanner,
     OnlineAdaptation as OnlineAdaptation,
     OnlineAdaptationPlanner as OnlineAdaptationPlanner,
     PlanInfo as PlanInfo,
@@ -46,6 +57,12 @@ from owma.planners import (
     RandomShootingPlanner as RandomShootingPlanner,
     Static as Static,
     StaticPlanner as StaticPlanner,
+    SVDD as SVDD,
+    SVDDPlanner as SVDDPlanner,
+    TiltedResampling as TiltedResampling,
+    TiltedResamplingPlanner as TiltedResamplingPlanner,
+    TwistedSMC as TwistedSMC,
+    TwistedSMCPlanner as TwistedSMCPlanner,
 )
 from owma.agent import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
 from owma.data import (

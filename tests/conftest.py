@@ -45,13 +45,9 @@ def gaussian_model() -> Callable[..., Any]:
     """
     # Here and not above: jaxtyping's hook must be in place before the package is imported.
     import owma.planners as planners
-    from owma.diffusion import Chain
-    from owma.features import IdentityFeatures
     from owma.policy import PolicyConfig
-    from owma.testbeds import GaussianDenoiser
+    from owma.testbeds import GaussianDenoiser, testbed_world
     from owma.value import LinearValue
-    from owma.whitening import Standardisation, Whitening
-    from owma.world import WorldModel
 
     def build(
         mean: Sequence[float],
@@ -64,14 +60,7 @@ def gaussian_model() -> Callable[..., Any]:
     ) -> planners.AgentModel:
         dims = len(mean)
         denoiser = GaussianDenoiser(jnp.asarray(mean), jnp.asarray(variance))
-        world = WorldModel(
-            observation=Standardisation(jnp.zeros(dims), jnp.ones(dims)),
-            features=IdentityFeatures(),
-            whitening=Whitening(jnp.zeros(dims), jnp.eye(dims), jnp.eye(dims)),
-            denoiser=denoiser,
-            chain=Chain.calibrated(denoiser.errors(), num_steps=num_steps, min_ratio=0.05),
-            discount=0.9,
-        )
+        world = testbed_world(denoiser, num_steps=num_steps)
         policy = PolicyConfig(width=8, depth=1, embed_width=8).skeleton(dims, 2, dims, key=jax.random.key(0))
         value = LinearValue(jnp.asarray(weight), jnp.asarray(bias))
         return planners.AgentModel(world, policy, value, jnp.asarray(value_scale))

@@ -22,7 +22,7 @@ class _CountingPlanner(AbstractPlanner):
         value = 10.0 + state
         result = jnp.where(state == 0, PlanResult.PLANNED, PlanResult.NOT_FINITE)
         one = jnp.asarray(1.0)
-        return psi, state + 1, PlanInfo(value, state, jnp.asarray(7), result, psi[:0], value[None], one, None)
+        return psi, state + 1, PlanInfo(psi, value, state, jnp.asarray(7), result, psi[:0], value[None], one, None)
 
 
 @pytest.fixture

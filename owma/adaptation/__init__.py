@@ -1,10 +1,26 @@
 """The adaptation of a world model inside one decision."""
 
+from owma.adaptation.ascent import (
+    AbstractAscent as AbstractAscent,
+    AdamAscent as AdamAscent,
+    NaturalAscent as NaturalAscent,
+)
+from owma.adaptation.correction import (
+    AbstractCorrection as AbstractCorrection,
+    BestDraw as BestDraw,
+    Choice as Choice,
+    NoCorrection as NoCorrection,
+    Resample as Resample,
+    pooled as pooled,
+)
 from owma.adaptation.delta import (
     AbstractDeltaFilter as AbstractDeltaFilter,
     AllParameters as AllParameters,
     FiLMParameters as FiLMParameters,
+    LevelParameters as LevelParameters,
+    LowRankParameters as LowRankParameters,
     OutputParameters as OutputParameters,
+    PredicateParameters as PredicateParameters,
     TrunkParameters as TrunkParameters,
 )
 from owma.adaptation.divergence import (
@@ -12,9 +28,20 @@ from owma.adaptation.divergence import (
     HybridKL as HybridKL,
     PathKL as PathKL,
 )
+from owma.adaptation.fisher import FisherKL as FisherKL
+from owma.adaptation.gradient import (
+    AbstractGradient as AbstractGradient,
+    AdjointMatching as AdjointMatching,
+    Estimate as Estimate,
+    Reparameterised as Reparameterised,
+    RewardWeighted as RewardWeighted,
+    Truncated as Truncated,
+)
+from owma.adaptation.likelihood_kl import LikelihoodKL as LikelihoodKL
 from owma.adaptation.loop import (
     Adaptation as Adaptation,
     AdaptationCurves as AdaptationCurves,
     AdaptationState as AdaptationState,
 )
 from owma.adaptation.objective import DecisionProblem as DecisionProblem
+from owma.adaptation.path import scaled_means as scaled_means

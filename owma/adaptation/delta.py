@@ -1,21 +1,28 @@
 """What is adapted: Δφ, a filtered pytree of the world model's own structure."""
 
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import PyTree
-from owma.diffusion import AbstractDenoiser, FiLMDenoiser
+from owma._types import Array, Float, PyTree
+from owma.adaptation.objective import DecisionProblem
+from owma.diffusion import AbstractDenoiser, FiLMDenoiser, TabulatedDenoiser
 
 
 class AbstractDeltaFilter(eqx.Module):
-    """Chooses the parameters that adaptation may move."""
+    """Chooses the parameters that adaptation may move, in coordinates of its choosing."""
+
+    @abc.abstractmethod
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        """The same problem with its denoiser in the coordinates that are adapted: the same function, or `problem`."""
 
     @abc.abstractmethod
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
-        """A pytree of `denoiser`'s structure (or a prefix of it) with `True` where a leaf is adapted."""
+        """A pytree of the prepared `denoiser`'s structure (or a prefix of it), `True` where a leaf is adapted."""
 
     def zeros(self, denoiser: AbstractDenoiser) -> PyTree:
         """Δφ = 0: zeros where adapted, `None` where frozen. Raises `ValueError` if nothing is adapted."""
@@ -28,12 +35,38 @@ class AbstractDeltaFilter(eqx.Module):
 class AllParameters(AbstractDeltaFilter):
     """Every parameter, as published."""
 
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        return problem
+
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
         return jax.tree.map(eqx.is_inexact_array, denoiser)
 
 
+class LevelParameters(AbstractDeltaFilter):
+    """The conditioning of each noise level by itself: for a FiLM network the scales and shifts of every level.
+
+    A decision has one state and K + 1 levels, and reaches them through one row of conditioning each. A FiLM layer moves
+    all rows at once, through the hidden units that the levels share; here each row moves alone, so that the divergence
+    of one level does not depend on another's parameters. The same functions can be reached (`TabulatedDenoiser`), and
+    no gradient passes the layers that make the conditioning.
+    """
+
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        tabulated = TabulatedDenoiser.of(problem.denoiser, problem.chain.ratios, problem.context)
+        return eqx.tree_at(lambda p: p.denoiser, problem, tabulated)
+
+    def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
+        if not isinstance(denoiser, TabulatedDenoiser):
+            raise ValueError(f"LevelParameters needs a prepared problem, got {type(denoiser).__name__}.")
+        frozen = jax.tree.map(lambda _: False, denoiser)
+        return eqx.tree_at(lambda d: d.table, frozen, jax.tree.map(eqx.is_inexact_array, denoiser.table))
+
+
 class FiLMParameters(AbstractDeltaFilter):
     """The linear map from condition to scales and shifts. The trunk, which sees the samples, stays as it is."""
+
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        return problem
 
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
         return _only(denoiser, "film")
@@ -42,6 +75,9 @@ class FiLMParameters(AbstractDeltaFilter):
 class TrunkParameters(AbstractDeltaFilter):
     """The layers that see the samples; conditioning is then the same for φ and φ + Δφ."""
 
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        return problem
+
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
         return _only(denoiser, "trunk_in", "trunk", "trunk_out")
 
@@ -49,15 +85,83 @@ class TrunkParameters(AbstractDeltaFilter):
 class OutputParameters(AbstractDeltaFilter):
     """The last layer: the smallest change that still reaches every output."""
 
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        return problem
+
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
         return _only(denoiser, "trunk_out")
+
+
+class PredicateParameters(AbstractDeltaFilter):
+    """The leaves for which `predicate(path, leaf)` holds, `path` being written like `.net.film.weight`."""
+
+    predicate: Callable[[str, Float[Array, "..."]], bool] = eqx.field(static=True)
+
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        return problem
+
+    def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
+        def chosen(path: tuple, leaf: Any) -> bool:
+            return eqx.is_inexact_array(leaf) and self.predicate(jax.tree_util.keystr(path), leaf)
+
+        return jax.tree_util.tree_map_with_path(chosen, denoiser)
+
+
+class LowRankParameters(AbstractDeltaFilter):
+    r"""$W + BA$ in place of every weight matrix, B of `rank` columns adapted from zero, A random and held
+    (Hu et al., arXiv 2106.09685, with the down-projection frozen as in arXiv 2308.03303).
+    """
+
+    rank: int = eqx.field(static=True, default=4)
+
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        def is_linear(node: object) -> bool:
+            return isinstance(node, eqx.nn.Linear)
+
+        # A is the same at every decision: a warm-started B would mean nothing with another.
+        key = jax.random.key(0)
+
+        def widen(node: PyTree) -> PyTree:
+            return _LowRankLinear.of(node, self.rank, key) if is_linear(node) else node
+
+        denoiser = jax.tree.map(widen, problem.denoiser, is_leaf=is_linear)
+        return eqx.tree_at(lambda p: p.denoiser, problem, denoiser)
+
+    def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
+        def is_low_rank(node: object) -> bool:
+            return isinstance(node, _LowRankLinear)
+
+        def mask(node: PyTree) -> PyTree:
+            frozen = jax.tree.map(lambda _: False, node)
+            return eqx.tree_at(lambda n: n.up, frozen, True) if is_low_rank(node) else frozen
+
+        return jax.tree.map(mask, denoiser, is_leaf=is_low_rank)
+
+
+class _LowRankLinear(eqx.Module):
+    linear: eqx.nn.Linear
+    up: Float[Array, "out rank"]
+    down: Float[Array, "rank in"]
+
+    @classmethod
+    def of(cls, linear: eqx.nn.Linear, rank: int, key: Array) -> "_LowRankLinear":
+        out_size, in_size = linear.weight.shape
+        down = jax.random.normal(key, (min(rank, in_size, out_size), in_size)) / jnp.sqrt(in_size)
+        return cls(linear, jnp.zeros((out_size, down.shape[0])), down)
+
+    @property
+    def out_features(self) -> int:
+        return int(self.linear.weight.shape[0])
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        return self.linear(x) + self.up @ (self.down @ x)
 
 
 def _only(denoiser: AbstractDenoiser, *names: str) -> PyTree:
     if not isinstance(denoiser, FiLMDenoiser):
         raise ValueError(
             f"A delta filter for {', '.join(names)} needs a FiLMDenoiser, got {type(denoiser).__name__}; "
-            "use AllParameters() or a filter of your own."
+            "use AllParameters(), LevelParameters() or a filter of your own."
         )
     nothing = jax.tree.map(lambda _: False, denoiser)
     parts = [getattr(denoiser.net, name) for name in names]

@@ -17,6 +17,8 @@ class AbstractDivergence(eqx.Module):
 
     needs_paths: ClassVar[bool]
     """Whether `samples` must carry path divergences (one evaluation of φ beside each of φ + Δφ)."""
+    passes: ClassVar[int]
+    """Network passes for each pass of the adapted model that the divergence adds."""
 
     @abc.abstractmethod
     def __call__(
@@ -48,6 +50,7 @@ class PathKL(AbstractDivergence):
     """
 
     needs_paths: ClassVar[bool] = True
+    passes: ClassVar[int] = 1
 
     def __call__(
         self,
@@ -72,6 +75,7 @@ class HybridKL(AbstractDivergence):
 
     common_noise: bool = eqx.field(static=True, default=False)
     needs_paths: ClassVar[bool] = False
+    passes: ClassVar[int] = 1
 
     def __call__(
         self,

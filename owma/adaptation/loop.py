@@ -3,11 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 
 from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma.adaptation.ascent import AbstractAscent
 from owma.adaptation.delta import AbstractDeltaFilter
-from owma.adaptation.divergence import AbstractDivergence
+from owma.adaptation.divergence import AbstractDivergence, PathKL
+from owma.adaptation.gradient import AbstractGradient
 from owma.adaptation.objective import DecisionProblem
 
 
@@ -16,7 +17,8 @@ class AdaptationState(eqx.Module):
 
     delta: PyTree
     """Δφ."""
-    opt_state: PyTree
+    ascent: PyTree
+    """The state of the ascent rule."""
 
 
 class AdaptationCurves(eqx.Module):
@@ -31,52 +33,68 @@ class AdaptationCurves(eqx.Module):
 
 
 class Adaptation(eqx.Module):
-    """Adam on J(Δφ) with reparameterised gradients: samples are functions of noise, and J is differentiated through
-    the whole solve.
-    """
+    """Ascent of J(Δφ): an estimator of the gradient, a rule for the step, a divergence and a choice of parameters."""
 
-    learning_rate: Scalar
+    gradient: AbstractGradient
+    ascent: AbstractAscent
     divergence: AbstractDivergence
     delta_filter: AbstractDeltaFilter
+    anneal: Scalar
+    """λ of the first step, as a share of λ; it rises geometrically and is λ over the last third of the steps. A low
+    price at first lets ascent leave a mode in which the value is flat.
+    """
     num_steps: int = eqx.field(static=True)
     num_samples: int = eqx.field(static=True)
     fresh_noise: bool = eqx.field(static=True)
     """Whether every step draws new noise, or all of them ascend the same sample average."""
 
-    def init(self, problem_denoiser: PyTree) -> AdaptationState:
-        """Δφ = 0 and a fresh optimiser."""
-        delta = self.delta_filter.zeros(problem_denoiser)
-        return AdaptationState(delta, _ADAM.init(delta))
+    def __check_init__(self) -> None:
+        if self.gradient.path_kl_only and not isinstance(self.divergence, PathKL):
+            raise ValueError(
+                f"{type(self.gradient).__name__} ascends E[V] − λ·(path KL) and no other objective, but divergence is "
+                f"{type(self.divergence).__name__}; use PathKL() or the Reparameterised() gradient."
+            )
+
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        """`problem` in the coordinates that `delta_filter` adapts; what `init` and `run` take."""
+        return self.delta_filter.prepare(problem)
+
+    def init(self, problem: DecisionProblem) -> AdaptationState:
+        """Δφ = 0 and a fresh state of the ascent rule, for a prepared problem."""
+        delta = self.delta_filter.zeros(problem.denoiser)
+        return AdaptationState(delta, self.ascent.init(delta))
 
     def run(
         self, problem: DecisionProblem, state: AdaptationState, *, key: PRNGKeyArray
     ) -> tuple[AdaptationState, AdaptationCurves]:
-        """`num_steps` steps from `state`."""
-        noise_key, divergence_key = jax.random.split(key)
-        step_keys = jax.random.split(divergence_key, self.num_steps)
+        """`num_steps` steps from `state`, on a prepared problem."""
+        noise_key, step_key = jax.random.split(key)
+        step_keys = jax.random.split(step_key, self.num_steps)
         noise_keys = jax.random.split(noise_key, self.num_steps)
         common = None if self.fresh_noise else problem.noise(self.num_samples, key=noise_key)
-
-        def loss(delta: PyTree, noise: Float[Array, "n draws x"], key: PRNGKeyArray) -> tuple[Scalar, tuple]:
-            samples, values = problem.draw(delta, noise, with_reference=self.divergence.needs_paths)
-            kl = self.divergence(problem, delta, samples, values, noise, key=key)
-            objective = problem.objective(values, kl)
-            return -objective, (objective, jnp.mean(values), kl)
+        progress = jnp.arange(self.num_steps) / max(self.num_steps, 1)
 
         def step(
-            state: AdaptationState, keys: tuple[PRNGKeyArray, PRNGKeyArray]
+            state: AdaptationState, inputs: tuple[PRNGKeyArray, PRNGKeyArray, Scalar]
         ) -> tuple[AdaptationState, AdaptationCurves]:
-            step_noise_key, step_key = keys
+            step_noise_key, step_key, progress = inputs
+            gradient_key, ascent_key = jax.random.split(step_key)
             noise = problem.noise(self.num_samples, key=step_noise_key) if common is None else common
-            grads, (objective, value, kl) = jax.grad(loss, has_aux=True)(state.delta, noise, step_key)
-            directions, opt_state = _ADAM.update(grads, state.opt_state)
-            # The rate multiplies here, not inside optax: as an array it can change without recompiling.
-            delta = jax.tree.map(lambda d, u: d - self.learning_rate * u, state.delta, directions)
-            return AdaptationState(delta, opt_state), AdaptationCurves(objective, value, kl)
+            price = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
+            annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
+            found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
+            move, ascent = self.ascent.step(
+                annealed, state.delta, found.gradient, found.samples, state.ascent, progress, key=ascent_key
+            )
+            delta = jax.tree.map(jnp.add, state.delta, move)
+            curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
+            return AdaptationState(delta, ascent), curves
 
-        return jax.lax.scan(step, state, (noise_keys, step_keys))
+        return jax.lax.scan(step, state, (noise_keys, step_keys, progress))
 
-
-# Ten steps are too few for the usual memories of ten and a thousand: with them the first gradients, and the scale of
-# the first step, would last to the end. On the two-route model J at equal steps is higher, and stays above its start.
-_ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)
+    def passes(self, num_evaluations: int) -> int:
+        """Network passes of a run, on a chain of `num_evaluations` transitions: forward evaluations, and products with
+        its Jacobian or its transpose, each counted as one.
+        """
+        one_draw = self.gradient.passes(self.divergence, num_evaluations) + self.ascent.passes * num_evaluations
+        return self.num_steps * self.num_samples * one_draw

@@ -29,21 +29,38 @@ class DecisionProblem(eqx.Module):
     def noise(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n draws x"]:
         return jax.vmap(lambda k: self.chain.noise(key=k))(jax.random.split(key, num_samples))
 
+    def adapted(self, delta: PyTree) -> AbstractDenoiser:
+        """φ + Δφ; φ itself where `delta` is `None`."""
+        return self.denoiser if delta is None else eqx.apply_updates(self.denoiser, delta)
+
     def draw(
-        self, delta: PyTree, noise: Float[Array, "n draws x"], *, with_reference: bool
+        self,
+        delta: PyTree,
+        noise: Float[Array, "n draws x"],
+        *,
+        with_reference: bool,
+        gradient_steps: int | None = None,
     ) -> tuple[PathSample, Float[Array, " n"]]:
         """Samples of p_{φ+Δφ}, batched, and their values (in return units); paths are measured if `with_reference`.
 
-        `delta` may be `None`: then the samples are of p_φ.
+        `delta` may be `None`: then the samples are of p_φ. `gradient_steps` is that of `Chain.simulate`.
         """
-        adapted = self.denoiser if delta is None else eqx.apply_updates(self.denoiser, delta)
+        adapted = self.adapted(delta)
         reference = jax.lax.stop_gradient(self.denoiser) if with_reference else None
-        samples = jax.vmap(lambda e: self.chain.simulate(adapted, self.context, e, reference=reference))(noise)
+
+        def one(noise: Float[Array, "draws x"]) -> PathSample:
+            return self.chain.simulate(adapted, self.context, noise, reference=reference, gradient_steps=gradient_steps)
+
+        samples = jax.vmap(one)(noise)
         return samples, jax.vmap(self.value)(samples.psi)
 
     def scaled(self, values: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """Values in units of `value_scale`, in which λ is a pure number."""
         return values / jax.lax.stop_gradient(self.value_scale)
+
+    def log_weights(self, samples: PathSample, values: Float[Array, " n"]) -> Float[Array, " n"]:
+        r"""$\log e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$ of measured paths: unnormalised weights for q*."""
+        return self.scaled(values) / self.kl_coef + samples.log_weight
 
     def objective(self, values: Float[Array, " n"], kl: Scalar) -> Scalar:
         """J from values (in return units) and a divergence (in nats)."""

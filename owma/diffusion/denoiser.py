@@ -30,6 +30,40 @@ class AbstractDenoiser(eqx.Module):
         r"""$\hat x_0$ at $y = x/\alpha$, `conditioning` being `condition(ratio, context)`."""
 
 
+def conditioning_table(
+    denoiser: AbstractDenoiser, ratios: Float[Array, " levels"], context: Float[Array, " context"]
+) -> Conditioning:
+    """`denoiser.condition` at every level, stacked."""
+    return jax.vmap(lambda ratio: denoiser.condition(ratio, context))(ratios)
+
+
+class TabulatedDenoiser(AbstractDenoiser):
+    """A denoiser in one context, its conditionings at the levels of a chain written out as parameters of their own.
+
+    The same function there, with other coordinates: what a FiLM layer moves at all levels together, a table moves level
+    by level. As long as there are more hidden units than levels, either can express what the other can.
+    """
+
+    denoiser: AbstractDenoiser
+    ratios: Float[Array, " levels"]
+    table: Conditioning
+
+    @classmethod
+    def of(
+        cls, denoiser: AbstractDenoiser, ratios: Float[Array, " levels"], context: Float[Array, " context"]
+    ) -> "TabulatedDenoiser":
+        return cls(denoiser, ratios, conditioning_table(denoiser, ratios, context))
+
+    def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
+        """The row of `ratio`, which must be one of `ratios`; the context is the one that was tabulated."""
+        del context
+        row = jnp.argmin(jnp.abs(self.ratios - ratio))
+        return jax.tree.map(lambda leaf: leaf[row], self.table)
+
+    def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
+        return self.denoiser(y, ratio, conditioning)
+
+
 class FiLMDenoiser(AbstractDenoiser):
     r"""A v-predicting FiLM network (Salimans & Ho, arXiv 2202.00512).
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from owma._types import Array, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
 from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
-from owma.diffusion.denoiser import AbstractDenoiser, Conditioning
+from owma.diffusion.denoiser import AbstractDenoiser, Conditioning, conditioning_table
 from owma.diffusion.solvers import solve_steps
 from owma.schedule import arctan_grid
 
@@ -24,6 +24,8 @@ class PathSample(eqx.Module):
     """½ Σ_k ‖(μ'_k − μ_k)/s̃_k‖² along the path, in nats; its expectation is the path KL. 0 without a reference."""
     log_weight: Scalar
     """log dP/dP' of the path that was drawn, reference over chain. 0 without a reference."""
+    states: Float[Array, "levels x"]
+    """y_0 … y_K: where the denoiser was evaluated."""
 
 
 class Chain(eqx.Module):
@@ -71,12 +73,26 @@ class Chain(eqx.Module):
 
     @property
     def num_evaluations(self) -> int:
-        """Network evaluations for one sample: one a step, and one for the last draw."""
+        """Network evaluations for one sample, and transitions of the chain: K steps and the last draw."""
         return self.num_steps + 1
+
+    @property
+    def gains(self) -> Float[Array, " levels"]:
+        """C_k of all transitions. The last draw is one of them, ψ = y_K + 1·(x̂₀ − y_K) + √v_K ξ."""
+        return jnp.append(self.gain, 1.0)
+
+    @property
+    def widths(self) -> Float[Array, "levels x"]:
+        """S̃_k of all transitions, the last draw included."""
+        return jnp.concatenate([self.width, self.last_width[None]])
 
     def noise(self, *, key: PRNGKeyArray) -> Float[Array, "draws x"]:
         """All the standard normal noise of one sample, K + 2 rows: the start, K steps, the last draw."""
         return jax.random.normal(key, (self.num_steps + 2, self.width.shape[1]))
+
+    def start(self, noise: Float[Array, " x"]) -> Float[Array, " x"]:
+        """y_0 from standard normal noise."""
+        return jnp.sqrt(1 + jnp.square(self.ratios[0])) * noise
 
     def simulate(
         self,
@@ -85,27 +101,37 @@ class Chain(eqx.Module):
         noise: Float[Array, "draws x"],
         *,
         reference: AbstractDenoiser | None = None,
+        gradient_steps: int | None = None,
     ) -> PathSample:
         """One sample, a differentiable function of `denoiser` and `noise`.
 
         With a `reference` denoiser the divergence of the path from the reference's chain is accumulated, both means
         taken at the state of *this* chain. Every evaluation of `denoiser`, the last one included, is charged.
+
+        `gradient_steps` keeps derivatives to the last so many of the K + 1 transitions: those before are constants.
         """
         chain = jax.lax.stop_gradient(self)
-        term = _ChainTerm(chain, _Means.prepare(denoiser, reference, chain.ratios, context), noise[1:-1])
         zero = jnp.zeros((), noise.dtype)
-        start = (jnp.sqrt(1 + jnp.square(chain.ratios[0])) * noise[0], zero, zero)
-        y, kl, log_weight = solve_steps(term, diffrax.Euler(), start, self.num_steps)
-        mean, shift = term.means(y, self.num_steps)
-        psi = mean + chain.last_width * noise[-1]
-        if shift is None:
-            return PathSample(psi, mean, zero, zero)
-        last_kl, last_log_weight = _transition_terms(shift / chain.last_width, noise[-1])
-        return PathSample(psi, mean, kl + last_kl, log_weight + last_log_weight)
+        path = (chain.start(noise[0])[None], zero[None], zero[None])
+        split = 0 if gradient_steps is None else max(self.num_evaluations - gradient_steps, 0)
+        for first, last in ((0, split), (split, self.num_evaluations)):
+            if first == last:
+                continue
+            means = Means.prepare(denoiser, chain.ratios, context, reference)
+            term = _ChainTerm(means, chain.gains, chain.widths, noise[1:])
+            start = jax.tree.map(lambda states: states[-1], path)
+            if last == split:
+                term, start = jax.lax.stop_gradient((term, start))
+            steps = solve_steps(term, diffrax.Euler(), start, last - first, first=first)
+            path = jax.tree.map(lambda before, after: jnp.concatenate([before, after[1:]]), path, steps)
+        states, kl, log_weight = path
+        psi = states[-1]
+        mean = psi - chain.last_width * noise[-1]
+        return PathSample(psi, mean, kl[-1], log_weight[-1], states[:-1])
 
 
-class _Means(eqx.Module):
-    """x̂₀ of a denoiser, and by how much it differs from a reference's, at the levels of a grid."""
+class Means(eqx.Module):
+    """x̂₀ of a denoiser in one context, at the levels of a grid; and by how much it differs from a reference's."""
 
     denoiser: AbstractDenoiser
     reference: AbstractDenoiser | None
@@ -117,21 +143,19 @@ class _Means(eqx.Module):
     def prepare(
         cls,
         denoiser: AbstractDenoiser,
-        reference: AbstractDenoiser | None,
         ratios: Float[Array, " levels"],
         context: Float[Array, " context"],
-    ) -> "_Means":
+        reference: AbstractDenoiser | None = None,
+    ) -> "Means":
         # Conditioning depends on the level and the context only: all levels at once, and the loop looks rows up.
-        table = jax.vmap(lambda ratio: denoiser.condition(ratio, context))(ratios)
-        if reference is None:
-            return cls(denoiser, None, ratios, table, None)
-        return cls(
-            denoiser, reference, ratios, table, jax.vmap(lambda ratio: reference.condition(ratio, context))(ratios)
-        )
+        table = conditioning_table(denoiser, ratios, context)
+        reference_table = None if reference is None else conditioning_table(reference, ratios, context)
+        return cls(denoiser, reference, ratios, table, reference_table)
 
     def __call__(
         self, y: Float[Array, " x"], k: Int[Array, ""] | int
     ) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
+        """x̂₀ at y and the k-th level, and x̂₀ − x̂₀ of the reference; `None` without one."""
         mean = self.denoiser(y, self.ratios[k], jax.tree.map(lambda leaf: leaf[k], self.table))
         if self.reference is None:
             return mean, None
@@ -147,12 +171,13 @@ class _ChainTerm(diffrax.AbstractTerm):
     """`Chain` as a controlled differential equation over the step index: Euler's method on it is the chain.
 
     The state is (y, path KL, path log-weight), the vector field (x̂₀ − y, x̂₀ − x̂₀ of the reference), and the control
-    (C_k, S̃_k, ξ_k), a table with one row a step.
+    (C_k, S̃_k, ξ_k), a table with one row a transition, the last draw being the last row.
     """
 
-    chain: Chain
-    means: _Means
-    noise: Float[Array, "steps x"]
+    means: Means
+    gains: Float[Array, " levels"]
+    widths: Float[Array, "levels x"]
+    noise: Float[Array, "levels x"]
 
     def vf(self, t: RealScalarLike, y: _ChainState, args: None) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
         del args
@@ -162,17 +187,17 @@ class _ChainTerm(diffrax.AbstractTerm):
     def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs: object) -> _StepControl:
         del t1, kwargs
         k = _step_index(t0)
-        return self.chain.gain[k], self.chain.width[k], self.noise[k]
+        return self.gains[k], self.widths[k], self.noise[k]
 
     def prod(self, vf: tuple[Float[Array, " x"], Float[Array, " x"] | None], control: _StepControl) -> _ChainState:
         (drift, shift), (gain, width, noise) = vf, control
         move = gain * drift + width * noise
         if shift is None:
             return move, jnp.zeros((), move.dtype), jnp.zeros((), move.dtype)
-        return move, *_transition_terms(gain * shift / width, noise)
+        return move, *transition_terms(gain * shift / width, noise)
 
 
-def _transition_terms(shift: Float[Array, " x"], noise: Float[Array, " x"]) -> tuple[Scalar, Scalar]:
+def transition_terms(shift: Float[Array, " x"], noise: Float[Array, " x"]) -> tuple[Scalar, Scalar]:
     """The KL and the log-weight of a Gaussian transition whose mean moved by `shift`, in units of its width."""
     kl = 0.5 * jnp.sum(jnp.square(shift))
     return kl, -jnp.sum(shift * noise) - kl

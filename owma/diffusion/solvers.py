@@ -6,7 +6,7 @@ that index: dy = f(y) dr. diffrax then needs no traced times and no step-size co
 
 import functools as ft
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import diffrax
 import equinox as eqx
@@ -73,22 +73,27 @@ def _scan(body: Callable[[State], State], state: State, num_steps: int) -> State
     return eqx.combine(arrays, static)
 
 
-def solve_steps(term: diffrax.AbstractTerm, solver: diffrax.AbstractSolver, state: State, num_steps: int) -> State:
-    """`state` after `num_steps` unit steps of `solver`; differentiable, and never raises (`throw=False`)."""
+def solve_steps(
+    term: diffrax.AbstractTerm, solver: diffrax.AbstractSolver, state: State, num_steps: int, *, first: int = 0
+) -> State:
+    """The states of `num_steps` unit steps of `solver`, from the index `first` on, `num_steps` + 1 of them stacked.
+
+    Differentiable, and never raises (`throw=False`).
+    """
     solution = diffrax.diffeqsolve(
         term,
         solver,
-        t0=0.0,
-        t1=float(num_steps),
+        t0=float(first),
+        t1=float(first + num_steps),
         dt0=1.0,
         y0=state,
         max_steps=num_steps,
         stepsize_controller=diffrax.ConstantStepSize(),
-        saveat=diffrax.SaveAt(t1=True),
+        saveat=diffrax.SaveAt(t0=True, steps=True),
         adjoint=ScanAdjoint(),
         throw=False,
     )
-    return jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+    return cast(State, solution.ys)
 
 
 class ODESampler(eqx.Module):
@@ -124,5 +129,5 @@ class ODESampler(eqx.Module):
             return (y - denoiser(y, ratio, denoiser.condition(ratio, context))) / ratio
 
         term = diffrax.ControlTerm(slope, levels)
-        y = solve_steps(term, self.solver, jnp.sqrt(1 + jnp.square(ratios[0])) * start, self.num_steps)
+        y = solve_steps(term, self.solver, jnp.sqrt(1 + jnp.square(ratios[0])) * start, self.num_steps)[-1]
         return denoiser(y, ratios[-1], denoiser.condition(ratios[-1], context))

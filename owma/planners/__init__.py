@@ -9,15 +9,15 @@ from owma.planners.base import (
     PlanInfo as PlanInfo,
     PlanResult as PlanResult,
 )
-from owma.planners.choice import (
-    AbstractChoice as AbstractChoice,
-    BestDraw as BestDraw,
-    PlainDraw as PlainDraw,
-    WeightedDraw as WeightedDraw,
-)
+from owma.planners.cem import CEM as CEM, CEMPlanner as CEMPlanner
+from owma.planners.fk_steering import FKSteering as FKSteering, FKSteeringPlanner as FKSteeringPlanner
 from owma.planners.guided_diffusion import (
     GuidedDiffusion as GuidedDiffusion,
     GuidedDiffusionPlanner as GuidedDiffusionPlanner,
+)
+from owma.planners.noise_optimization import (
+    NoiseOptimization as NoiseOptimization,
+    NoiseOptimizationPlanner as NoiseOptimizationPlanner,
 )
 from owma.planners.online_adaptation import (
     PUBLISHED as PUBLISHED,
@@ -29,6 +29,23 @@ from owma.planners.random_shooting import (
     RandomShootingPlanner as RandomShootingPlanner,
 )
 from owma.planners.static import Static as Static, StaticPlanner as StaticPlanner
+from owma.planners.svdd import SVDD as SVDD, SVDDPlanner as SVDDPlanner
+from owma.planners.tilted_resampling import (
+    TiltedResampling as TiltedResampling,
+    TiltedResamplingPlanner as TiltedResamplingPlanner,
+)
+from owma.planners.twisted_smc import TwistedSMC as TwistedSMC, TwistedSMCPlanner as TwistedSMCPlanner
 
-PlannerConfig: TypeAlias = OnlineAdaptation | GuidedDiffusion | RandomShooting | Static
+PlannerConfig: TypeAlias = (
+    OnlineAdaptation
+    | GuidedDiffusion
+    | RandomShooting
+    | TiltedResampling
+    | FKSteering
+    | TwistedSMC
+    | SVDD
+    | NoiseOptimization
+    | CEM
+    | Static
+)
 """The planners that commands can name."""

@@ -39,28 +39,34 @@ class PlanResult(enum.IntEnum):
     PLANNED = 0
     """As the planner is meant to."""
     NOT_IMPROVED = 1
-    """Adaptation ended below the objective that it started from; the plan is the unadapted model's."""
+    """Adaptation ended below the objective that it started from; the plan is a tilted draw of the unadapted model."""
     NOT_FINITE = 2
-    """Adaptation met a NaN or an infinity; the plan is the unadapted model's."""
+    """The planner met a NaN or an infinity; the plan is a draw of the unadapted model."""
+    LOW_ESS = 3
+    """The importance weights of the adapted draws were too uneven; the plan is a tilted draw of the unadapted model."""
 
 
 class PlanInfo(eqx.Module):
     """What a planner says of one decision."""
 
+    denoised: Psi
+    """ψ* without the noise of the chain's last draw: x̂₀ at the last level."""
     value: Scalar
     """V(ψ*): the return that the plan promises."""
     kl: Scalar
     """Divergence from p_φ of the law of ψ*, in nats: of its path, plus what choosing among draws adds."""
     evaluations: Int[Array, ""]
-    """Forward evaluations of the network."""
+    """Network passes: forward evaluations, and products with its Jacobian or its transpose, each counted as one."""
     result: Int[Array, ""]
     """A `PlanResult`."""
     prior_values: Float[Array, " n"]
     """V of draws of the unadapted model, where the planner made any."""
     values: Float[Array, " m"]
-    """V of the draws that ψ* was chosen from."""
+    """V of the draws that ψ* was chosen from. Online adaptation gives the adapted model's here; what it weighed beside
+    them is in `prior_values`.
+    """
     ess: Scalar
-    """Effective sample size of the weights that ψ* was chosen by; 1 where it was not chosen by weights."""
+    """Effective sample size of the weights that ψ* was chosen by; their number, where it was not chosen by weights."""
     curves: AdaptationCurves | None
     """The course of adaptation; `None` for planners that do not adapt."""
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from owma._errors import ConfigError
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
+from owma.adaptation import BestDraw
 from owma.diffusion import AbstractDenoiser
 from owma.diffusion.denoiser import Conditioning
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
-from owma.planners.choice import BestDraw
 from owma.value import AbstractValue
 
 
@@ -82,6 +82,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
         values = jax.vmap(model.value)(samples.psi)
         choice = BestDraw()(problem, samples, values, key=key)
         info = PlanInfo(
+            denoised=samples.mean[choice.index],
             value=values[choice.index],
             kl=choice.kl,
             evaluations=jnp.asarray(2 * self.num_samples * problem.chain.num_evaluations),

@@ -27,6 +27,7 @@ class RandomShootingPlanner(AbstractPlanner):
         psi = jnp.mean(samples.psi[elites], axis=0)
         n, m = self.num_samples, self.num_elites
         info = PlanInfo(
+            denoised=jnp.mean(samples.mean[elites], axis=0),
             value=model.value(psi),
             # Best of n: log n − (n−1)/n. A draw among the best m of n is, as n grows, the same with n/m.
             kl=jnp.log(n / m) - (n - m) / n,

@@ -18,6 +18,7 @@ class StaticPlanner(AbstractPlanner):
         problem = model.problem(obs, jnp.asarray(1.0))
         samples, values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
         info = PlanInfo(
+            denoised=samples.mean[0],
             value=values[0],
             kl=jnp.asarray(0.0),
             evaluations=jnp.asarray(problem.chain.num_evaluations),

@@ -6,9 +6,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.adaptation import AbstractDeltaFilter, AllParameters, FiLMParameters, OutputParameters, TrunkParameters
-from owma.diffusion import FiLMDenoiser
+from owma.adaptation import (
+    AbstractDeltaFilter,
+    AllParameters,
+    DecisionProblem,
+    FiLMParameters,
+    LevelParameters,
+    LowRankParameters,
+    OutputParameters,
+    PredicateParameters,
+    TrunkParameters,
+)
+from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser
 from owma.testbeds import GaussianDenoiser
+from owma.value import LinearValue
 
 _FILTERS = (
     (AllParameters(), {"embed", "film", "trunk_in", "trunk", "trunk_out"}),
@@ -55,6 +66,9 @@ def test_parts_of_a_network_need_a_network() -> None:
 
 
 class _Nothing(AbstractDeltaFilter):
+    def prepare(self, problem):
+        return problem
+
     def __call__(self, denoiser):
         return jax.tree.map(lambda _: False, denoiser)
 
@@ -62,3 +76,69 @@ class _Nothing(AbstractDeltaFilter):
 def test_a_filter_that_adapts_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="_Nothing adapts no parameter of GaussianDenoiser"):
         _Nothing().zeros(GaussianDenoiser(jnp.zeros(2), jnp.ones(2)))
+
+
+def test_a_predicate_sees_paths_and_leaves() -> None:
+    delta = PredicateParameters(lambda path, leaf: "film" in path and leaf.ndim == 2).zeros(_denoiser())
+    assert [leaf.shape for leaf in jax.tree.leaves(delta)] == [_denoiser().net.film.weight.shape]
+
+
+def _network_problem(key: jax.Array) -> DecisionProblem:
+    out = 0.5 * jax.random.normal(key, (2, 8))
+    return DecisionProblem(
+        denoiser=eqx.tree_at(lambda d: d.net.trunk_out.weight, _denoiser(), out),
+        chain=Chain.calibrated(ErrorCurve.untrained(2), num_steps=5, min_ratio=0.05),
+        context=jnp.asarray([0.3, -1.0, 2.0]),
+        value=LinearValue(jnp.ones(2), jnp.asarray(0.0)),
+        value_scale=jnp.asarray(1.0),
+        kl_coef=jnp.asarray(1.0),
+    )
+
+
+@pytest.mark.parametrize("delta_filter", [LevelParameters(), LowRankParameters(2)], ids=lambda x: type(x).__name__)
+def test_other_coordinates_are_the_same_model(getkey, delta_filter: AbstractDeltaFilter) -> None:
+    problem = _network_problem(getkey())
+    prepared = delta_filter.prepare(problem)
+    delta, noise = delta_filter.zeros(prepared.denoiser), problem.noise(6, key=getkey())
+    expected, _ = problem.draw(None, noise, with_reference=False)
+    found, _ = prepared.draw(delta, noise, with_reference=True)
+    np.testing.assert_allclose(found.psi, expected.psi, rtol=1e-4, atol=1e-5)
+    assert float(jnp.abs(found.kl).max()) < 1e-9
+    # And what it adapts has an effect.
+    moved, _ = prepared.draw(jax.tree.map(lambda x: x + 0.1, delta), noise, with_reference=True)
+    assert float(moved.kl.min()) > 1e-4
+
+
+def test_the_rows_of_a_table_are_levels(getkey) -> None:
+    # Moving the row of one level changes the mean there and nowhere else.
+    from owma.adaptation import scaled_means
+
+    problem = LevelParameters().prepare(_network_problem(getkey()))
+    delta = LevelParameters().zeros(problem.denoiser)
+    moved = jax.tree.map(lambda x: x.at[2].add(0.5), delta)
+    samples, _ = problem.draw(None, problem.noise(4, key=getkey()), with_reference=False)
+    means = [
+        np.asarray(scaled_means(problem.chain, problem.adapted(d), problem.context, samples.states))
+        for d in (delta, moved)
+    ]
+    changed = np.abs(means[1] - means[0]).max(axis=(0, 2))
+    assert changed[2] > 1e-3 and np.delete(changed, 2).max() == 0
+
+
+def test_a_film_layer_reaches_what_a_table_reaches(getkey) -> None:
+    # K + 1 = 6 levels and 4 hidden units cannot; 8 hidden units can, by least squares on the hidden units.
+    denoiser = FiLMDenoiser(2, 3, width=8, depth=2, embed_width=8, key=jax.random.key(0))
+    problem = eqx.tree_at(lambda p: p.denoiser, _network_problem(getkey()), denoiser)
+    prepared = LevelParameters().prepare(problem)
+    delta = LevelParameters().zeros(prepared.denoiser)
+    target = 0.1 * jax.random.normal(getkey(), delta.table.shape)
+
+    def table(film_weight: jax.Array) -> jax.Array:
+        changed = eqx.tree_at(lambda d: d.net.film.weight, denoiser, film_weight)
+        return jax.vmap(lambda r: changed.condition(r, problem.context))(problem.chain.ratios).ravel()
+
+    weight = denoiser.net.film.weight
+    jacobian = np.asarray(jax.jacrev(table)(weight), np.float64).reshape(target.size, -1)
+    solution = np.linalg.lstsq(jacobian, np.asarray(target, np.float64).ravel(), rcond=None)[0]
+    residual = jacobian @ solution - np.asarray(target).ravel()
+    assert np.linalg.norm(residual) < 1e-3 * np.linalg.norm(target)

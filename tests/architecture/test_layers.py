@@ -27,6 +27,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "config_json": ("_errors", "_json"),
     "targets": ("transitions",),
     "value": ("world",),
+    "testbeds": ("world",),
     "agent": ("planners",),
     "data": ("envs",),
     "rollout": ("envs",),

@@ -30,7 +30,7 @@ _CONFIGS = (
     GuidedDiffusion(num_samples=2),
     GuidedDiffusion(guidance="constant"),
     OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=4, adapt="all"),
-    OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=4, adapt="all", divergence="hybrid", choice="weighted"),
+    OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=4, adapt="all", divergence="hybrid", choice="resample"),
     OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=4, adapt="all", warm_start=True, choice="draw"),
 )
 
@@ -137,7 +137,7 @@ def test_no_guidance_is_the_model(getkey, gaussian_model) -> None:
 def test_no_adaptation_is_the_best_of_the_models_draws(getkey, gaussian_model) -> None:
     model = _network_model(gaussian_model([0.0, 0.0], [1.0, 1.0], [1.0, 1.0]), getkey())
     for _ in range(4):
-        _, _, info = _plan(OnlineAdaptation(adaptation_steps=0, n_adaptation_samples=8), model, getkey())
+        _, _, info = _plan(OnlineAdaptation(adaptation_steps=0, n_adaptation_samples=8, choice="best"), model, getkey())
         np.testing.assert_allclose(info.values, info.prior_values, rtol=1e-4, atol=1e-5)
         assert float(info.value) == pytest.approx(float(jnp.max(info.prior_values)), rel=1e-4)
         assert int(info.result) == PlanResult.PLANNED
@@ -147,7 +147,9 @@ def test_no_adaptation_is_the_best_of_the_models_draws(getkey, gaussian_model) -
 def test_adapted_draws_share_their_noise_with_the_models(getkey, gaussian_model) -> None:
     # Adapting the mean and the variance of a Gaussian moves every draw up together with its prior twin.
     model = gaussian_model([0.0], [1.0], [1.0])
-    config = OnlineAdaptation(adaptation_steps=30, n_adaptation_samples=64, adapt="all", delta_phi_lr=0.05)
+    config = OnlineAdaptation(
+        adaptation_steps=30, n_adaptation_samples=64, adapt="all", ascent="adam", delta_phi_lr=0.05, defensive=False
+    )
     _, _, info = _plan(config, model, getkey())
     assert int(info.result) == PlanResult.PLANNED
     assert np.corrcoef(info.values, info.prior_values)[0, 1] > 0.95
@@ -161,8 +163,8 @@ class _NeverANumber(AbstractValue):
 
 
 def _same_key_prior(config: OnlineAdaptation, model: AgentModel, key: jax.Array) -> np.ndarray:
-    """The plan of the same decision without adaptation: noise and choice come from the same keys."""
-    psi, _, _ = _plan(dataclasses.replace(config, adaptation_steps=0), model, key)
+    """A tilted draw of the model, of the same decision: noise and choice come from the same keys."""
+    psi, _, _ = _plan(dataclasses.replace(config, adaptation_steps=0, choice="resample"), model, key)
     return np.asarray(psi)
 
 
@@ -171,11 +173,18 @@ def _same_key_prior(config: OnlineAdaptation, model: AgentModel, key: jax.Array)
     # One step of size 5 overshoots: J = 5 − 25/2 < 0.
     [(float("inf"), PlanResult.NOT_FINITE), (5.0, PlanResult.NOT_IMPROVED)],
 )
-@pytest.mark.parametrize("choice", ["best", "draw", "weighted"])
+@pytest.mark.parametrize("choice", ["best", "draw", "resample"])
 def test_a_failed_adaptation_gives_the_models_own_plan(getkey, gaussian_model, rate, result, choice) -> None:
     model, key = gaussian_model([0.0], [1.0], [1.0]), getkey()
     config = OnlineAdaptation(
-        adaptation_steps=1, n_adaptation_samples=16, adapt="all", delta_phi_lr=rate, kl_coef=1.0, choice=choice
+        adaptation_steps=1,
+        n_adaptation_samples=16,
+        adapt="all",
+        ascent="adam",
+        delta_phi_lr=rate,
+        kl_coef=1.0,
+        choice=choice,
+        defensive=False,
     )
     psi, _, info = _plan(config, model, key)
     assert int(info.result) == result
@@ -195,7 +204,13 @@ def test_a_value_that_is_no_number_still_gives_a_finite_plan(getkey, gaussian_mo
 def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_model) -> None:
     model = gaussian_model([0.0], [1.0], [1.0])
     config = OnlineAdaptation(
-        adaptation_steps=10, n_adaptation_samples=256, adapt="all", delta_phi_lr=0.05, kl_coef=0.5, warm_start=True
+        adaptation_steps=10,
+        n_adaptation_samples=256,
+        adapt="all",
+        ascent="adam",
+        delta_phi_lr=0.05,
+        kl_coef=0.5,
+        warm_start=True,
     )
     _, state, first = _plan(config, model, getkey())
     _, after, second = _plan(config, model, getkey(), state)
@@ -204,7 +219,7 @@ def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_mod
     # 256 draws of unit standard deviation: the objective at the start differs by more than 4 standard errors.
     assert float(second.curves.objective[0]) > float(first.curves.objective[0]) + 0.25
     assert float(after.delta.mean[0]) > float(state.delta.mean[0]) > 0
-    assert int(after.opt_state.count) == 20
+    assert int(after.ascent.count) == 20
     # Without a warm start nothing is carried.
     assert OnlineAdaptation(adapt="all").build().init(model) is None
 
@@ -212,7 +227,12 @@ def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_mod
 def test_a_failed_decision_resets_a_warm_start(getkey, gaussian_model) -> None:
     model = gaussian_model([0.0], [1.0], [1.0])
     config = OnlineAdaptation(
-        adaptation_steps=1, n_adaptation_samples=8, adapt="all", delta_phi_lr=float("inf"), warm_start=True
+        adaptation_steps=1,
+        n_adaptation_samples=8,
+        adapt="all",
+        ascent="adam",
+        delta_phi_lr=float("inf"),
+        warm_start=True,
     )
     planner = config.build()
     _, state, info = _plan(config, model, getkey())
@@ -225,7 +245,7 @@ def test_a_failed_decision_resets_a_warm_start(getkey, gaussian_model) -> None:
 def test_each_filter_adapts_its_parameters_of_a_network(getkey, gaussian_model, adapt) -> None:
     model = _network_model(gaussian_model([0.0, 0.0], [1.0, 1.0], [1.0, 1.0]), getkey())
     config = OnlineAdaptation(
-        adaptation_steps=3, n_adaptation_samples=32, adapt=adapt, delta_phi_lr=3e-3, warm_start=True
+        adaptation_steps=3, n_adaptation_samples=32, adapt=adapt, ascent="adam", delta_phi_lr=3e-3, warm_start=True
     )
     _, state, info = _plan(config, model, getkey())
     assert int(info.result) == PlanResult.PLANNED
@@ -240,8 +260,12 @@ def test_each_filter_adapts_its_parameters_of_a_network(getkey, gaussian_model, 
     "before, after",
     [
         (
-            OnlineAdaptation(adaptation_steps=1, n_adaptation_samples=2, adapt="all", kl_coef=0.5, delta_phi_lr=1e-3),
-            OnlineAdaptation(adaptation_steps=1, n_adaptation_samples=2, adapt="all", kl_coef=0.1, delta_phi_lr=3e-2),
+            OnlineAdaptation(
+                adaptation_steps=1, n_adaptation_samples=2, adapt="all", kl_coef=0.5, ascent="adam", delta_phi_lr=1e-3
+            ),
+            OnlineAdaptation(
+                adaptation_steps=1, n_adaptation_samples=2, adapt="all", kl_coef=0.1, ascent="adam", delta_phi_lr=3e-2
+            ),
         ),
         (GuidedDiffusion(guidance_coef=1.0), GuidedDiffusion(guidance_coef=3.0)),
     ],
@@ -266,7 +290,7 @@ def test_changing_a_number_does_not_compile_again(getkey, gaussian_model, before
     "build, message",
     [
         (lambda: OnlineAdaptation(kl_coef=-1.0), "kl_coef=-1.0: must not be negative"),
-        (lambda: OnlineAdaptation(kl_coef=0.0, choice="weighted"), "choice=weighted needs kl_coef > 0"),
+        (lambda: OnlineAdaptation(kl_coef=0.0, choice="resample"), "choice=resample needs kl_coef > 0"),
         (lambda: OnlineAdaptation(adaptation_steps=-1), "steps must not be negative"),
         (lambda: OnlineAdaptation(n_adaptation_samples=0), "at least one sample"),
         (lambda: OnlineAdaptation(delta_phi_lr=0.0), "delta_phi_lr=0.0: must be positive"),

@@ -1,9 +1,10 @@
-"""Distributions whose denoiser, tilt and optimum are known in closed form."""
+"""A Gaussian: its denoiser, tilt and optimum."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Array, Float, Scalar
+from owma._types import Array, Float, PRNGKeyArray, Scalar
 from owma.diffusion.calibration import ErrorCurve
 from owma.diffusion.denoiser import AbstractDenoiser
 
@@ -36,3 +37,11 @@ class GaussianDenoiser(AbstractDenoiser):
     def optimum(self, weight: Float[Array, " x"], temperature: float) -> Scalar:
         r"""$J^* = w^\top m + w^\top S w/(2\lambda)$."""
         return weight @ self.mean + jnp.sum(self.variance * jnp.square(weight)) / (2 * temperature)
+
+    def divergence(self, weight: Float[Array, " x"], temperature: float) -> Scalar:
+        r"""$\mathrm{KL}(q^*\|p) = w^\top S w/(2\lambda^2)$."""
+        return jnp.sum(self.variance * jnp.square(weight)) / (2 * temperature**2)
+
+    def sample(self, num: int, *, key: PRNGKeyArray) -> Float[Array, "{num} x"]:
+        """Exact draws."""
+        return self.mean + jnp.sqrt(self.variance) * jax.random.normal(key, (num, self.mean.shape[0]))

@@ -1,0 +1,176 @@
+"""How Δφ moves along a gradient of J: Adam, or the metric of the path KL."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from owma._tree import squared_norm
+from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma.adaptation.objective import DecisionProblem
+from owma.adaptation.path import scaled_means
+from owma.diffusion import PathSample
+
+
+class AbstractAscent(eqx.Module):
+    """A rule for one step of ascent. Immutable: what it remembers is its state."""
+
+    @abc.abstractmethod
+    def init(self, delta: PyTree) -> PyTree:
+        """The state before the first step."""
+
+    @abc.abstractmethod
+    def step(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        gradient: PyTree,
+        samples: PathSample,
+        state: PyTree,
+        progress: Scalar,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, PyTree]:
+        """**Arguments:**
+
+        - `problem`: the decision; its `kl_coef` is that of this step.
+        - `delta`: Δφ.
+        - `gradient`: of J, of Δφ's structure.
+        - `samples`: draws of φ + Δφ (batched), whose `states` a metric may be measured at.
+        - `state`: as returned by the step before.
+        - `progress`: the share of the steps that are done, in [0, 1).
+
+        **Returns:** what to add to Δφ, and the next state.
+        """
+
+    @property
+    @abc.abstractmethod
+    def passes(self) -> int:
+        """Network passes that a step makes for each state of `samples`."""
+
+
+# Ten steps are too few for the usual memories of ten and a thousand: with them the first gradients, and the scale of
+# the first step, would last to the end. On the two-route model J at equal steps is higher, and stays above its start.
+_ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)
+
+
+class AdamAscent(AbstractAscent):
+    """Adam (Kingma & Ba, arXiv 1412.6980), the step size falling linearly, gradients clipped to a norm."""
+
+    learning_rate: Scalar
+    final_rate: Scalar = eqx.field(default=1.0, converter=jnp.asarray)
+    """Share of the learning rate that is left after the last step."""
+    max_norm: Scalar = eqx.field(default=jnp.inf, converter=jnp.asarray)
+    """Longest gradient; J is in units of `value_scale`, so this is too."""
+
+    def init(self, delta: PyTree) -> PyTree:
+        return _ADAM.init(delta)
+
+    def step(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        gradient: PyTree,
+        samples: PathSample,
+        state: PyTree,
+        progress: Scalar,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, PyTree]:
+        del problem, delta, samples, key
+        clipped = jnp.minimum(1.0, self.max_norm / jnp.sqrt(squared_norm(gradient) + 1e-30))
+        directions, state = _ADAM.update(jax.tree.map(lambda g: clipped * g, gradient), state)
+        # The rate multiplies here, not inside optax: as an array it can change without recompiling.
+        rate = self.learning_rate * (1 - (1 - self.final_rate) * progress)
+        return jax.tree.map(lambda direction: rate * direction, directions), state
+
+    @property
+    def passes(self) -> int:
+        return 0
+
+
+class NaturalAscent(AbstractAscent):
+    r"""The natural gradient of the path KL, within a trust region in nats.
+
+    To second order the path KL between Δφ and Δφ + x is $\tfrac12 x^\top F x$ with
+    $F = E\sum_k J_k^\top J_k$, $J_k = \partial(\mu_k/\tilde s_k)/\partial\phi$ at the states visited. The step solves
+    $\lambda(F + \text{damping}\,D)\,x = \nabla J$ by `cg_steps` conjugate gradients, preconditioned by D, the diagonal
+    of F (Amari 1998; Martens, arXiv 1412.1193); 0 of them take F to be diagonal. Where the step would cost more than
+    `max_kl` nats it is shortened to that (Schulman et al., arXiv 1502.05477).
+
+    Nothing here has the units of a parameter, so one setting does for networks and closed forms alike.
+    """
+
+    max_kl: Scalar = eqx.field(default=0.5, converter=jnp.asarray)
+    """Nats that one step may move the path law by."""
+    damping: Scalar = eqx.field(default=0.3, converter=jnp.asarray)
+    cg_steps: int = eqx.field(static=True, default=0)
+
+    def init(self, delta: PyTree) -> None:
+        del delta
+
+    def step(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        gradient: PyTree,
+        samples: PathSample,
+        state: None,
+        progress: Scalar,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, None]:
+        del progress
+        states = jax.lax.stop_gradient(samples.states)
+
+        def means(delta: PyTree, states: Float[Array, "n levels x"]) -> Float[Array, "n levels x"]:
+            return scaled_means(problem.chain, problem.adapted(delta), problem.context, states)
+
+        diagonal = _diagonal(means, delta, states, key=key)
+        _, pushforward = jax.linearize(lambda d: means(d, states), delta)
+        pullback = jax.linear_transpose(pushforward, delta)
+        num = states.shape[0]
+
+        def damped(x: PyTree) -> PyTree:
+            (fisher,) = pullback(pushforward(x))
+            return jax.tree.map(lambda f, d, x: f / num + self.damping * d * x, fisher, diagonal, x)
+
+        def precondition(x: PyTree) -> PyTree:
+            return jax.tree.map(lambda x, d: x / ((1 + self.damping) * d), x, diagonal)
+
+        direction = precondition(gradient)
+        if self.cg_steps > 0:
+            direction, _ = jax.scipy.sparse.linalg.cg(
+                damped, gradient, x0=direction, tol=0.0, maxiter=self.cg_steps, M=precondition
+            )
+        kl = 0.5 * jnp.sum(jnp.square(pushforward(direction))) / num
+        # `direction` is yet to be divided by λ; with λ = 0 the trust region alone bounds the step.
+        length = jnp.minimum(1 / problem.kl_coef, jnp.sqrt(self.max_kl / (kl + 1e-30)))
+        return jax.tree.map(lambda x: length * x, direction), state
+
+    @property
+    def passes(self) -> int:
+        # The diagonal: forward and back; the direction's divergence: one push; each CG step: a push and a pull.
+        return 3 + 2 * self.cg_steps
+
+
+_FLOOR = 1e-3
+"""Least curvature of a parameter, as a share of its leaf's mean."""
+
+_Means = Callable[[PyTree, Float[Array, "n levels x"]], Float[Array, "n levels x"]]
+
+
+def _diagonal(means: _Means, delta: PyTree, states: Float[Array, "n levels x"], *, key: PRNGKeyArray) -> PyTree:
+    r"""The diagonal of F by Hutchinson's trick, $E_z (J^\top z)^2$ with random signs z, one draw for each sample."""
+    signs = jax.random.rademacher(key, states.shape, states.dtype)
+
+    def one(states: Float[Array, "levels x"], signs: Float[Array, "levels x"]) -> PyTree:
+        _, pullback = jax.vjp(lambda d: means(d, states[None])[0], delta)
+        return pullback(signs)[0]
+
+    squares = jax.tree.map(lambda leaf: jnp.mean(jnp.square(leaf), axis=0), jax.vmap(one)(states, signs))
+    # A parameter that these states do not see at all has neither gradient nor curvature.
+    return jax.tree.map(lambda leaf: leaf + _FLOOR * jnp.mean(leaf) + 1e-30, squares)

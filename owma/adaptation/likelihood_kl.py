@@ -1,0 +1,46 @@
+"""A divergence of the probability-flow equation's laws, for evaluation."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from owma._types import Array, Float, PRNGKeyArray, Psi, PyTree, Scalar
+from owma.adaptation.divergence import AbstractDivergence
+from owma.adaptation.objective import DecisionProblem
+from owma.diffusion import ODELikelihood, PathSample
+
+
+class LikelihoodKL(AbstractDivergence):
+    r"""$E[\log p^{\mathrm{ode}}_{\phi+\Delta\phi}(\psi') - \log p^{\mathrm{ode}}_\phi(\psi')]$ over draws ψ' of the
+    adapted chain.
+
+    Of the *probability-flow equation's* laws, which are not the chain's: a KL of them only as far as the adapted chain
+    draws from the adapted equation's law, which it does as K grows. Too slow to ascend; it shows how much of the path
+    KL is of ψ itself.
+    """
+
+    likelihood: ODELikelihood
+    needs_paths: ClassVar[bool] = False
+    passes: ClassVar[int] = 0
+    """Not meant for the decision path, and not counted there."""
+
+    def __call__(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        samples: PathSample,
+        values: Float[Array, " n"],
+        noise: Float[Array, "n draws x"],
+        *,
+        key: PRNGKeyArray,
+    ) -> Scalar:
+        del values, noise
+        adapted = problem.adapted(delta)
+
+        # Both on the same probes: what they get wrong in common cancels.
+        def difference(psi: Psi, key: PRNGKeyArray) -> Scalar:
+            after = self.likelihood(adapted, problem.context, psi, key=key)
+            return after - self.likelihood(problem.denoiser, problem.context, psi, key=key)
+
+        return jnp.mean(jax.vmap(difference)(samples.psi, jax.random.split(key, samples.psi.shape[0])))

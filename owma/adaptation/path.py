@@ -1,0 +1,26 @@
+"""The means of a chain's transitions, as functions of the denoiser, at states that are held fixed."""
+
+import jax
+import jax.numpy as jnp
+
+from owma._types import Array, Float
+from owma.diffusion import AbstractDenoiser, Chain, Means
+
+
+def scaled_means(
+    chain: Chain,
+    denoiser: AbstractDenoiser,
+    context: Float[Array, " context"],
+    states: Float[Array, "n levels x"],
+) -> Float[Array, "n levels x"]:
+    r"""$C_k\hat x_0(y_k)/\tilde S_k$ at given states: what depends on the parameters in the mean of each transition, in
+    units of its width, so that half the squared difference of two denoisers' is a divergence in nats.
+    """
+    chain = jax.lax.stop_gradient(chain)
+    means = Means.prepare(denoiser, chain.ratios, context)
+
+    def level(states: Float[Array, "n x"], k: Array) -> Float[Array, "n x"]:
+        scale = chain.gains[k] / chain.widths[k]
+        return jax.vmap(lambda y: scale * means(y, k)[0])(states)
+
+    return jax.vmap(level, in_axes=(1, 0), out_axes=1)(states, jnp.arange(chain.num_evaluations))

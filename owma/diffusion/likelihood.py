@@ -1,0 +1,93 @@
+"""Log-densities of the probability-flow equation's law."""
+
+import abc
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._types import Array, Float, PRNGKeyArray, RealScalarLike, Scalar
+from owma.diffusion.calibration import MAX_RATIO
+from owma.diffusion.denoiser import AbstractDenoiser
+from owma.diffusion.solvers import solve_steps
+from owma.schedule import karras_grid
+
+
+class AbstractTrace(eqx.Module):
+    """An estimator of the trace of a Jacobian."""
+
+    @abc.abstractmethod
+    def probes(self, dims: int, *, key: PRNGKeyArray) -> Float[Array, "probes x"]:
+        r"""Vectors z with $E\,\mathrm{mean}(z^\top A z) = \mathrm{tr}\,A$, held fixed along a solve."""
+
+
+class ExactTrace(AbstractTrace):
+    """All coordinates in turn: exact, at as many Jacobian-vector products as there are dimensions."""
+
+    def probes(self, dims: int, *, key: PRNGKeyArray) -> Float[Array, "probes x"]:
+        del key
+        return jnp.sqrt(dims) * jnp.eye(dims)
+
+
+class HutchinsonTrace(AbstractTrace):
+    """Random signs (Hutchinson 1989; FFJORD, Grathwohl et al., arXiv 1810.01367): unbiased, and no dearer in many
+    dimensions.
+    """
+
+    num_probes: int = eqx.field(static=True, default=4)
+
+    def probes(self, dims: int, *, key: PRNGKeyArray) -> Float[Array, "probes x"]:
+        return jax.random.rademacher(key, (self.num_probes, dims), jnp.float32)
+
+
+class ODELikelihood(eqx.Module):
+    r"""$\log p(\psi)$ under the probability-flow equation $\mathrm{d}y/\mathrm{d}r = (y - \hat x_0(y, r))/r$ started at
+    $r = 100$ from $N(0, 1 + r^2)$ and stopped at `min_ratio`: the law of `ODESampler` without its last step, and *not*
+    that of the chain which defines p_φ.
+
+    By the instantaneous change of variables (Song et al., arXiv 2011.13456, eq. 39), solved upwards in r together with
+    $\mathrm{d}\log p/\mathrm{d}r = -\mathrm{div}$.
+    """
+
+    trace: AbstractTrace
+    solver: diffrax.AbstractSolver = diffrax.Heun()
+    num_steps: int = eqx.field(static=True, default=64)
+    min_ratio: float = eqx.field(static=True, default=0.05)
+
+    def __call__(
+        self,
+        denoiser: AbstractDenoiser,
+        context: Float[Array, " context"],
+        psi: Float[Array, " x"],
+        *,
+        key: PRNGKeyArray,
+    ) -> Scalar:
+        """In nats; `key` draws the probes of the trace."""
+        dims = psi.shape[0]
+        upwards = np.asarray(karras_grid(self.num_steps, MAX_RATIO, self.min_ratio))[::-1]
+        levels = diffrax.LinearInterpolation(
+            jnp.arange(self.num_steps + 1, dtype=psi.dtype), jnp.asarray(upwards.copy(), psi.dtype)
+        )
+        probes = self.trace.probes(dims, key=key)
+
+        def slope(t: RealScalarLike, state: tuple[Float[Array, " x"], Scalar], args: None) -> tuple:
+            del args
+            ratio = levels.evaluate(t)
+            conditioning = denoiser.condition(ratio, context)
+
+            def velocity(y: Float[Array, " x"]) -> Float[Array, " x"]:
+                return (y - denoiser(y, ratio, conditioning)) / ratio
+
+            drift, push = jax.linearize(velocity, state[0])
+            divergence = jnp.mean(jax.vmap(lambda z: z @ push(z))(probes))
+            return drift, divergence
+
+        # (ψ, 0) goes up to (y, ∫div), and log p(ψ) = log N(y; 0, 1 + r²) + ∫div.
+        term = diffrax.ControlTerm(slope, levels)
+        path = solve_steps(term, self.solver, (psi, jnp.zeros((), psi.dtype)), self.num_steps)
+        y, expansion = jax.tree.map(lambda states: states[-1], path)
+        variance = 1 + MAX_RATIO**2
+        log_end = -0.5 * (jnp.sum(jnp.square(y)) / variance + dims * np.log(2 * np.pi * variance))
+        return log_end + expansion

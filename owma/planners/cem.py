@@ -1,0 +1,93 @@
+"""The cross-entropy method on the chain's noise."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._errors import ConfigError
+from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
+from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.noise import plan_from_noise
+
+
+class CEMPlanner(AbstractPlanner):
+    r"""All noise of the chain follows $N(m, \mathrm{diag}\,s^2)$, fitted in turn to the `num_elites` best of
+    `num_samples` draws (Rubinstein 1999; de Boer et al. 2005). ψ* is one of the last draws, by its importance weight.
+
+    The elites are chosen by V alone; λ enters with the weights at the end.
+    """
+
+    kl_coef: Scalar
+    momentum: Scalar
+    min_std: Scalar
+    num_iterations: int = eqx.field(static=True)
+    num_samples: int = eqx.field(static=True)
+    num_elites: int = eqx.field(static=True)
+
+    def init(self, model: AgentModel) -> None:
+        del model
+
+    def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
+        steps_key, plan_key = jax.random.split(key)
+        problem = model.problem(obs, self.kl_coef)
+
+        def iteration(
+            law: tuple[Float[Array, "draws x"], Float[Array, "draws x"]], step_key: PRNGKeyArray
+        ) -> tuple[tuple[Float[Array, "draws x"], Float[Array, "draws x"]], None]:
+            mean, std = law
+            noise = mean + std * problem.noise(self.num_samples, key=step_key)
+            _, values = problem.draw(None, noise, with_reference=False)
+            _, best = jax.lax.top_k(values, self.num_elites)
+            elites = noise[best]
+            mean = self.momentum * mean + (1 - self.momentum) * jnp.mean(elites, axis=0)
+            std = self.momentum * std + (1 - self.momentum) * jnp.std(elites, axis=0)
+            return (mean, jnp.maximum(std, self.min_std)), None
+
+        standard = jnp.zeros_like(problem.noise(1, key=plan_key)[0])
+        steps = jax.random.split(steps_key, self.num_iterations)
+        (mean, std), _ = jax.lax.scan(iteration, (standard, jnp.ones_like(standard)), steps)
+        evaluations = self.num_samples * (self.num_iterations + 1) * problem.chain.num_evaluations
+        psi, info = plan_from_noise(problem, mean, std, self.num_samples, evaluations=evaluations, key=plan_key)
+        return psi, state, info
+
+
+@dataclasses.dataclass(frozen=True)
+class CEM(AbstractPlannerConfig):
+    """The cross-entropy method on the chain's noise."""
+
+    num_iterations: int = 4
+    """Times that the law of the noise is fitted."""
+    num_samples: int = 128
+    """Draws in each, and draws to choose the plan from."""
+    num_elites: int = 16
+    """Best draws that the law is fitted to."""
+    kl_coef: float = 1.0
+    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
+    momentum: float = 0.5
+    """Share of the former law that is kept."""
+    min_std: float = 0.3
+    """Least standard deviation of the noise."""
+
+    def __post_init__(self) -> None:
+        if self.num_iterations < 0 or not 1 <= self.num_elites <= self.num_samples:
+            raise ConfigError(
+                f"num_iterations={self.num_iterations}, num_elites={self.num_elites}, num_samples={self.num_samples}: "
+                "needs num_iterations >= 0 and 1 <= num_elites <= num_samples."
+            )
+        if not self.kl_coef > 0 or not 0 <= self.momentum < 1 or not self.min_std > 0:
+            raise ConfigError(
+                f"kl_coef={self.kl_coef}, momentum={self.momentum}, min_std={self.min_std}: needs kl_coef > 0, "
+                "momentum in [0, 1) and min_std > 0."
+            )
+
+    def build(self) -> CEMPlanner:
+        return CEMPlanner(
+            kl_coef=jnp.asarray(self.kl_coef),
+            momentum=jnp.asarray(self.momentum),
+            min_std=jnp.asarray(self.min_std),
+            num_iterations=self.num_iterations,
+            num_samples=self.num_samples,
+            num_elites=self.num_elites,
+        )

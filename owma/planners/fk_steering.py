@@ -1,0 +1,54 @@
+"""Feynman-Kac steering: particles of the trained chain, resampled on the way by what they promise."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._errors import ConfigError
+from owma._types import Obs, PRNGKeyArray, Psi, Scalar
+from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.particles import plan_by_weight, sequential
+
+
+class FKSteeringPlanner(AbstractPlanner):
+    r"""Sequential Monte Carlo with the difference potential $\exp((V(\hat x_0(y_{k+1})) - V(\hat x_0(y_k)))/\lambda)$
+    and proposals from p_φ (Singhal et al., arXiv 2501.06848, §4); ψ* is drawn by the last weights.
+    """
+
+    kl_coef: Scalar
+    min_ess: Scalar
+    num_particles: int = eqx.field(static=True)
+
+    def init(self, model: AgentModel) -> None:
+        del model
+
+    def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
+        particles_key, choice_key = jax.random.split(key)
+        problem = model.problem(obs, self.kl_coef)
+        draws = sequential(problem, self.num_particles, self.min_ess, shift=None, key=particles_key)
+        evaluations = self.num_particles * (problem.chain.num_evaluations + 1)
+        psi, info = plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
+        return psi, state, info
+
+
+@dataclasses.dataclass(frozen=True)
+class FKSteering(AbstractPlannerConfig):
+    """Particles of the trained chain, resampled on the way by the value of their denoised outcome."""
+
+    num_particles: int = 256
+    """Chains that are run together."""
+    kl_coef: float = 1.0
+    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
+    min_ess: float = 0.5
+    """Share of the particles below which their effective number makes them resampled; 0 never, 1 always."""
+
+    def __post_init__(self) -> None:
+        if self.num_particles < 1 or not self.kl_coef > 0:
+            raise ConfigError(
+                f"num_particles={self.num_particles}, kl_coef={self.kl_coef}: needs a particle and kl_coef > 0."
+            )
+
+    def build(self) -> FKSteeringPlanner:
+        return FKSteeringPlanner(jnp.asarray(self.kl_coef), jnp.asarray(self.min_ess), self.num_particles)

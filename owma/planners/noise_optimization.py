@@ -1,0 +1,83 @@
+"""Direct noise optimisation: the chain stays as it is, and its noise is moved."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from owma._errors import ConfigError
+from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, PyTree, Scalar
+from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.noise import plan_from_noise
+
+_ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)
+
+
+class NoiseOptimizationPlanner(AbstractPlanner):
+    r"""All noise of the chain follows N(m, 1), and m ascends $E[V] - \tfrac\lambda2\|m\|^2$ through the sampler (direct
+    noise optimisation, Tang et al., arXiv 2405.18881, with a distribution in place of a point so that its divergence is
+    known). ψ* is one of the last draws, by its importance weight.
+
+    An open-loop control: the same move of the noise wherever the chain happens to be.
+    """
+
+    kl_coef: Scalar
+    learning_rate: Scalar
+    num_steps: int = eqx.field(static=True)
+    num_samples: int = eqx.field(static=True)
+
+    def init(self, model: AgentModel) -> None:
+        del model
+
+    def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
+        steps_key, plan_key = jax.random.split(key)
+        problem = model.problem(obs, self.kl_coef)
+
+        def objective(shift: Float[Array, "draws x"], noise: Float[Array, "n draws x"]) -> Scalar:
+            _, values = problem.draw(None, shift + noise, with_reference=False)
+            return problem.objective(values, 0.5 * jnp.sum(jnp.square(shift)))
+
+        def step(
+            carry: tuple[Float[Array, "draws x"], PyTree], step_key: PRNGKeyArray
+        ) -> tuple[tuple[Float[Array, "draws x"], PyTree], None]:
+            shift, opt_state = carry
+            gradient = jax.grad(objective)(shift, problem.noise(self.num_samples, key=step_key))
+            direction, opt_state = _ADAM.update(gradient, opt_state)
+            return (shift + self.learning_rate * jnp.asarray(direction), opt_state), None
+
+        still = jnp.zeros_like(problem.noise(1, key=plan_key)[0])
+        steps = jax.random.split(steps_key, self.num_steps)
+        (shift, _), _ = jax.lax.scan(step, (still, _ADAM.init(still)), steps)
+        evaluations = self.num_samples * (2 * self.num_steps + 1) * problem.chain.num_evaluations
+        psi, info = plan_from_noise(
+            problem, shift, jnp.ones_like(shift), self.num_samples, evaluations=evaluations, key=plan_key
+        )
+        return psi, state, info
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseOptimization(AbstractPlannerConfig):
+    """Moves the mean of the chain's noise by gradients through the sampler."""
+
+    num_steps: int = 10
+    """Gradient steps."""
+    num_samples: int = 32
+    """Draws for each gradient, and draws to choose the plan from."""
+    kl_coef: float = 1.0
+    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
+    learning_rate: float = 0.1
+    """Adam's step size, in standard deviations of the noise."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 0 or self.num_samples < 1 or not self.kl_coef > 0 or not self.learning_rate > 0:
+            raise ConfigError(
+                f"num_steps={self.num_steps}, num_samples={self.num_samples}, kl_coef={self.kl_coef}, learning_rate="
+                f"{self.learning_rate}: steps must not be negative, at least one sample is needed, the others are > 0."
+            )
+
+    def build(self) -> NoiseOptimizationPlanner:
+        return NoiseOptimizationPlanner(
+            jnp.asarray(self.kl_coef), jnp.asarray(self.learning_rate), self.num_steps, self.num_samples
+        )

@@ -1,0 +1,165 @@
+"""What planners of weighted draws share: the choice by weights, and sequential Monte Carlo along the chain."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._tree import all_finite, select
+from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
+from owma.adaptation import DecisionProblem
+from owma.diffusion import Means
+from owma.planners.base import PlanInfo, PlanResult
+
+
+class Weighted(eqx.Module):
+    """Draws with unnormalised weights, whose mean estimates $E_{p_\\phi}e^{V/\\lambda}$ without bias."""
+
+    psi: Float[Array, "n x"]
+    denoised: Float[Array, "n x"]
+    """ψ without the noise of the chain's last draw."""
+    values: Float[Array, " n"]
+    """V, in return units."""
+    log_weights: Float[Array, " n"]
+    log_normaliser: Scalar
+    """The logarithm of the estimate of $E_{p_\\phi}e^{V/\\lambda}$."""
+
+
+def plan_by_weight(
+    problem: DecisionProblem, draws: Weighted, *, evaluations: int, key: PRNGKeyArray
+) -> tuple[Psi, PlanInfo]:
+    r"""One of `draws` by its weight.
+
+    The law of a plan chosen so has at most the divergence $E[V/\lambda] - E\log\hat Z$ from p_φ, $\hat Z$ being the
+    unbiased estimate of the normaliser (Cremer et al., arXiv 1704.02916; Naesseth et al., arXiv 1705.11140), and this
+    is what `info.kl` averages to: V/scale − λ KL is λ log Ẑ in every decision.
+    """
+    choice_key, guard_key = jax.random.split(key)
+    index = jax.random.categorical(choice_key, draws.log_weights)
+    value = draws.values[index]
+    info = PlanInfo(
+        denoised=draws.denoised[index],
+        value=value,
+        kl=problem.scaled(value) / problem.kl_coef - draws.log_normaliser,
+        evaluations=jnp.asarray(evaluations),
+        result=jnp.asarray(PlanResult.PLANNED),
+        prior_values=draws.values[:0],
+        values=draws.values,
+        ess=1 / jnp.sum(jnp.square(jax.nn.softmax(draws.log_weights))),
+        curves=None,
+    )
+    return guarded(problem, draws.psi[index], info, key=guard_key)
+
+
+def guarded(problem: DecisionProblem, psi: Psi, info: PlanInfo, *, key: PRNGKeyArray) -> tuple[Psi, PlanInfo]:
+    """`psi` and `info` if they are finite, else a draw of the trained model, flagged."""
+    prior, prior_values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
+    fallback = eqx.tree_at(
+        lambda i: (i.denoised, i.value, i.kl, i.result, i.ess),
+        info,
+        (prior.mean[0], prior_values[0], jnp.asarray(0.0), jnp.asarray(PlanResult.NOT_FINITE), jnp.asarray(1.0)),
+    )
+    return select(all_finite((psi, info.value, info.kl)), (psi, info), (prior.psi[0], fallback))
+
+
+def systematic(log_weights: Float[Array, " n"], *, key: PRNGKeyArray) -> Int[Array, " n"]:
+    """Systematic resampling: n ancestors, each index within one of n times its weight (Carpenter et al. 1999)."""
+    num = log_weights.shape[0]
+    points = (jnp.arange(num) + jax.random.uniform(key)) / num
+    ancestors = jnp.searchsorted(jnp.cumsum(jax.nn.softmax(log_weights)), points)
+    # Rounding may leave the last sum short of one.
+    return jnp.minimum(ancestors, num - 1)
+
+
+class Twist(eqx.Module):
+    r"""$\log h_k(y) = V(\hat x_0(y, r_k))/\lambda$: what a state on the way promises."""
+
+    problem: DecisionProblem
+    means: Means
+
+    @classmethod
+    def of(cls, problem: DecisionProblem) -> "Twist":
+        return cls(problem, Means.prepare(problem.denoiser, problem.chain.ratios, problem.context))
+
+    def log_end(self, psi: Float[Array, " x"]) -> Scalar:
+        r"""$V(\psi)/\lambda$."""
+        return self.problem.scaled(self.problem.value(psi)) / self.problem.kl_coef
+
+    def __call__(self, y: Float[Array, " x"], k: Int[Array, ""] | int) -> tuple[Scalar, Float[Array, " x"]]:
+        r"""$\log h_k(y)$ and $\hat x_0(y, r_k)$."""
+        mean, _ = self.means(y, k)
+        return self.log_end(mean), mean
+
+    def guided(
+        self, y: Float[Array, " x"], k: Int[Array, ""] | int
+    ) -> tuple[Scalar, Float[Array, " x"], Float[Array, " x"]]:
+        r"""The same, and $\nabla_y\log h_k$."""
+        (log_h, mean), gradient = jax.value_and_grad(self.__call__, has_aux=True)(y, k)
+        return log_h, mean, gradient
+
+
+_Shift = Callable[[Float[Array, " x"], Float[Array, " x"]], Float[Array, " x"]]
+
+
+def sequential(
+    problem: DecisionProblem,
+    num_particles: int,
+    min_ess: Scalar,
+    *,
+    shift: _Shift | None,
+    key: PRNGKeyArray,
+) -> Weighted:
+    r"""Sequential Monte Carlo over the K + 1 transitions, its targets $p_\phi(y_{0:k})\,h_k(y_k)$.
+
+    Weights telescope to $e^{V(\psi)/\lambda}$ times the ratio of p_φ to the proposals; particles are resampled where
+    their effective sample size falls below `min_ess` of their number. `shift(∇log h, width)` moves each proposal's
+    mean, in widths; `None` proposes from the trained chain.
+    """
+    chain, twist = problem.chain, Twist.of(problem)
+    gains, widths = chain.gains, chain.widths
+    noise_key, scan_key = jax.random.split(key)
+    noise = problem.noise(num_particles, key=noise_key)
+
+    def look(y: Float[Array, " x"], k: Int[Array, ""]) -> tuple[Scalar, Float[Array, " x"], Float[Array, " x"]]:
+        if shift is None:
+            return *twist(y, k), jnp.zeros_like(y)
+        return twist.guided(y, k)
+
+    looks = jax.vmap(look, in_axes=(0, None))
+    y = jax.vmap(chain.start)(noise[:, 0])
+    log_h, mean, gradient = looks(y, jnp.asarray(0))
+
+    def transition(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        y, mean, gradient, log_h, log_weights, log_normaliser = carry
+        k, e, step_key = inputs
+        ess = 1 / jnp.sum(jnp.square(jax.nn.softmax(log_weights)))
+        crowded = ess < min_ess * num_particles
+        ancestors = jnp.where(crowded, systematic(log_weights, key=step_key), jnp.arange(num_particles))
+        log_normaliser = jnp.where(crowded, log_normaliser + _log_mean(log_weights), log_normaliser)
+        log_weights = jnp.where(crowded, 0.0, log_weights)
+        y, mean, gradient, log_h = jax.tree.map(lambda leaf: leaf[ancestors], (y, mean, gradient, log_h))
+
+        moved = jax.vmap(lambda g: jnp.zeros_like(g) if shift is None else shift(g, widths[k]))(gradient)
+        y = y + gains[k] * (mean - y) + widths[k] * (e + moved)
+        log_ratio = -jnp.sum(moved * e + 0.5 * jnp.square(moved), axis=1)
+        # After the last transition y is ψ, and no mean is asked for any more.
+        is_last = k == chain.num_steps
+        next_log_h, mean, gradient = looks(y, jnp.minimum(k + 1, chain.num_steps))
+        next_log_h = jnp.where(is_last, jax.vmap(twist.log_end)(y), next_log_h)
+        log_weights = log_weights + log_ratio + next_log_h - log_h
+        return (y, mean, gradient, next_log_h, log_weights, log_normaliser), None
+
+    steps = (
+        jnp.arange(chain.num_evaluations),
+        jnp.swapaxes(noise[:, 1:], 0, 1),
+        jax.random.split(scan_key, chain.num_evaluations),
+    )
+    carry, _ = jax.lax.scan(transition, (y, mean, gradient, log_h, log_h, jnp.asarray(0.0)), steps)
+    psi, _, _, _, log_weights, log_normaliser = carry
+    denoised = psi - chain.last_width * noise[:, -1]
+    return Weighted(psi, denoised, jax.vmap(problem.value)(psi), log_weights, log_normaliser + _log_mean(log_weights))
+
+
+def _log_mean(log_weights: Float[Array, " n"]) -> Scalar:
+    return jax.nn.logsumexp(log_weights) - jnp.log(log_weights.shape[0])

@@ -1,0 +1,55 @@
+"""Tilted resampling: draws of the trained model, one of them chosen by exp(V/λ)."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._errors import ConfigError
+from owma._types import Obs, PRNGKeyArray, Psi, Scalar
+from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.particles import Weighted, plan_by_weight
+
+
+class TiltedResamplingPlanner(AbstractPlanner):
+    r"""ψ* is one of `num_samples` draws of p_φ(·|s), with probability $\propto e^{V/\lambda}$: as their number grows, a
+    draw of q*. Where the trained model hardly ever draws what is worth having, no number of them suffices.
+    """
+
+    kl_coef: Scalar
+    num_samples: int = eqx.field(static=True)
+
+    def init(self, model: AgentModel) -> None:
+        del model
+
+    def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
+        noise_key, choice_key = jax.random.split(key)
+        problem = model.problem(obs, self.kl_coef)
+        samples, values = problem.draw(None, problem.noise(self.num_samples, key=noise_key), with_reference=False)
+        logits = problem.log_weights(samples, values)
+        draws = Weighted(
+            samples.psi, samples.mean, values, logits, jax.nn.logsumexp(logits) - jnp.log(self.num_samples)
+        )
+        evaluations = self.num_samples * problem.chain.num_evaluations
+        psi, info = plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
+        return psi, state, eqx.tree_at(lambda i: i.prior_values, info, values)
+
+
+@dataclasses.dataclass(frozen=True)
+class TiltedResampling(AbstractPlannerConfig):
+    """Draws of the trained model, one of them chosen by exp(V / kl_coef)."""
+
+    num_samples: int = 1000
+    """Draws of the trained model."""
+    kl_coef: float = 1.0
+    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
+
+    def __post_init__(self) -> None:
+        if self.num_samples < 1 or not self.kl_coef > 0:
+            raise ConfigError(
+                f"num_samples={self.num_samples}, kl_coef={self.kl_coef}: needs at least one sample and kl_coef > 0."
+            )
+
+    def build(self) -> TiltedResamplingPlanner:
+        return TiltedResamplingPlanner(jnp.asarray(self.kl_coef), self.num_samples)

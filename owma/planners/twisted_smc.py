@@ -1,0 +1,67 @@
+"""The twisted diffusion sampler: guided particles, corrected by their weights."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._errors import ConfigError
+from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
+from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.particles import plan_by_weight, sequential
+
+
+class TwistedSMCPlanner(AbstractPlanner):
+    r"""Sequential Monte Carlo whose proposals are the trained chain's transitions with the mean moved by
+    $\tilde s_k^2\nabla_y V(\hat x_0(y))/\lambda$, at most `max_shift` widths, and whose weights make up for it
+    (Wu et al., arXiv 2306.17775, algorithm 1); ψ* is drawn by the last weights.
+    """
+
+    kl_coef: Scalar
+    min_ess: Scalar
+    max_shift: Scalar
+    num_particles: int = eqx.field(static=True)
+
+    def init(self, model: AgentModel) -> None:
+        del model
+
+    def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
+        particles_key, choice_key = jax.random.split(key)
+        problem = model.problem(obs, self.kl_coef)
+
+        def shift(gradient: Float[Array, " x"], width: Float[Array, " x"]) -> Float[Array, " x"]:
+            moved = width * gradient
+            return moved * jnp.minimum(1.0, self.max_shift / (jnp.linalg.norm(moved) + 1e-12))
+
+        draws = sequential(problem, self.num_particles, self.min_ess, shift=shift, key=particles_key)
+        evaluations = 2 * self.num_particles * (problem.chain.num_evaluations + 1)
+        psi, info = plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
+        return psi, state, info
+
+
+@dataclasses.dataclass(frozen=True)
+class TwistedSMC(AbstractPlannerConfig):
+    """Particles guided by the value's gradient, corrected by their weights."""
+
+    num_particles: int = 64
+    """Chains that are run together."""
+    kl_coef: float = 1.0
+    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
+    min_ess: float = 0.5
+    """Share of the particles below which their effective number makes them resampled; 0 never, 1 always."""
+    max_shift: float = 3.0
+    """Longest move of a proposal's mean, in widths of the transition."""
+
+    def __post_init__(self) -> None:
+        if self.num_particles < 1 or not self.kl_coef > 0:
+            raise ConfigError(
+                f"num_particles={self.num_particles}, kl_coef={self.kl_coef}: needs a particle and kl_coef > 0."
+            )
+        if not self.max_shift >= 0:
+            raise ConfigError(f"max_shift={self.max_shift}: must not be negative.")
+
+    def build(self) -> TwistedSMCPlanner:
+        return TwistedSMCPlanner(
+            jnp.asarray(self.kl_coef), jnp.asarray(self.min_ess), jnp.asarray(self.max_shift), self.num_particles
+        )
