@@ -81,8 +81,8 @@ class WorldConfig:
         if self.solver_steps < 1:
             raise ConfigError(f"solver_steps={self.solver_steps}: the chain needs at least one step.")
 
-    def chain(self, errors: ErrorCurve) -> Chain:
-        return Chain.calibrated(errors, num_steps=self.solver_steps, min_ratio=self.noise_floor)
+    def chain(self, errors: ErrorCurve, data_range: tuple[Psi, Psi]) -> Chain:
+        return Chain.calibrated(errors, num_steps=self.solver_steps, min_ratio=self.noise_floor, data_range=data_range)
 
     def build(self, transitions: Transitions, *, key: PRNGKeyArray) -> WorldModel:
         """An untrained model whose coordinates are fitted to `transitions`."""
@@ -91,7 +91,9 @@ class WorldConfig:
         features = self.features.build(transitions.obs.shape[1], key=features_key)
         outcomes = raw_outcomes(transitions, observation, features, self.discount)
         whitening = Whitening.fit(outcomes, min_variance=self.min_variance, max_dims=self.max_dims)
-        return self._assemble(observation, features, whitening, key=denoiser_key)
+        psi = map_rows(whitening.whiten, outcomes)
+        data_range = (jnp.asarray(psi.min(axis=0)), jnp.asarray(psi.max(axis=0)))
+        return self._assemble(observation, features, whitening, data_range, key=denoiser_key)
 
     def skeleton(self, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> WorldModel:
         """A model of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
@@ -99,10 +101,17 @@ class WorldConfig:
         features = self.features.build(obs_dim, key=key)
         raw_dim = jax.eval_shape(features, observation.mean).shape[0]
         whitening = Whitening(jnp.zeros(raw_dim), jnp.zeros((psi_dim, raw_dim)), jnp.zeros((raw_dim, psi_dim)))
-        return self._assemble(observation, features, whitening, key=key)
+        zero = jnp.zeros(psi_dim)
+        return self._assemble(observation, features, whitening, (zero, zero), key=key)
 
     def _assemble(
-        self, observation: Standardisation, features: AbstractFeatures, whitening: Whitening, *, key: PRNGKeyArray
+        self,
+        observation: Standardisation,
+        features: AbstractFeatures,
+        whitening: Whitening,
+        data_range: tuple[Psi, Psi],
+        *,
+        key: PRNGKeyArray,
     ) -> WorldModel:
         denoiser = FiLMDenoiser(
             whitening.dims,
@@ -112,7 +121,7 @@ class WorldConfig:
             embed_width=self.embed_width,
             key=key,
         )
-        chain = self.chain(ErrorCurve.untrained(whitening.dims))
+        chain = self.chain(ErrorCurve.untrained(whitening.dims), data_range)
         return WorldModel(observation, features, whitening, denoiser, chain, self.discount)
 
 

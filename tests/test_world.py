@@ -85,11 +85,19 @@ def test_a_constant_coordinate_of_the_state_is_harmless() -> None:
 
 
 def test_the_untrained_model_samples_unit_gaussians(getkey) -> None:
-    world = _world()
+    everywhere = jnp.full(2, jnp.inf)
+    world = eqx.tree_at(lambda w: (w.chain.low, w.chain.high), _world(), (-everywhere, everywhere))
     psi = np.asarray(jax.vmap(lambda key: world.sample(jnp.zeros(2), key=key))(jax.random.split(getkey(), 10_000)))
     # 10,000 draws: standard errors 0.01 and 1.4 %.
     np.testing.assert_allclose(psi.mean(axis=0), 0, atol=0.05)
     np.testing.assert_allclose(psi.var(axis=0), 1, rtol=0.06)
+
+
+def test_the_chain_knows_the_range_of_the_outcomes() -> None:
+    world = _world()
+    psi = whitened_outcomes(world, _transitions())
+    np.testing.assert_allclose(world.chain.low, psi.min(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(world.chain.high, psi.max(axis=0), rtol=1e-5)
 
 
 def test_the_skeleton_has_the_shapes_of_what_is_built() -> None:

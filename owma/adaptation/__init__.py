@@ -44,4 +44,5 @@ from owma.adaptation.loop import (
     AdaptationState as AdaptationState,
 )
 from owma.adaptation.objective import DecisionProblem as DecisionProblem
+from owma.adaptation.optimum import Optimum as Optimum, estimate_optimum as estimate_optimum
 from owma.adaptation.path import scaled_means as scaled_means

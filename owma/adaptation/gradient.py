@@ -191,7 +191,7 @@ def _adjoints(
 ) -> Float[Array, "levels x"]:
     r"""$\tilde s_k a_{k+1}$ of one draw, k = 0 … K."""
     chain, value = problem.chain, problem.value
-    means = Means.prepare(problem.denoiser, chain.ratios, problem.context)
+    means = Means.prepare(chain, problem.denoiser, problem.context)
     gains, widths = chain.gains, chain.widths
 
     def mean(k: Array) -> Callable[[Float[Array, " x"]], Float[Array, " x"]]:

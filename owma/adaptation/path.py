@@ -17,7 +17,7 @@ def scaled_means(
     units of its width, so that half the squared difference of two denoisers' is a divergence in nats.
     """
     chain = jax.lax.stop_gradient(chain)
-    means = Means.prepare(denoiser, chain.ratios, context)
+    means = Means.prepare(chain, denoiser, context)
 
     def level(states: Float[Array, "n x"], k: Array) -> Float[Array, "n x"]:
         scale = chain.gains[k] / chain.widths[k]

@@ -40,18 +40,32 @@ class Chain(eqx.Module):
     and then $\psi = \hat x_0(y_K) + \sqrt{v_K}\,\xi_K$. $v_k$ is the error of $\hat x_0$ at level $k$
     (Analytic-DPM, Bao et al., arXiv 2201.06503): with it a Gaussian is sampled exactly at any K. In the variable
     $x=\alpha y$ this is the ancestral step of DDIM (Song et al., arXiv 2010.02502, eq. 12) with widened noise.
+
+    $\hat x_0$ is kept between `low` and `high`, the range of the data (static thresholding, Saharia et al., arXiv
+    2205.11487). A posterior mean lies in the convex hull of the data, so that an exact denoiser is never changed, and
+    the error of another only made smaller; and no adaptation or guidance can extend an outcome beyond what was seen.
     """
 
     ratios: Float[Array, " levels"]
     gain: Float[Array, " steps"]
     width: Float[Array, "steps x"]
     last_width: Float[Array, " x"]
+    low: Float[Array, " x"]
+    high: Float[Array, " x"]
 
     @classmethod
-    def calibrated(cls, errors: ErrorCurve, *, num_steps: int, min_ratio: float, eta: float = 1.0) -> "Chain":
+    def calibrated(
+        cls,
+        errors: ErrorCurve,
+        *,
+        num_steps: int,
+        min_ratio: float,
+        eta: float = 1.0,
+        data_range: tuple[Float[Array, " x"], Float[Array, " x"]] | None = None,
+    ) -> "Chain":
         """A chain of `num_steps` steps, uniform in arctan σ/α down to `min_ratio`, its widths from `errors`.
 
-        `eta` is DDIM's η, in [0, 1].
+        `eta` is DDIM's η, in [0, 1]; `data_range` the least and greatest of the data, `None` for no bounds.
         """
         grid = np.asarray(arctan_grid(num_steps, MAX_RATIO, min_ratio))
         narrow = eta * grid[1:] * np.sqrt(1 - np.square(grid[1:] / grid[:-1]))
@@ -60,11 +74,15 @@ class Chain(eqx.Module):
         variance = jnp.asarray(np.square(narrow)[:, None], jnp.float32) + (
             jnp.asarray(np.square(gain)[:, None], jnp.float32) * error_variance[:-1]
         )
+        everywhere = jnp.full(error_variance.shape[1], jnp.inf)
+        low, high = (-everywhere, everywhere) if data_range is None else data_range
         return cls(
             ratios=jnp.asarray(grid, jnp.float32),
             gain=jnp.asarray(gain, jnp.float32),
             width=jnp.sqrt(variance),
             last_width=jnp.sqrt(error_variance[-1]),
+            low=low,
+            high=high,
         )
 
     @property
@@ -117,7 +135,7 @@ class Chain(eqx.Module):
         for first, last in ((0, split), (split, self.num_evaluations)):
             if first == last:
                 continue
-            means = Means.prepare(denoiser, chain.ratios, context, reference)
+            means = Means.prepare(chain, denoiser, context, reference)
             term = _ChainTerm(means, chain.gains, chain.widths, noise[1:])
             start = jax.tree.map(lambda states: states[-1], path)
             if last == split:
@@ -131,36 +149,41 @@ class Chain(eqx.Module):
 
 
 class Means(eqx.Module):
-    """x̂₀ of a denoiser in one context, at the levels of a grid; and by how much it differs from a reference's."""
+    """x̂₀ of a denoiser in one context, at the levels of a chain; and by how much it differs from a reference's."""
 
     denoiser: AbstractDenoiser
     reference: AbstractDenoiser | None
-    ratios: Float[Array, " levels"]
+    chain: Chain
     table: Conditioning
     reference_table: Conditioning
 
     @classmethod
     def prepare(
         cls,
+        chain: Chain,
         denoiser: AbstractDenoiser,
-        ratios: Float[Array, " levels"],
         context: Float[Array, " context"],
         reference: AbstractDenoiser | None = None,
     ) -> "Means":
         # Conditioning depends on the level and the context only: all levels at once, and the loop looks rows up.
-        table = conditioning_table(denoiser, ratios, context)
-        reference_table = None if reference is None else conditioning_table(reference, ratios, context)
-        return cls(denoiser, reference, ratios, table, reference_table)
+        table = conditioning_table(denoiser, chain.ratios, context)
+        reference_table = None if reference is None else conditioning_table(reference, chain.ratios, context)
+        return cls(denoiser, reference, chain, table, reference_table)
 
     def __call__(
         self, y: Float[Array, " x"], k: Int[Array, ""] | int
     ) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
         """x̂₀ at y and the k-th level, and x̂₀ − x̂₀ of the reference; `None` without one."""
-        mean = self.denoiser(y, self.ratios[k], jax.tree.map(lambda leaf: leaf[k], self.table))
+        mean = self._bounded(self.denoiser, self.table, y, k)
         if self.reference is None:
             return mean, None
-        reference_row = jax.tree.map(lambda leaf: leaf[k], self.reference_table)
-        return mean, mean - self.reference(y, self.ratios[k], reference_row)
+        return mean, mean - self._bounded(self.reference, self.reference_table, y, k)
+
+    def _bounded(
+        self, denoiser: AbstractDenoiser, table: Conditioning, y: Float[Array, " x"], k: Int[Array, ""] | int
+    ) -> Float[Array, " x"]:
+        mean = denoiser(y, self.chain.ratios[k], jax.tree.map(lambda leaf: leaf[k], table))
+        return jnp.clip(mean, self.chain.low, self.chain.high)
 
 
 _ChainState = tuple[Float[Array, " x"], Scalar, Scalar]

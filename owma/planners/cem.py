@@ -63,7 +63,7 @@ class CEM(AbstractPlannerConfig):
     """Draws in each, and draws to choose the plan from."""
     num_elites: int = 16
     """Best draws that the law is fitted to."""
-    kl_coef: float = 1.0
+    kl_coef: float = 0.25
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
     momentum: float = 0.5
     """Share of the former law that is kept."""

@@ -85,7 +85,8 @@ class GuidedDiffusionPlanner(AbstractPlanner):
             denoised=samples.mean[choice.index],
             value=values[choice.index],
             kl=choice.kl,
-            evaluations=jnp.asarray(2 * self.num_samples * problem.chain.num_evaluations),
+            # The model guided and unguided, and with its gradient one product with the transposed Jacobian.
+            evaluations=jnp.asarray((2 if self.constant else 3) * self.num_samples * problem.chain.num_evaluations),
             result=jnp.asarray(PlanResult.PLANNED),
             prior_values=values[:0],
             values=values,
@@ -108,7 +109,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
 class GuidedDiffusion(AbstractPlannerConfig):
     """The trained model's chain, its score guided by the value."""
 
-    guidance_coef: float = 1.0
+    guidance_coef: float = 4.0
     """Strength of the guidance in units of 1/value_scale; comparable to 1/kl_coef."""
     guidance: Literal["gradient", "constant"] = "gradient"
     """`gradient`: of V at the denoised outcome, at every level. `constant`: one vector for all levels, as published."""

@@ -65,7 +65,7 @@ class NoiseOptimization(AbstractPlannerConfig):
     """Gradient steps."""
     num_samples: int = 32
     """Draws for each gradient, and draws to choose the plan from."""
-    kl_coef: float = 1.0
+    kl_coef: float = 0.25
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
     learning_rate: float = 0.1
     """Adam's step size, in standard deviations of the noise."""

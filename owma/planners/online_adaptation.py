@@ -142,7 +142,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """Gradient steps on the increment of the parameters; 0 holds it at zero."""
     n_adaptation_samples: int = 32
     """Draws for each gradient, and draws to choose the plan from."""
-    kl_coef: float = 1.0
+    kl_coef: float = 0.25
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
     anneal: float = 0.1
     """lambda of the first step as a share of lambda, which it rises to; 1 for the same lambda at all steps."""

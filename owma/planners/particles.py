@@ -80,7 +80,7 @@ class Twist(eqx.Module):
 
     @classmethod
     def of(cls, problem: DecisionProblem) -> "Twist":
-        return cls(problem, Means.prepare(problem.denoiser, problem.chain.ratios, problem.context))
+        return cls(problem, Means.prepare(problem.chain, problem.denoiser, problem.context))
 
     def log_end(self, psi: Float[Array, " x"]) -> Scalar:
         r"""$V(\psi)/\lambda$."""

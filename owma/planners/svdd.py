@@ -70,7 +70,7 @@ class SVDD(AbstractPlannerConfig):
 
     num_candidates: int = 256
     """Draws of each transition."""
-    kl_coef: float = 1.0
+    kl_coef: float = 0.25
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ class TiltedResampling(AbstractPlannerConfig):
 
     num_samples: int = 1000
     """Draws of the trained model."""
-    kl_coef: float = 1.0
+    kl_coef: float = 0.25
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
 
     def __post_init__(self) -> None:

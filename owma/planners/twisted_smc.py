@@ -46,7 +46,7 @@ class TwistedSMC(AbstractPlannerConfig):
 
     num_particles: int = 64
     """Chains that are run together."""
-    kl_coef: float = 1.0
+    kl_coef: float = 0.25
     """lambda, the price of one nat, in units of the value's standard deviation within a state."""
     min_ess: float = 0.5
     """Share of the particles below which their effective number makes them resampled; 0 never, 1 always."""

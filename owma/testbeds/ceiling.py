@@ -52,7 +52,7 @@ def chain_ceiling(
     widths = np.asarray(chain.widths, np.float64)[:, 0]
     nodes, quadrature = np.polynomial.hermite_e.hermegauss(num_nodes)
     quadrature = quadrature / quadrature.sum()
-    means = Means.prepare(denoiser, chain.ratios, jnp.zeros(1))
+    means = Means.prepare(chain, denoiser, jnp.zeros(1))
     denoised = jax.jit(jax.vmap(lambda y, k: means(y, k)[0][0], in_axes=(0, None)))
     shifts = np.linspace(-max_shift, max_shift, num_shifts)
 

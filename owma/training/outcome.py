@@ -232,6 +232,7 @@ class OutcomeTrainer(eqx.Module):
         return state, jnp.mean(losses, axis=0)
 
     def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
+        # Without bounds: what is bootstrapped may go beyond what was recorded.
         return Chain.calibrated(errors, num_steps=self.config.bootstrap_steps, min_ratio=self.world_config.noise_floor)
 
     def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, dict[str, float]]]:
@@ -249,9 +250,8 @@ class OutcomeTrainer(eqx.Module):
     @eqx.filter_jit
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         """The averaged models, the world's chain calibrated on held-out rows."""
-        world = eqx.tree_at(
-            lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], self.world_config.chain(state.errors))
-        )
+        chain = self.world_config.chain(state.errors, (self.world.chain.low, self.world.chain.high))
+        world = eqx.tree_at(lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], chain))
         return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])
 
 

@@ -171,6 +171,30 @@ def test_path_weights_are_unbiased(getkey) -> None:
         np.testing.assert_array_less(np.abs(weighted.mean(0) - expected), 4 * weighted.std(0) / np.sqrt(n))
 
 
+def test_outcomes_stay_in_the_range_of_the_data(getkey) -> None:
+    # Uniform on {−1, 1}, x̂₀ = tanh(y/r²): in the hull of the data, so that its range changes nothing.
+    data_range = (jnp.full(1, -1.0), jnp.full(1, 1.0))
+    free = Chain.calibrated(_no_errors(1), num_steps=8, min_ratio=0.05)
+    bounded = Chain.calibrated(_no_errors(1), num_steps=8, min_ratio=0.05, data_range=data_range)
+    noise = bounded.noise(key=getkey())
+    coin = _Coin()
+    np.testing.assert_array_equal(bounded.simulate(coin, _NOWHERE, noise).psi, free.simulate(coin, _NOWHERE, noise).psi)
+    # What is beyond it cannot be reached by any denoiser, whatever it says; and counts as no further away.
+    beyond = _ShiftBelow(coin, 200.0, 5.0)
+    sample = bounded.simulate(beyond, _NOWHERE, noise, reference=coin)
+    assert float(free.simulate(beyond, _NOWHERE, noise).mean[0]) > 3
+    assert float(sample.mean[0]) == pytest.approx(1.0, abs=1e-5)
+    assert float(sample.kl) < float(free.simulate(beyond, _NOWHERE, noise, reference=coin).kl)
+
+
+class _Coin(AbstractDenoiser):
+    def condition(self, ratio, context):
+        return 1 / jnp.square(ratio)
+
+    def __call__(self, y, ratio, conditioning):
+        return jnp.tanh(y * conditioning)
+
+
 class _ShiftBelow(AbstractDenoiser):
     """Differs from `denoiser` only at levels below `ratio`."""
 

@@ -205,7 +205,9 @@ def test_finished_models_are_the_averages_and_calibrated() -> None:
     for denoiser, average in ((world.denoiser, state.averages[0]), (policy.denoiser, state.averages[1])):
         for left, right in zip(jax.tree.leaves(denoiser), jax.tree.leaves(average), strict=True):
             np.testing.assert_array_equal(left, right)
-    np.testing.assert_allclose(world.chain.width, _WORLD.chain(state.errors).width, rtol=1e-6)
+    np.testing.assert_allclose(
+        world.chain.width, _WORLD.chain(state.errors, (world.chain.low, world.chain.high)).width, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("share, count", [(0.25, 3), (0.001, 1), (0.999, 11)])
