@@ -51,6 +51,21 @@ def _results(**planners: dict[str, Any]) -> dict[str, Any]:
     return {"planners": {name: base | entry for name, entry in planners.items()}}
 
 
+def _budgets(planners: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "planner": f"planner_{i}",
+            "ms": 10.0 * 4**j,
+            "attained": 0.1 * i - j,
+            "attained_error": 0.1,
+            "kl": j,
+            "value": i,
+        }
+        for i in range(planners)
+        for j in range(3)
+    ]
+
+
 _FIGURES: dict[str, Callable[[Path], Path]] = {
     "training": lambda path: plots.training_curves(path, _metrics(200)),
     "decision": lambda path: plots.decision_histogram(
@@ -68,6 +83,11 @@ _FIGURES: dict[str, Callable[[Path], Path]] = {
         goal=(1.0, 1.0),
         successes={f"planner_{i}": 0.5 for i in range(8)},
     ),
+    "attainment": lambda path: plots.attainment_against_latency(path, _budgets(12), title="of a test"),
+    "divergence": lambda path: plots.value_against_divergence(
+        path, _budgets(12), np.array([[0.0, 0.0], [5.0, 3.0]]), title="of a test"
+    ),
+    "skew": lambda path: plots.skew_curve(path, {s: _results(static={}, other={}) for s in ("0.02", "0.001")}),
     "latency": lambda path: plots.success_against_latency(path, _results(static={}, other={"ms_p50": 200.0})),
 }
 
@@ -150,3 +170,14 @@ def test_colours_do_not_depend_on_company() -> None:
     many = plots.planner_colours(["zebra", "online_adaptation", "aardvark", "static"])
     assert many["static"] == alone
     assert len({mcolors.to_hex(colour) for colour in many.values()}) == 4
+
+
+def test_planners_are_drawn_where_their_numbers_are(tmp_path: Path, drawn: list[Figure]) -> None:
+    rows = [{"planner": "static", "ms": ms, "attained": a, "attained_error": 0.0} for ms, a in ((40, 0.9), (10, -3.0))]
+    plots.attainment_against_latency(tmp_path / "a.png", rows, title="")
+    lines = [line.get_xydata() for line in drawn[-1].axes[0].lines]
+    # By rising budget; what is far below the axis stands on its edge.
+    assert any(np.array_equal(line, [[10, -0.5], [40, 0.9]]) for line in lines)
+    plots.skew_curve(tmp_path / "s.png", {"0.1": _results(static={"success": 0.25}), "0.01": _results(static={})})
+    lines = [np.asarray(line.get_xydata()) for line in drawn[-1].axes[0].lines]
+    assert any(line.shape == (2, 2) and np.allclose(line[:, 1], [50, 25]) for line in lines)
