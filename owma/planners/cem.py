@@ -37,7 +37,7 @@ class CEMPlanner(AbstractPlanner):
             law: tuple[Float[Array, "draws x"], Float[Array, "draws x"]], step_key: PRNGKeyArray
         ) -> tuple[tuple[Float[Array, "draws x"], Float[Array, "draws x"]], None]:
             mean, std = law
-            noise = mean + std * problem.noise(self.num_samples, key=step_key)
+            noise = mean[None] + std[None] * problem.noise(self.num_samples, key=step_key)
             _, values = problem.draw(None, noise, with_reference=False)
             _, best = jax.lax.top_k(values, self.num_elites)
             elites = noise[best]

@@ -25,9 +25,9 @@ def plan_from_noise(
     """
     noise_key, choice_key = jax.random.split(key)
     standard = problem.noise(num_samples, key=noise_key)
-    noise = mean + std * standard
+    noise = mean[None] + std[None] * standard
     samples, values = problem.draw(None, noise, with_reference=False)
-    log_ratio = jnp.sum(0.5 * jnp.square(standard) - 0.5 * jnp.square(noise) + jnp.log(std), axis=(1, 2))
+    log_ratio = jnp.sum(0.5 * jnp.square(standard) - 0.5 * jnp.square(noise) + jnp.log(std)[None], axis=(1, 2))
     logits = problem.scaled(values) / problem.kl_coef + log_ratio
     draws = Weighted(samples.psi, samples.mean, values, logits, jax.nn.logsumexp(logits) - jnp.log(num_samples))
     return plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)

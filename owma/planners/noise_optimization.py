@@ -36,7 +36,7 @@ class NoiseOptimizationPlanner(AbstractPlanner):
         problem = model.problem(obs, self.kl_coef)
 
         def objective(shift: Float[Array, "draws x"], noise: Float[Array, "n draws x"]) -> Scalar:
-            _, values = problem.draw(None, shift + noise, with_reference=False)
+            _, values = problem.draw(None, shift[None] + noise, with_reference=False)
             return problem.objective(values, 0.5 * jnp.sum(jnp.square(shift)))
 
         def step(

@@ -141,7 +141,7 @@ def sequential(
         y, mean, gradient, log_h = jax.tree.map(lambda leaf: leaf[ancestors], (y, mean, gradient, log_h))
 
         moved = jax.vmap(lambda g: jnp.zeros_like(g) if shift is None else shift(g, widths[k]))(gradient)
-        y = y + gains[k] * (mean - y) + widths[k] * (e + moved)
+        y = y + gains[k] * (mean - y) + widths[k][None] * (e + moved)
         log_ratio = -jnp.sum(moved * e + 0.5 * jnp.square(moved), axis=1)
         # After the last transition y is ψ, and no mean is asked for any more.
         is_last = k == chain.num_steps
@@ -157,7 +157,7 @@ def sequential(
     )
     carry, _ = jax.lax.scan(transition, (y, mean, gradient, log_h, log_h, jnp.asarray(0.0)), steps)
     psi, _, _, _, log_weights, log_normaliser = carry
-    denoised = psi - chain.last_width * noise[:, -1]
+    denoised = psi - chain.last_width[None] * noise[:, -1]
     return Weighted(psi, denoised, jax.vmap(problem.value)(psi), log_weights, log_normaliser + _log_mean(log_weights))
 
 

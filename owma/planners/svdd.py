@@ -39,7 +39,7 @@ class SVDDPlanner(AbstractPlanner):
             (y, mean, kl), (k, step_key) = carry, inputs
             noise_key, choice_key = jax.random.split(step_key)
             noise = jax.random.normal(noise_key, (num, y.shape[0]))
-            candidates = (y + gains[k] * (mean - y))[None] + widths[k] * noise
+            candidates = (y + gains[k] * (mean - y))[None] + widths[k][None] * noise
             logits, means = jax.vmap(lambda c: twist(c, jnp.minimum(k + 1, chain.num_steps)))(candidates)
             logits = jnp.where(k == chain.num_steps, jax.vmap(twist.log_end)(candidates), logits)
             index = jax.random.categorical(choice_key, logits)

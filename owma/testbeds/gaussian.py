@@ -44,4 +44,5 @@ class GaussianDenoiser(AbstractDenoiser):
 
     def sample(self, num: int, *, key: PRNGKeyArray) -> Float[Array, "{num} x"]:
         """Exact draws."""
-        return self.mean + jnp.sqrt(self.variance) * jax.random.normal(key, (num, self.mean.shape[0]))
+        noise = jax.random.normal(key, (num, self.mean.shape[0]))
+        return self.mean[None] + jnp.sqrt(self.variance)[None] * noise

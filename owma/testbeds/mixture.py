@@ -72,7 +72,7 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: _Level) -> Float[Array, " x"]:
         del ratio
-        offsets = y - self.means
+        offsets = y[None] - self.means
         whitened = jnp.einsum("cij,cj->ci", conditioning.whitener, offsets)
         weights = jax.nn.softmax(conditioning.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1))
         return weights @ (self.means + jnp.einsum("cij,cj->ci", conditioning.gains, offsets))
@@ -92,14 +92,14 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
 
     def log_prob(self, psi: Psi) -> Scalar:
         level = self.condition(jnp.asarray(0.0), psi)
-        whitened = jnp.einsum("cij,cj->ci", level.whitener, psi - self.means)
+        whitened = jnp.einsum("cij,cj->ci", level.whitener, psi[None] - self.means)
         logs = level.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1)
         return jax.nn.logsumexp(logs) - jax.nn.logsumexp(self.logits) - 0.5 * self.dims * np.log(2 * np.pi)
 
     def responsibilities(self, psi: Psi) -> Float[Array, " c"]:
         """The posterior probability of each component at ψ."""
         level = self.condition(jnp.asarray(0.0), psi)
-        whitened = jnp.einsum("cij,cj->ci", level.whitener, psi - self.means)
+        whitened = jnp.einsum("cij,cj->ci", level.whitener, psi[None] - self.means)
         return jax.nn.softmax(level.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1))
 
     def tilted(self, weight: Float[Array, " x"], temperature: float) -> "GaussianMixtureDenoiser":

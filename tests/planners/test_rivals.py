@@ -56,7 +56,7 @@ def _decisions(
         psi, _, info = planner.plan(model, obs, planner.init(model), key=key)
         return psi, info
 
-    psi, info = eqx.filter_jit(lambda keys: jax.lax.map(one, keys, batch_size=50))(jax.random.split(key, num))
+    psi, info = eqx.filter_jit(jax.vmap(one))(jax.random.split(key, num))
     return np.asarray(psi), info
 
 

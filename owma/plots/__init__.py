@@ -1,0 +1,15 @@
+"""Figures as PNG files, from plain arrays; matplotlib is imported where it is used, without its global state."""
+
+from owma.plots.canvas import planner_colours as planner_colours
+from owma.plots.comparison import (
+    attainment_against_latency as attainment_against_latency,
+    skew_curve as skew_curve,
+    success_against_latency as success_against_latency,
+    value_against_divergence as value_against_divergence,
+)
+from owma.plots.one_run import (
+    adaptation_curves as adaptation_curves,
+    decision_histogram as decision_histogram,
+    maze_trajectories as maze_trajectories,
+    training_curves as training_curves,
+)

@@ -1,0 +1,139 @@
+"""Planners side by side: success, attainment and value against what they cost."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from owma._errors import ConfigError
+from owma._types import Float
+from owma.plots.canvas import GREY, INK, new_figure, panels, plain_logarithms, planner_colours, spoken
+
+
+def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
+    """What a decision costs and what it brings: success with its 95 % interval against milliseconds, a dot a planner.
+
+    `results` is what `owma.tables.summarise` returns. **Returns:** `path`. Raises `ConfigError` where no planner has a
+    latency.
+    """
+    planners = {name: entry for name, entry in results["planners"].items() if entry["ms_p50"]}
+    if not planners:
+        raise ConfigError("No planner in these results has a latency, so there is nothing to plot: evaluate first.")
+    colours = planner_colours(planners)
+    with new_figure(path, 5.6, 3.6) as figure:
+        (axes,) = panels(figure, 1)
+        # Named in a legend beside the figure, best first: names beside the dots would cover one another.
+        for name, entry in sorted(planners.items(), key=lambda item: -item[1]["success"]):
+            success, ms = 100 * entry["success"], entry["ms_p50"]
+            low, high = (100 * end for end in entry["intervals"]["success"] or [entry["success"]] * 2)
+            bars = np.clip([[success - low], [high - success]], 0, None)
+            style: dict[str, Any] = {"color": colours[name], "markersize": 7, "capsize": 3}
+            axes.errorbar(ms, success, yerr=bars, fmt="o", label=spoken(name), **style)
+            axes.plot([ms, entry["ms_p95"] or ms], [success, success], color=colours[name], linewidth=3, alpha=0.35)
+        axes.set(xscale="log", ylim=(-4, 104), xlabel="milliseconds a decision (dot: p50, bar to p95)")
+        axes.set(ylabel="success, % (95 % interval)", title="Success against latency")
+        plain_logarithms(axes.xaxis)
+        axes.margins(x=0.12)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return path
+
+
+def attainment_against_latency(path: Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> Path:
+    """The share of what is attainable that planners attain, against what a decision takes: a line a planner.
+
+    **Arguments:**
+
+    - `path`: the PNG file to write.
+    - `rows`: mappings with `planner`, `ms`, `attained` and `attained_error` (a standard error); rows of one planner are
+        its budgets.
+    - `title`: what the rows are of.
+
+    **Returns:** `path`.
+    """
+    groups = _grouped(rows)
+    colours = planner_colours(groups)
+    with new_figure(path, 6.4, 4.0) as figure:
+        (axes,) = panels(figure, 1)
+        axes.axhline(1.0, color=GREY, linewidth=1.0, linestyle="--")
+        for name, group in groups.items():
+            ordered = sorted(group, key=lambda row: row["ms"])
+            ms, attained, error = (np.array([row[k] for row in ordered]) for k in ("ms", "attained", "attained_error"))
+            # Far below nothing is as bad as nothing: what the axis cannot hold stays on its edge.
+            shown = np.maximum(attained, -0.5)
+            axes.errorbar(
+                ms,
+                shown,
+                yerr=1.96 * error,
+                fmt="o-",
+                color=colours[name],
+                markersize=5,
+                capsize=2,
+                label=spoken(name),
+            )
+        axes.set(xscale="log", ylim=(-0.55, 1.15), xlabel="milliseconds a decision", title=title)
+        axes.set(ylabel="(J − J₀)/(J* − J₀), 95 % interval")
+        plain_logarithms(axes.xaxis)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return path
+
+
+def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
+    """Success with its 95 % interval against the share of the data that shows how: a line a planner.
+
+    `results` maps skews, written as numbers, to what `owma.tables.summarise` returns. **Returns:** `path`.
+    """
+    skews = sorted(results, key=float)
+    names = list(dict.fromkeys(name for skew in skews for name in results[skew]["planners"]))
+    colours = planner_colours(names)
+    with new_figure(path, 6.4, 4.0) as figure:
+        (axes,) = panels(figure, 1)
+        for i, name in enumerate(names):
+            entries = [(float(skew), results[skew]["planners"].get(name)) for skew in skews]
+            entries = [(skew, entry) for skew, entry in entries if entry is not None]
+            success = np.array([100 * entry["success"] for _, entry in entries])
+            ends = 100 * np.array([entry["intervals"]["success"] or [entry["success"]] * 2 for _, entry in entries])
+            bars = np.clip(np.stack([success - ends[:, 0], ends[:, 1] - success]), 0, None)
+            # Side by side: at the ends of the axis planners coincide.
+            x = np.array([skew for skew, _ in entries]) * 1.02 ** (i - len(names) / 2)
+            style: dict[str, Any] = {"color": colours[name], "markersize": 5, "capsize": 2}
+            axes.errorbar(x, success, yerr=bars, fmt="o-", label=spoken(name), **style)
+        axes.set(xscale="log", ylim=(-4, 104), xlabel="share of the episodes that take the rare route", title="Skew")
+        axes.set(ylabel="success, % (95 % interval)")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return path
+
+
+def value_against_divergence(
+    path: Path, rows: Sequence[Mapping[str, Any]], frontier: Float[np.ndarray, "points 2"], *, title: str
+) -> Path:
+    """What planners expect of their plans against how far they leave the trained model: a line a planner, over λ.
+
+    **Arguments:**
+
+    - `path`: the PNG file to write.
+    - `rows`: mappings with `planner`, `kl` in nats and `value` in units of `value_scale`.
+    - `frontier`: (KL, value) of q* for some λ, by rising KL: no law of outcomes is above it.
+    - `title`: what the rows are of.
+
+    **Returns:** `path`.
+    """
+    groups = _grouped(rows)
+    colours = planner_colours(groups)
+    with new_figure(path, 6.4, 4.0) as figure:
+        (axes,) = panels(figure, 1)
+        axes.plot(*frontier.T, color=INK, linewidth=1.2, linestyle="--", label="q*, the optimum")
+        for name, group in groups.items():
+            points = np.array(sorted((row["kl"], row["value"]) for row in group)).T
+            axes.plot(*points, "o-", color=colours[name], markersize=5, linewidth=1.4, label=spoken(name))
+        axes.set(xscale="symlog", xlim=(-0.1, None), xlabel="divergence from the trained model, nats", title=title)
+        axes.set(ylabel="V(ψ*)/value_scale")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return path
+
+
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["planner"], []).append(row)
+    return groups
