@@ -72,7 +72,7 @@ class ODELikelihood(eqx.Module):
         )
         probes = self.trace.probes(dims, key=key)
 
-        def slope(t: RealScalarLike, state: tuple[Float[Array, " x"], Scalar], args: None) -> tuple:
+        def slope(t: RealScalarLike, state: Float[Array, " extended"], args: None) -> Float[Array, " extended"]:
             del args
             ratio = levels.evaluate(t)
             conditioning = denoiser.condition(ratio, context)
@@ -80,14 +80,15 @@ class ODELikelihood(eqx.Module):
             def velocity(y: Float[Array, " x"]) -> Float[Array, " x"]:
                 return (y - denoiser(y, ratio, conditioning)) / ratio
 
-            drift, push = jax.linearize(velocity, state[0])
+            drift, push = jax.linearize(velocity, state[:-1])
             divergence = jnp.mean(jax.vmap(lambda z: z @ push(z))(probes))
-            return drift, divergence
+            return jnp.append(drift, divergence)
 
-        # (ψ, 0) goes up to (y, ∫div), and log p(ψ) = log N(y; 0, 1 + r²) + ∫div.
+        # (ψ, 0) goes up to (y, ∫div), one vector since a control multiplies an array; and
+        # log p(ψ) = log N(y; 0, 1 + r²) + ∫div.
         term = diffrax.ControlTerm(slope, levels)
-        path = solve_steps(term, self.solver, (psi, jnp.zeros((), psi.dtype)), self.num_steps)
-        y, expansion = jax.tree.map(lambda states: states[-1], path)
+        end = solve_steps(term, self.solver, jnp.append(psi, 0.0), self.num_steps)[-1]
+        y, expansion = end[:-1], end[-1]
         variance = 1 + MAX_RATIO**2
         log_end = -0.5 * (jnp.sum(jnp.square(y)) / variance + dims * np.log(2 * np.pi * variance))
         return log_end + expansion
