@@ -9,18 +9,15 @@ from owma.diffusion import ExactTrace, HutchinsonTrace, ODELikelihood
 from owma.testbeds import GaussianDenoiser, GaussianMixtureDenoiser
 
 
-def _smeared(variance: np.ndarray, min_ratio: float) -> np.ndarray:
-    """The equation stops at r = `min_ratio`, where noise of that variance is still on the outcome."""
-    return variance + min_ratio**2
-
-
 @pytest.mark.parametrize("dims", [1, 3])
 def test_of_a_gaussian(getkey, dims: int) -> None:
     mean, variance = np.linspace(-1, 1, dims), np.linspace(0.3, 2.0, dims)
     denoiser = GaussianDenoiser(jnp.asarray(mean, jnp.float32), jnp.asarray(variance, jnp.float32))
     psi = np.asarray(denoiser.sample(16, key=getkey()), np.float64)
-    wide = _smeared(variance, 0.05)
-    expected = -0.5 * np.sum((psi - mean) ** 2 / wide + np.log(2 * np.pi * wide), axis=1)
+    # The flow scales offsets from the mean by g, and starts at r = 100 from N(0, 1 + r²): its law is Gaussian too.
+    scale = np.sqrt((variance + 0.05**2) / (variance + 100.0**2))
+    law_mean, law_variance = mean * (1 - scale), scale**2 * (1 + 100.0**2)
+    expected = -0.5 * np.sum((psi - law_mean) ** 2 / law_variance + np.log(2 * np.pi * law_variance), axis=1)
 
     def error(num_steps: int) -> float:
         likelihood = ODELikelihood(ExactTrace(), num_steps=num_steps)
