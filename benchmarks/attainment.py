@@ -49,7 +49,7 @@ from owma.world import whitened_outcomes
 _GAUSSIANS = (2, 16, 64)
 """Dimensions: variances 0.1 … 4 in geometric steps, V = Σψ/√d, λ such that KL(q*‖p) = 2 nats."""
 
-_MIXTURES = (
+MIXTURES = (
     # separation, standard deviation, rare weight, dimensions
     (4.0, 0.5, 0.1, 1),
     (4.0, 0.5, 0.02, 1),
@@ -205,12 +205,18 @@ def gaussian(dims: int) -> Problem:
     return Problem(f"gaussian-{dims}", model, np.zeros((1, dims)), kl_coef, np.zeros(1), np.array([best]))
 
 
+def mixture_model(
+    separation: float, scale: float, rare: float, dims: int
+) -> tuple[AgentModel, GaussianMixtureDenoiser, float]:
+    """The model, its mixture in the one dimension that matters, and λ."""
+    line = GaussianMixtureDenoiser.two_modes(1, separation, rare, scale=scale)
+    model = _closed_form(GaussianMixtureDenoiser.two_modes(dims, separation, rare, scale=scale), np.eye(dims)[0])
+    return model, line, float(separation / (2 - np.log(rare)))
+
+
 def mixture(separation: float, scale: float, rare: float, dims: int) -> Problem:
     """Two modes. The ceiling is the chain's in one dimension; the others are independent and do not move it."""
-    kl_coef = separation / (2 - np.log(rare))
-    line = GaussianMixtureDenoiser.two_modes(1, separation, rare, scale=scale)
-    weight = np.eye(dims)[0]
-    model = _closed_form(GaussianMixtureDenoiser.two_modes(dims, separation, rare, scale=scale), weight)
+    model, line, kl_coef = mixture_model(separation, scale, rare, dims)
     found = chain_ceiling(testbed_world(line).chain, line, lambda psi: psi[0], kl_coef)
     share = float(jnp.exp(line.tilted(jnp.ones(1), kl_coef).log_weights[1]))
     notes = {"optimum": found.optimum, "rare_share_of_tilt": share}
@@ -335,7 +341,7 @@ class Campaign:
         """All parameters adapt: a closed form has neither FiLM layers nor a table worth having."""
         quick = self.arguments.quick
         problems = [lambda d=dims: gaussian(d) for dims in (_GAUSSIANS[:1] if quick else _GAUSSIANS)]
-        problems += [lambda p=parameters: mixture(*p) for parameters in (_MIXTURES[:1] if quick else _MIXTURES)]
+        problems += [lambda p=parameters: mixture(*p) for parameters in (MIXTURES[:1] if quick else MIXTURES)]
         for make in problems:
             problem = make()
             priced = {name: at_price(config, problem.kl_coef) for name, config in self.planners.items()}
