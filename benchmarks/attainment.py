@@ -27,6 +27,7 @@ from owma import plots
 from owma._command import command, open_progress
 from owma._types import Array, Float
 from owma.adaptation import Optimum, estimate_optimum
+from owma.config_json import to_json
 from owma.experiment import ExperimentConfig
 from owma.observations import flatten_obs
 from owma.planners import (
@@ -417,7 +418,10 @@ def _write(out: RunFolder, arguments: Attainment, rows: Sequence[Mapping[str, An
         for key, unit, better in (*keys, ("ms", "ms", "lower"), ("passes", "network passes", "lower"))
         if row[key] is not None
     ]
-    arguments.json.write_text(json.dumps({"metrics": metrics, "machine": versions()}, indent=1) + "\n")
+    planners = {name: to_json(config) for name, config in (_FEW if arguments.quick else matched()).items()}
+    settings = {"seed": arguments.seed, "decisions": arguments.decisions, "planners": planners}
+    summary = {"metrics": metrics, "machine": versions(), "config": settings}
+    arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
     (out.path / "table.md").write_text(_table(plain))
     for skew in (f"{s:g}" for s in _SKEWS):
         name = f"two-routes-{skew}"

@@ -169,7 +169,9 @@ def _write(arguments: Consistency, rows: Sequence[dict[str, Any]]) -> None:
         lines.append("| " + " | ".join([*cells, f"{row['own_share']:.3f}, {row['own_mean']:.3f}"]) + " |")
     out.write_jsonl("rows.jsonl", rows)
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    arguments.json.write_text(json.dumps({"metrics": metrics, "machine": versions()}, indent=1) + "\n")
+    settings = {name: getattr(arguments, name) for name in ("decisions", "samples", "draws")}
+    summary = {"metrics": metrics, "machine": versions(), "config": settings}
+    arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
 
 
 if __name__ == "__main__":

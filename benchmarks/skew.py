@@ -2,8 +2,9 @@
 
     python benchmarks/skew.py --json runs/reference/skew/summary.json
 
-Trains one run for each skew and seed (kept under --runs), evaluates every planner of `matched.py` in it from the same
-start states, and writes the rows, a table for each skew, the paired differences and the skew curve.
+Trains one run for each skew and seed (kept under --runs), evaluates every planner of `matched.py` and the controls of
+the method in it from the same start states, and writes the rows, a table for each skew, the paired differences and the
+skew curve. Goes on where it was stopped.
 """
 
 import dataclasses
@@ -20,12 +21,18 @@ from owma._command import command, open_progress
 from owma.config_json import to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
+from owma.planners import AbstractPlannerConfig, OnlineAdaptation, RandomShooting, Static
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 from owma.tables import paired_difference, results_markdown, summarise
 
 _OURS = "online_adaptation"
+
+CONTROLS: Mapping[str, AbstractPlannerConfig] = {
+    "adaptation_off": OnlineAdaptation(adaptation_steps=0),
+    "random_shooting_32": RandomShooting(num_samples=32),
+}
+"""The method without its gradient steps, and the best of as many draws as it makes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +56,11 @@ class Skew:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Skew, prog="python benchmarks/skew.py", description=__doc__)
-    planners: Mapping[str, AbstractPlannerConfig] = matched()
+    planners: Mapping[str, AbstractPlannerConfig] = matched() | CONTROLS
     if arguments.quick:
         arguments = dataclasses.replace(arguments, skews=(0.2,), seeds=arguments.seeds[:1], episodes=2)
-        planners = {"static": Static(), _OURS: OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)}
+        few = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)
+        planners = {"static": Static(), _OURS: few}
     preset = PRESETS["smoke" if arguments.quick else "two-routes"][1]
     out = RunFolder(arguments.json.parent)
     out.path.mkdir(parents=True, exist_ok=True)
@@ -101,17 +109,19 @@ def _write(
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
     """Baseline, tables, paired differences and the picture, all from the rows."""
+    pairs = [(_OURS, name) for name in planners if name != _OURS]
+    if "adaptation_draw" in planners:
+        pairs.append(("adaptation_draw", "static"))
     results: dict[str, Any] = {}
     tables = []
     for skew in arguments.skews:
         here = [row for row in rows if row["skew"] == skew]
         found = summarise(here)
         paired = {
-            name: {key: paired_difference(here, _OURS, name, key) for key in ("success", "return", "promise_gap")}
-            for name in planners
-            if name != _OURS
+            f"{a} - {b}": {key: paired_difference(here, a, b, key) for key in ("success", "return", "promise_gap")}
+            for a, b in pairs
         }
-        results[f"{skew:g}"] = found | {"ours_minus": paired}
+        results[f"{skew:g}"] = found | {"paired": paired}
         tables += [f"**ρ = {skew:g}**", "", results_markdown(found), "", _differences(paired), ""]
     metrics = [
         {"key": f"{key}/skew-{skew}/{name}", "value": entry[key], "unit": unit, "better": better}
@@ -129,10 +139,10 @@ def _write(
 
 
 def _differences(paired: Mapping[str, Any]) -> str:
-    lines = [f"| success of {_OURS} minus | mean | 95 % interval |", "|-|-:|-:|"]
-    for name, difference in paired.items():
+    lines = ["| difference in success, points | mean | 95 % interval |", "|-|-:|-:|"]
+    for names, difference in paired.items():
         mean, (low, high) = difference["success"]["mean"], difference["success"]["interval"]
-        lines.append(f"| {name} | {100 * mean:+.0f} | [{100 * low:+.0f}, {100 * high:+.0f}] |")
+        lines.append(f"| {names} | {100 * mean:+.0f} | [{100 * low:+.0f}, {100 * high:+.0f}] |")
     return "\n".join(lines)
 
 
