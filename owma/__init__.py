@@ -65,6 +65,12 @@ from owma.planners import (
     TwistedSMCPlanner as TwistedSMCPlanner,
 )
 from owma.agent import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
+from owma.export import (
+    ExportedAgent as ExportedAgent,
+    ExportedInfo as ExportedInfo,
+    export_agent as export_agent,
+    load_exported as load_exported,
+)
 from owma.data import (
     OfflineDataset as OfflineDataset,
     PointMazeCollect as PointMazeCollect,

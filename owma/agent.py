@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._errors import OwmaError
 from owma._types import Action, Array, Bool, Float, HostArray, Int, Obs, PRNGKeyArray, Psi, PyTree
-from owma.observations import flatten_obs
+from owma.observations import read_obs, sized_obs
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 
 
@@ -73,22 +72,18 @@ class Agent(eqx.Module):
 
         **Raises:** `OwmaError` if the observation is not finite or not of the size that the model was trained on.
         """
-        flat = self.flatten(obs)
-        if not np.isfinite(flat).all():
-            raise OwmaError(
-                f"Agent.act: observation component {int(np.flatnonzero(~np.isfinite(flat))[0])} is not finite; "
-                "check the environment (the agent does not act on guesses)."
-            )
-        action, state, info = _act(self, jnp.asarray(flat), state, key)
+        flat = read_obs(obs, self.obs_keys, self.obs_size)
+        action, state, info = step(self, jnp.asarray(flat), state, key)
         return np.asarray(action), state, info
 
     def flatten(self, obs: Mapping[str, HostArray] | HostArray) -> Float[np.ndarray, "*batch obs"]:
         """The flat state that the model was trained on. Raises `OwmaError` on another size."""
-        flat = np.asarray(flatten_obs(obs, self.obs_keys), np.float32)
-        expected = self.model.world.observation.mean.shape[0]
-        if flat.shape[-1] != expected:
-            raise OwmaError(f"The observation has {flat.shape[-1]} components, the model was trained on {expected}.")
-        return flat
+        return sized_obs(obs, self.obs_keys, self.obs_size)
+
+    @property
+    def obs_size(self) -> int:
+        """Components of the flat state."""
+        return self.model.world.observation.mean.shape[0]
 
     def plan(self, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
         """One decision for a flat observation; `state` is the planner's. Traceable; batch it with `jax.vmap`."""
@@ -106,7 +101,8 @@ def _init(agent: Agent) -> AgentState:
 
 
 @eqx.filter_jit
-def _act(agent: Agent, obs: Obs, state: AgentState, key: PRNGKeyArray) -> tuple[Action, AgentState, StepInfo]:
+def step(agent: Agent, obs: Obs, state: AgentState, key: PRNGKeyArray) -> tuple[Action, AgentState, StepInfo]:
+    """`Agent.act` for a flat observation that is known to be good; traceable."""
     plan_key, action_key = jax.random.split(key)
     due = state.steps_left <= 0
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from owma._errors import OwmaError
 from owma._types import Float
 
 
@@ -29,3 +30,24 @@ def flatten_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None) 
     if missing:
         raise ValueError(f"The observation lacks {missing}; it has {sorted(obs)}, and `obs_keys` is {obs_keys}.")
     return np.concatenate([np.asarray(obs[key], dtype=np.float32) for key in obs_keys], axis=-1)
+
+
+def read_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None, size: int) -> Float[np.ndarray, " obs"]:
+    """The flat observation of one decision. Raises `OwmaError` if it is not of this size or not finite."""
+    flat = sized_obs(obs, obs_keys, size)
+    if not np.isfinite(flat).all():
+        raise OwmaError(
+            f"Agent.act: observation component {int(np.flatnonzero(~np.isfinite(flat))[0])} is not finite; "
+            "check the environment (the agent does not act on guesses)."
+        )
+    return flat
+
+
+def sized_obs(
+    obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None, size: int
+) -> Float[np.ndarray, "*batch obs"]:
+    """`flatten_obs`; raises `OwmaError` on observations of another size."""
+    flat = np.asarray(flatten_obs(obs, obs_keys), np.float32)
+    if flat.shape[-1] != size:
+        raise OwmaError(f"The observation has {flat.shape[-1]} components, the model was trained on {size}.")
+    return flat

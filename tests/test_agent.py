@@ -80,8 +80,8 @@ def test_a_step_compiles_once(getkey, gaussian_model, monkeypatch) -> None:
     """Shapes and types of the state are those of `init`, and other numbers make no other program."""
     config = OnlineAdaptation(adaptation_steps=1, n_adaptation_samples=2, adapt="all", warm_start=True)
     agent = _agent(gaussian_model, config, replan_every=2)
-    traced = eqx.debug.assert_max_traces(inspect.unwrap(agent_module._act), max_traces=1)
-    monkeypatch.setattr(agent_module, "_act", eqx.filter_jit(traced))
+    traced = eqx.debug.assert_max_traces(inspect.unwrap(agent_module.step), max_traces=1)
+    monkeypatch.setattr(agent_module, "step", eqx.filter_jit(traced))
     state = agent.init()
     for n in range(4):
         before = jax.tree.map(lambda x: (x.shape, x.dtype), state)

@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("world", "policy", "value", "testbeds"),
     ("adaptation",),
     ("planners", "agent"),
-    ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables")
+    ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
     + ("material", "experiment", "evaluation", "run", "presets"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )

@@ -1,0 +1,130 @@
+"""An agent compiled ahead of time: one file that a robot's process loads and calls, without tracing the planner."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from owma._errors import CheckpointError
+from owma._types import Array, Float, HostArray, PRNGKeyArray
+from owma.agent import Agent, StepInfo, step
+from owma.observations import read_obs
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedInfo:
+    """What an exported agent says of one step."""
+
+    psi: Float[np.ndarray, " x"]
+    """The outcome that the action is meant to bring about."""
+    value: float
+    """V(ψ*): the return that the plan promises."""
+    kl: float
+    """Divergence of the plan's law from the trained model, in nats."""
+    result: int
+    """A `PlanResult`."""
+    planned: bool
+    clipped: bool
+    """Whether the policy's action was moved to the boundary of the action space."""
+
+
+class ExportedAgent:
+    """An agent from a file: `Agent` as far as acting goes. Immutable; `state` is the caller's to keep.
+
+    ```python
+    agent = owma.load_exported("agent.npz")
+    state = agent.init()
+    action, state, info = agent.act(obs, state, key=key)
+    ```
+    """
+
+    def __init__(
+        self,
+        program: jax.export.Exported,
+        start: Sequence[np.ndarray],
+        obs_keys: tuple[str, ...] | None,
+        obs_size: int,
+    ) -> None:
+        self._call = jax.jit(program.call)
+        self._start = tuple(start)
+        self._obs_keys = obs_keys
+        self._obs_size = obs_size
+
+    def init(self) -> list[Array]:
+        """The state at the start of an episode."""
+        return [jnp.asarray(leaf) for leaf in self._start]
+
+    def act(
+        self, obs: Mapping[str, HostArray] | HostArray, state: list[Array], *, key: PRNGKeyArray
+    ) -> tuple[Float[np.ndarray, " act"], list[Array], ExportedInfo]:
+        """As `Agent.act`; the same action for the same state and key. Raises `OwmaError` as that does."""
+        flat = read_obs(obs, self._obs_keys, self._obs_size)
+        action, state, info = self._call(flat, state, jax.random.key_data(key))
+        psi, *numbers = jax.device_get(info)
+        value, kl, result, planned, clipped = (number.item() for number in numbers)
+        return np.asarray(action), state, ExportedInfo(psi, value, kl, result, planned, clipped)
+
+
+def export_agent(agent: Agent, path: str | Path, *, platforms: Sequence[str] | None = None) -> Path:
+    """Write `agent` to one file: its model, planner and policy as a program, with their numbers in it.
+
+    **Arguments:**
+
+    - `path`: where to; the ending `.npz` is added if it is not there.
+    - `platforms`: such as `("cpu", "cuda")`; by default the one that JAX has here.
+
+    **Returns:** the file. A file of one version of JAX can be read by those of the next six months at least.
+    """
+    state, structure = jax.tree.flatten(agent.init())
+
+    def program(
+        obs: Float[Array, " obs"], state: list[Array], key_data: Array
+    ) -> tuple[Array, list[Array], tuple[Array, ...]]:
+        key = jax.random.wrap_key_data(key_data)
+        action, next_state, info = step(agent, obs, jax.tree.unflatten(structure, state), key)
+        return action, jax.tree.leaves(next_state), _told(info)
+
+    shapes = jax.eval_shape(lambda: (jnp.zeros(agent.obs_size), state, jax.random.key_data(jax.random.key(0))))
+    exported = jax.export.export(jax.jit(program), platforms=platforms)(*shapes)
+    meta = {"format": _FORMAT, "obs_keys": agent.obs_keys, "obs_size": agent.obs_size, "leaves": len(state)}
+    path = Path(path).with_suffix(".npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leaves = [np.asarray(leaf) for leaf in state]  # arr_0, arr_1, … of the archive
+    np.savez(path, *leaves, program=np.frombuffer(exported.serialize(), np.uint8), meta=np.array(json.dumps(meta)))
+    return path
+
+
+def load_exported(path: str | Path) -> ExportedAgent:
+    """The agent in a file that `export_agent` wrote. Raises `CheckpointError` if it is none, or cannot run here."""
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            start = tuple(file[f"arr_{i}"] for i in range(meta["leaves"]))
+            program = jax.export.deserialize(bytearray(file["program"].tobytes()))
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no exported agent at {path}; write one with `owma.export_agent`.") from None
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is not an agent that this version can read ({error}); write it again with `owma.export_agent`."
+        ) from error
+    here = jax.default_backend()
+    if here not in program.platforms:
+        raise CheckpointError(
+            f"{path} was exported for {', '.join(program.platforms)} and this process runs on {here}; "
+            f"write it again with `owma.export_agent(agent, path, platforms=(..., {here!r}))`."
+        )
+    obs_keys = None if meta["obs_keys"] is None else tuple(meta["obs_keys"])
+    return ExportedAgent(program, start, obs_keys, meta["obs_size"])
+
+
+def _told(info: StepInfo) -> tuple[Array, ...]:
+    """In the order of `ExportedInfo`."""
+    return info.psi, info.plan.value, info.plan.kl, info.plan.result, info.planned, info.clipped

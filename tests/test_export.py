@@ -1,0 +1,73 @@
+"""An exported agent acts as the agent does, in a process that knows nothing of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from owma._errors import CheckpointError, OwmaError
+from owma.agent import Agent
+from owma.export import export_agent, load_exported
+from owma.planners import OnlineAdaptation, RandomShooting
+
+_OBS = np.array([0.3, -0.2], np.float32)
+
+_ROBOT = """
+import json, sys
+import equinox as eqx, jax
+import owma
+
+agent = owma.load_exported(sys.argv[1])
+# The planner's own code is out of reach: what runs is the file.
+owma.OnlineAdaptationPlanner.plan = None
+state, actions = agent.init(), []
+for key in jax.random.split(jax.random.key(5), 3):
+    action, state, info = agent.act([0.3, -0.2], state, key=key)
+    actions.append([*action.tolist(), info.value, info.kl, info.planned])
+print(json.dumps(actions))
+"""
+
+
+@pytest.fixture
+def agent(gaussian_model) -> Agent:
+    # Warm started and holding plans for two steps, so that the state matters.
+    planner = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8, adapt="all", warm_start=True)
+    return Agent(gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0]), planner.build(), replan_every=2)
+
+
+def test_another_process_does_the_same(agent, tmp_path: Path) -> None:
+    path = export_agent(agent, tmp_path / "folder" / "robot")
+    assert path == tmp_path / "folder" / "robot.npz"
+    done = subprocess.run([sys.executable, "-c", _ROBOT, str(path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    state, expected = agent.init(), []
+    for key in jax.random.split(jax.random.key(5), 3):
+        action, state, info = agent.act(_OBS, state, key=key)
+        expected.append([*action.tolist(), float(info.plan.value), float(info.plan.kl), bool(info.planned)])
+    np.testing.assert_allclose(json.loads(done.stdout), expected, rtol=1e-4, atol=1e-5)
+    assert [row[-1] for row in expected] == [True, False, True]
+
+
+def test_bad_observations_are_refused_as_by_the_agent(gaussian_model, tmp_path: Path) -> None:
+    small = Agent(gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0]), RandomShooting(num_samples=2).build())
+    exported = load_exported(export_agent(small, tmp_path / "a.npz"))
+    with pytest.raises(OwmaError, match="component 1 is not finite"):
+        exported.act(np.array([0.0, np.nan]), exported.init(), key=jax.random.key(0))
+    with pytest.raises(OwmaError, match="has 3 components, the model was trained on 2"):
+        exported.act(np.zeros(3), exported.init(), key=jax.random.key(0))
+
+
+def test_files_that_are_no_agents(gaussian_model, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no exported agent at"):
+        load_exported(tmp_path / "nothing.npz")
+    (tmp_path / "text.npz").write_text("not an archive")
+    with pytest.raises(CheckpointError, match="is not an agent that this version can read"):
+        load_exported(tmp_path / "text.npz")
+    small = Agent(gaussian_model([0.0], [1.0], [1.0]), RandomShooting(num_samples=2).build())
+    elsewhere = export_agent(small, tmp_path / "elsewhere.npz", platforms=("cuda",))
+    with pytest.raises(CheckpointError, match="was exported for cuda and this process runs on cpu"):
+        load_exported(elsewhere)
