@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,13 @@ def gaussian_model() -> Callable[..., Any]:
         return planners.AgentModel(world, policy, value, jnp.asarray(value_scale))
 
     return build
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs() -> Iterator[None]:
+    """Every compiled program holds memory maps, of which Linux allows a process 65,530: all tests have more than that."""
+    yield
+    jax.clear_caches()
 
 
 @dataclasses.dataclass(frozen=True)
