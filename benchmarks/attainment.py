@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from matched import SCALED, TrainedRun, at_price, matched, two_routes
+from matched import SCALED, TrainedRun, at_price, matched, settle, two_routes
 from scipy.spatial import KDTree
 
 from owma import plots
@@ -65,7 +65,8 @@ _SKEWS = (0.5, 0.1, 0.02, 0.005)
 _RARE = (0.02, 0.005)
 """Skews at which budgets and λ are varied."""
 
-_PRICES = (0.25, 0.5, 1.0, 2.0, 4.0)
+_PRICES = (0.5, 1.0, 2.0)
+"""λ beside the default one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +173,7 @@ class Runner:
             "kl": float(info["kl"].mean()),
             "ess": float(np.median(info["ess"])),
             "on_support": None if problem.support is None else problem.support.rate(info["denoised"]),
-            "passes": int(info["evaluations"][0]),
+            "nfe": int(info["nfe"][0]),
             "ms": 1e3 * float(np.median(seconds)),
             "fallbacks": float(np.mean(info["result"] > 0)),
             "mean": float(np.mean(info["denoised"][:, 0])),
@@ -184,7 +185,7 @@ def _decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, " obs
 
 
 def _light(info: PlanInfo) -> dict[str, np.ndarray]:
-    names = ("value", "kl", "ess", "denoised", "evaluations", "result")
+    names = ("value", "kl", "ess", "denoised", "nfe", "result")
     return {name: np.asarray(getattr(info, name)) for name in names}
 
 
@@ -329,14 +330,19 @@ class Campaign:
 
     def __init__(self, arguments: Attainment) -> None:
         self.arguments = arguments
+        self.planners = _FEW if arguments.quick else matched()
+        self.decisions = 6 if arguments.quick else arguments.decisions
         self.out = RunFolder(arguments.json.parent)
-        self.out.path.mkdir(parents=True, exist_ok=True)
+        self.settings = {
+            "seed": arguments.seed,
+            "decisions": self.decisions,
+            "planners": {name: to_json(config) for name, config in self.planners.items()},
+        }
+        settle(self.out, self.settings)
         found = (self.out.path / "rows.jsonl").exists()
         self.rows = self.out.read_jsonl("rows.jsonl", drop_torn=True) if found else []
         self.out.write_jsonl("rows.jsonl", self.rows)
         self.runner = Runner()
-        self.planners = _FEW if arguments.quick else matched()
-        self.decisions = 6 if arguments.quick else arguments.decisions
 
     def closed_forms(self) -> None:
         """All parameters adapt: a closed form has neither FiLM layers nor a table worth having."""
@@ -375,7 +381,7 @@ class Campaign:
                 f"{name}-price{other:g}",
                 lambda other=other: learnt.problem(learnt.starts(4), other),
                 priced,
-                self.decisions // 4,
+                self.decisions // 2,
             )
 
     def _keep(
@@ -404,23 +410,22 @@ def main() -> None:
         campaign.quick()
     for skew in () if arguments.quick else _SKEWS:
         campaign.learnt(skew)
-    _write(campaign.out, arguments, campaign.rows)
+    _write(campaign, arguments)
     print(arguments.json)
 
 
-def _write(out: RunFolder, arguments: Attainment, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write(campaign: Campaign, arguments: Attainment) -> None:
     """Baseline, table and pictures, all from the rows."""
+    out, rows = campaign.out, campaign.rows
     plain = [row for row in rows if "-budget" not in row["problem"] and "-price" not in row["problem"]]
     keys = (("attained", "share", "higher"), ("kl", "nats", "lower"), ("on_support", "share", "higher"))
     metrics = [
         {"key": f"{key}/{row['problem']}/{row['planner']}", "value": row[key], "unit": unit, "better": better}
         for row in plain
-        for key, unit, better in (*keys, ("ms", "ms", "lower"), ("passes", "network passes", "lower"))
+        for key, unit, better in (*keys, ("ms", "ms", "lower"), ("nfe", "network passes", "lower"))
         if row[key] is not None
     ]
-    planners = {name: to_json(config) for name, config in (_FEW if arguments.quick else matched()).items()}
-    settings = {"seed": arguments.seed, "decisions": arguments.decisions, "planners": planners}
-    summary = {"metrics": metrics, "machine": versions(), "config": settings}
+    summary = {"metrics": metrics, "machine": versions(), "config": campaign.settings}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
     (out.path / "table.md").write_text(_table(plain))
     for skew in (f"{s:g}" for s in _SKEWS):
@@ -429,8 +434,8 @@ def _write(out: RunFolder, arguments: Attainment, rows: Sequence[Mapping[str, An
         if any("-budget" in row["problem"] for row in budgets):
             path = out.path / f"attained_against_ms_{skew}.png"
             plots.attainment_against_latency(path, budgets, title=f"Two routes, ρ = {skew}, from the start")
-        prices = [row for row in rows if row["problem"].startswith(f"{name}-price")]
-        if prices:
+        prices = [row for row in rows if row["problem"].split("-price")[0] == name]
+        if any("-price" in row["problem"] for row in prices):
             frontier = np.array(sorted({tuple(row["notes"]["frontier"]) for row in prices}))
             path = out.path / f"value_against_kl_{skew}.png"
             plots.value_against_divergence(path, prices, frontier, title=f"Two routes, ρ = {skew}, from the start")
@@ -448,7 +453,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
         ("kl", 1, "Divergence, nats"),
         ("on_support", 2, "Share of plans on the data's support"),
         ("ms", 0, "Milliseconds a decision"),
-        ("passes", 0, "Network passes"),
+        ("nfe", 0, "Network passes"),
     ):
         shown = [p for p in problems if any(r["problem"] == p and r[key] is not None for r in rows)]
         lines += [f"**{heading}**", "", "| planner | " + " | ".join(shown) + " |", "|-" + "|-:" * len(shown) + "|"]

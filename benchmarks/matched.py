@@ -1,9 +1,12 @@
 """Every planner for the same problem, at about equal numbers of network passes; and the runs they are compared on."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.data import TwoRoutesCollect
 from owma.experiment import Experiment, ExperimentConfig
@@ -28,8 +31,8 @@ from owma.runs import RunFolder, versions
 Scaled = Callable[[float], AbstractPlannerConfig]
 """A planner with `scale` times the passes of online adaptation's default decision."""
 
-_CHAINS = 2400
-"""Passes of the default decision in draws of the trained model: 32 samples × (10 steps × 7, and 5 to choose)."""
+_CHAINS = 2720
+"""Passes of the default decision in draws of the trained model: 32 samples × (10 steps × 8, and 5 to choose)."""
 
 _ADAPTATION = {0.25: (5, 16), 1.0: (10, 32), 4.0: (20, 64)}
 """Steps and samples that have about `scale` times the passes."""
@@ -44,16 +47,17 @@ def _adaptation(scale: float, **changes: object) -> OnlineAdaptation:
     return dataclasses.replace(OnlineAdaptation(adaptation_steps=steps, n_adaptation_samples=samples), **changes)
 
 
-# A particle needs one pass more than a draw, a guided one twice as many; a gradient is two passes.
+# A guided particle takes twice the passes of a draw, a guided draw with its measured path three times as many, a
+# gradient through a draw twice as many; an outcome needs no pass after the last transition.
 SCALED: Mapping[str, Scaled] = {
     "random_shooting": lambda scale: RandomShooting(num_samples=_times(scale)),
     "guided_diffusion": lambda scale: GuidedDiffusion(num_samples=_times(scale, 1 / 3)),
     "tilted_resampling": lambda scale: TiltedResampling(num_samples=_times(scale)),
-    "fk_steering": lambda scale: FKSteering(num_particles=_times(scale, 11 / 12)),
-    "twisted_smc": lambda scale: TwistedSMC(num_particles=_times(scale, 11 / 24)),
-    "svdd": lambda scale: SVDD(num_candidates=_times(scale)),
+    "fk_steering": lambda scale: FKSteering(num_particles=_times(scale)),
+    "twisted_smc": lambda scale: TwistedSMC(num_particles=_times(scale, 1 / 2)),
+    "svdd": lambda scale: SVDD(num_candidates=_times(scale, 11 / 10)),
     "noise_optimization": lambda scale: NoiseOptimization(
-        num_steps=round((75 * scale**0.5 - 1) / 2), num_samples=round(32 * scale**0.5)
+        num_steps=round((85 * scale**0.5 - 1) / 2), num_samples=round(32 * scale**0.5)
     ),
     "cem": lambda scale: CEM(num_samples=_times(scale, 1 / 5), num_elites=_times(scale, 1 / 40)),
     "online_adaptation": _adaptation,
@@ -79,6 +83,17 @@ def at_price(config: AbstractPlannerConfig, kl_coef: float) -> AbstractPlannerCo
     if isinstance(config, Static | RandomShooting):
         return config
     return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg]
+
+
+def settle(folder: RunFolder, settings: Mapping[str, Any]) -> None:
+    """Keep the settings beside the rows that they lead to. Raises `ConfigError` where the rows there had others."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    # As JSON has it: no tuples.
+    settings = json.loads(json.dumps(settings))
+    if not (folder.path / "config.json").exists():
+        folder.write_json("config.json", settings)
+    elif folder.read_json("config.json") != settings:
+        raise ConfigError(f"{folder.path} holds rows of other settings; choose another --json, or delete the folder.")
 
 
 @dataclasses.dataclass(frozen=True)

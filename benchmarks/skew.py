@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from matched import matched, two_routes
+from matched import matched, settle, two_routes
 
 from owma import plots
 from owma._command import command, open_progress
 from owma.config_json import to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.planners import AbstractPlannerConfig, OnlineAdaptation, RandomShooting, Static
+from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 from owma.tables import paired_difference, results_markdown, summarise
@@ -30,9 +30,8 @@ _OURS = "online_adaptation"
 
 CONTROLS: Mapping[str, AbstractPlannerConfig] = {
     "adaptation_off": OnlineAdaptation(adaptation_steps=0),
-    "random_shooting_32": RandomShooting(num_samples=32),
 }
-"""The method without its gradient steps, and the best of as many draws as it makes."""
+"""The method without its gradient steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Skew:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Skew, prog="python benchmarks/skew.py", description=__doc__)
-    planners: Mapping[str, AbstractPlannerConfig] = matched() | CONTROLS
+    planners: Mapping[str, AbstractPlannerConfig] = {**matched(), **CONTROLS}
     if arguments.quick:
         arguments = dataclasses.replace(arguments, skews=(0.2,), seeds=arguments.seeds[:1], episodes=2)
         few = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)
@@ -64,6 +63,8 @@ def main() -> None:
     preset = PRESETS["smoke" if arguments.quick else "two-routes"][1]
     out = RunFolder(arguments.json.parent)
     out.path.mkdir(parents=True, exist_ok=True)
+    shown = {name: to_json(planner) for name, planner in planners.items()}
+    settle(_rows(arguments, out), {"episodes": arguments.episodes, "preset": to_json(preset), "planners": shown})
     # Rare routes first: that is where planners differ.
     rows = [
         row
@@ -87,7 +88,7 @@ def _one_run(
     trained = two_routes(preset, skew, seed, arguments.runs, open_progress)
     assert trained.material.env is not None  # the presets evaluate
     # A folder of its own: the run's own evaluation has other planners.
-    folder = RunFolder(arguments.runs / f"{out.path.name}-rows" / f"skew{skew:g}-seed{seed}")
+    folder = RunFolder(_rows(arguments, out).path / f"skew{skew:g}-seed{seed}")
     folder.path.mkdir(parents=True, exist_ok=True)
     evaluate(
         trained.run.model,
@@ -100,6 +101,11 @@ def _one_run(
         progress=open_progress,
     )
     return [{"skew": skew} | row for row in folder.read_jsonl("episodes.jsonl") if row["planner"] in planners]
+
+
+def _rows(arguments: Skew, out: RunFolder) -> RunFolder:
+    """Where the rows of single runs are kept, to go on with."""
+    return RunFolder(arguments.runs / f"{out.path.name}-rows")
 
 
 def _write(

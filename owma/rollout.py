@@ -123,7 +123,7 @@ def run_episodes(
                 "value": promised,
                 "promise_gap": promised - realised,
                 "kl": float(rollout.kl[i]),
-                "nfe": int(rollout.evaluations),
+                "nfe": int(rollout.nfe),
                 "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
                 "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
                 "fallbacks": int(rollout.fallbacks[i]),
@@ -146,7 +146,7 @@ class _Rollout:
     kl: np.ndarray
     fallbacks: np.ndarray
     clipped: np.ndarray
-    evaluations: int
+    nfe: int
     first: PlanInfo
 
 
@@ -195,7 +195,7 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         kl=np.nanmean(np.stack(kls, axis=1), axis=1),
         fallbacks=fallbacks,
         clipped=clipped,
-        evaluations=int(first.evaluations[0]),
+        nfe=int(first.nfe[0]),
         first=jax.tree.map(lambda leaf: leaf[0], first),
     )
 

@@ -70,7 +70,7 @@ def gaussian_model() -> Callable[..., Any]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_programs() -> Iterator[None]:
-    """Every compiled program holds memory maps, of which Linux allows a process 65,530: all tests have more than that."""
+    """A compiled program holds memory maps, of which Linux allows a process 65,530; all tests need more than that."""
     yield
     jax.clear_caches()
 

@@ -46,3 +46,4 @@ from owma.adaptation.loop import (
 from owma.adaptation.objective import DecisionProblem as DecisionProblem
 from owma.adaptation.optimum import Optimum as Optimum, estimate_optimum as estimate_optimum
 from owma.adaptation.path import scaled_means as scaled_means
+from owma.adaptation.weights import effective_sample_size as effective_sample_size, log_mean_exp as log_mean_exp

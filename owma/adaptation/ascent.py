@@ -153,8 +153,9 @@ class NaturalAscent(AbstractAscent):
 
     @property
     def passes(self) -> int:
-        # The diagonal: forward and back; the direction's divergence: one push; each CG step: a push and a pull.
-        return 3 + 2 * self.cg_steps
+        # The diagonal: forward and back; linearised: forward; the direction's divergence: one push. Conjugate
+        # gradients: a push and a pull for the first residual and for each step.
+        return 4 if self.cg_steps == 0 else 6 + 2 * self.cg_steps
 
 
 _FLOOR = 1e-3

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from owma._types import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.objective import DecisionProblem
 from owma.adaptation.path import scaled_means
+from owma.adaptation.weights import effective_sample_size, log_mean_exp
 from owma.diffusion import PathSample
 
 
@@ -18,7 +19,8 @@ class Choice(eqx.Module):
     index: Int[Array, ""]
     kl: Scalar
     """Divergence of the chosen draw's law from p_φ, in nats. Its expectation over decisions is at least the true one,
-    so that the mean of V/scale − λ KL over decisions is at most J*.
+    so that the mean of V/scale − λ KL over decisions is at most J*. This is so of the rule; a fallback that depends on
+    the same draws is not accounted for.
     """
     ess: Scalar
     """Effective sample size of the weights; the number of draws where there are none."""
@@ -72,9 +74,8 @@ class Resample(AbstractCorrection):
     ) -> Choice:
         logits = problem.log_weights(samples, values)
         index = jax.random.categorical(key, logits)
-        log_mean = jax.nn.logsumexp(logits) - jnp.log(values.shape[0])
-        kl = problem.scaled(values[index]) / problem.kl_coef - log_mean
-        return Choice(index, kl, 1 / jnp.sum(jnp.square(jax.nn.softmax(logits))))
+        kl = problem.scaled(values[index]) / problem.kl_coef - log_mean_exp(logits)
+        return Choice(index, kl, effective_sample_size(logits))
 
 
 def pooled(

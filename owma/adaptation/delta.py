@@ -28,7 +28,10 @@ class AbstractDeltaFilter(eqx.Module):
         """Δφ = 0: zeros where adapted, `None` where frozen. Raises `ValueError` if nothing is adapted."""
         chosen = eqx.filter(eqx.filter(denoiser, self(denoiser)), eqx.is_inexact_array)
         if not jax.tree.leaves(chosen):
-            raise ValueError(f"{type(self).__name__} adapts no parameter of {type(denoiser).__name__}.")
+            raise ValueError(
+                f"{type(self).__name__} adapts no parameter of {type(denoiser).__name__}; use AllParameters() or "
+                "another filter, and the denoiser of a prepared problem (Adaptation.prepare)."
+            )
         return jax.tree.map(jnp.zeros_like, chosen)
 
 
@@ -57,7 +60,10 @@ class LevelParameters(AbstractDeltaFilter):
 
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
         if not isinstance(denoiser, TabulatedDenoiser):
-            raise ValueError(f"LevelParameters needs a prepared problem, got {type(denoiser).__name__}.")
+            raise ValueError(
+                f"LevelParameters needs a TabulatedDenoiser, got {type(denoiser).__name__}; take the denoiser of "
+                "`Adaptation.prepare(problem)`."
+            )
         frozen = jax.tree.map(lambda _: False, denoiser)
         return eqx.tree_at(lambda d: d.table, frozen, jax.tree.map(eqx.is_inexact_array, denoiser.table))
 

@@ -17,8 +17,8 @@ class AbstractDivergence(eqx.Module):
 
     needs_paths: ClassVar[bool]
     """Whether `samples` must carry path divergences (one evaluation of φ beside each of φ + Δφ)."""
-    passes: ClassVar[int]
-    """Network passes for each pass of the adapted model that the divergence adds."""
+    passes: ClassVar[tuple[int, int]]
+    """Network passes that the divergence adds to each pass of the adapted model: forward, and back to Δφ."""
 
     @abc.abstractmethod
     def __call__(
@@ -50,7 +50,7 @@ class PathKL(AbstractDivergence):
     """
 
     needs_paths: ClassVar[bool] = True
-    passes: ClassVar[int] = 1
+    passes: ClassVar[tuple[int, int]] = (1, 1)
 
     def __call__(
         self,
@@ -75,7 +75,7 @@ class HybridKL(AbstractDivergence):
 
     common_noise: bool = eqx.field(static=True, default=False)
     needs_paths: ClassVar[bool] = False
-    passes: ClassVar[int] = 1
+    passes: ClassVar[tuple[int, int]] = (1, 0)
 
     def __call__(
         self,

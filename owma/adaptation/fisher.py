@@ -21,7 +21,7 @@ class FisherKL(AbstractDivergence):
     """
 
     needs_paths: ClassVar[bool] = False
-    passes: ClassVar[int] = 2
+    passes: ClassVar[tuple[int, int]] = (3, 2)
 
     def __call__(
         self,

@@ -19,7 +19,7 @@ class Estimate(eqx.Module):
     """A gradient, and what was seen on the way to it."""
 
     gradient: PyTree
-    """∇J, of Δφ's structure."""
+    """∇J, or what the estimator ascends in its place; of Δφ's structure."""
     samples: PathSample
     """The draws of φ + Δφ that it comes from, batched."""
     value: Scalar
@@ -32,7 +32,7 @@ class AbstractGradient(eqx.Module):
     """An estimator of the gradient of $J = E[V] - \\lambda\\,\\mathrm{KL}$ from draws of the adapted model."""
 
     path_kl_only: ClassVar[bool]
-    """Whether the estimator has the path KL built in, and knows no other divergence."""
+    """Whether the estimator has the path KL built in, and cannot charge another divergence."""
 
     @abc.abstractmethod
     def __call__(
@@ -47,8 +47,8 @@ class AbstractGradient(eqx.Module):
         """`key` is for the divergence; the draws follow from `noise`."""
 
     @abc.abstractmethod
-    def passes(self, divergence: AbstractDivergence, num_evaluations: int) -> int:
-        """Network passes for one draw of a chain of `num_evaluations` transitions: forward evaluations and
+    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+        """Network passes for one draw of a chain of `num_transitions` transitions: forward evaluations and
         vector-Jacobian products, each counted as one.
         """
 
@@ -69,8 +69,9 @@ class Reparameterised(AbstractGradient):
     ) -> Estimate:
         return _differentiate(problem, delta, divergence, noise, gradient_steps=None, key=key)
 
-    def passes(self, divergence: AbstractDivergence, num_evaluations: int) -> int:
-        return 2 * num_evaluations * (1 + divergence.passes)
+    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+        forward, back = divergence.passes
+        return num_transitions * (2 + forward + back)
 
 
 class Truncated(AbstractGradient):
@@ -92,8 +93,9 @@ class Truncated(AbstractGradient):
     ) -> Estimate:
         return _differentiate(problem, delta, divergence, noise, gradient_steps=self.gradient_steps, key=key)
 
-    def passes(self, divergence: AbstractDivergence, num_evaluations: int) -> int:
-        return (num_evaluations + min(self.gradient_steps, num_evaluations)) * (1 + divergence.passes)
+    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+        forward, back = divergence.passes
+        return num_transitions * (1 + forward) + min(self.gradient_steps, num_transitions) * (1 + back)
 
 
 class AdjointMatching(AbstractGradient):
@@ -128,15 +130,18 @@ class AdjointMatching(AbstractGradient):
 
         return Estimate(jax.grad(ascended)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
 
-    def passes(self, divergence: AbstractDivergence, num_evaluations: int) -> int:
-        # Draws with a reference, a pull of the adjoint, and both means again with one derivative.
-        return 6 * num_evaluations
+    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+        # Draws with a reference; the adjoint, forward and back; both means again, one of them differentiated.
+        return 7 * num_transitions
 
 
 class RewardWeighted(AbstractGradient):
     r"""Regression of the chain's means on draws weighted by $w\propto e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$: the
     gradient of $-\lambda\,\mathrm{KL}(q^*\|p_{\phi+\Delta\phi})$ over paths (reward-weighted regression, Peters &
     Schaal 2007; Lee et al., arXiv 2302.12192). Nothing is differentiated through the chain, not even V.
+
+    This is not J: the two have their maximum in common where q* can be reached, and not where it cannot. Weights that
+    sum to one make the estimate biased in O(1/n).
     """
 
     path_kl_only: ClassVar[bool] = True
@@ -162,8 +167,8 @@ class RewardWeighted(AbstractGradient):
 
         return Estimate(jax.grad(ascended)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
 
-    def passes(self, divergence: AbstractDivergence, num_evaluations: int) -> int:
-        return 4 * num_evaluations
+    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+        return 4 * num_transitions
 
 
 def _differentiate(
@@ -202,5 +207,5 @@ def _adjoints(
         return pullback(adjoint)[0], widths[k] * adjoint
 
     last = jax.grad(lambda p: problem.scaled(value(p)))(psi)
-    _, targets = jax.lax.scan(pull, last, jnp.arange(chain.num_evaluations), reverse=True)
+    _, targets = jax.lax.scan(pull, last, jnp.arange(chain.num_transitions), reverse=True)
     return jax.lax.stop_gradient(targets)

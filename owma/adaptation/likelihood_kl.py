@@ -22,7 +22,7 @@ class LikelihoodKL(AbstractDivergence):
 
     likelihood: ODELikelihood
     needs_paths: ClassVar[bool] = False
-    passes: ClassVar[int] = 0
+    passes: ClassVar[tuple[int, int]] = (0, 0)
     """Not meant for the decision path, and not counted there."""
 
     def __call__(

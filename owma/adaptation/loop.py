@@ -40,8 +40,8 @@ class Adaptation(eqx.Module):
     divergence: AbstractDivergence
     delta_filter: AbstractDeltaFilter
     anneal: Scalar
-    """λ of the first step, as a share of λ; it rises geometrically and is λ over the last third of the steps. A low
-    price at first lets ascent leave a mode in which the value is flat.
+    """λ of the first step, as a share of λ; it rises geometrically and is λ over the last third of three steps or more.
+    A low price at first lets ascent leave a mode in which the value is flat.
     """
     num_steps: int = eqx.field(static=True)
     num_samples: int = eqx.field(static=True)
@@ -51,8 +51,8 @@ class Adaptation(eqx.Module):
     def __check_init__(self) -> None:
         if self.gradient.path_kl_only and not isinstance(self.divergence, PathKL):
             raise ValueError(
-                f"{type(self.gradient).__name__} ascends E[V] − λ·(path KL) and no other objective, but divergence is "
-                f"{type(self.divergence).__name__}; use PathKL() or the Reparameterised() gradient."
+                f"{type(self.gradient).__name__} has the path KL built in and cannot charge another divergence, but "
+                f"divergence is {type(self.divergence).__name__}; use PathKL() or the Reparameterised() gradient."
             )
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
@@ -92,9 +92,9 @@ class Adaptation(eqx.Module):
 
         return jax.lax.scan(step, state, (noise_keys, step_keys, progress))
 
-    def passes(self, num_evaluations: int) -> int:
-        """Network passes of a run, on a chain of `num_evaluations` transitions: forward evaluations, and products with
+    def passes(self, num_transitions: int) -> int:
+        """Network passes of a run, on a chain of `num_transitions` transitions: forward evaluations, and products with
         its Jacobian or its transpose, each counted as one.
         """
-        one_draw = self.gradient.passes(self.divergence, num_evaluations) + self.ascent.passes * num_evaluations
+        one_draw = self.gradient.passes(self.divergence, num_transitions) + self.ascent.passes * num_transitions
         return self.num_steps * self.num_samples * one_draw

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.correction import pooled
 from owma.adaptation.objective import DecisionProblem
+from owma.adaptation.weights import effective_sample_size, log_mean_exp
 
 
 class Optimum(eqx.Module):
@@ -32,8 +33,10 @@ def estimate_optimum(
     Unbiased for $e^{J^*/\lambda}$ whatever Δφ is, and low where neither half reaches the best of p_φ; a Δφ that long
     adaptation has brought near q* makes the error small where draws of p_φ alone would need millions.
 
-    **Arguments:** `problem`, prepared for `delta` (`Adaptation.prepare`).
+    **Arguments:** `problem`, prepared for `delta` (`Adaptation.prepare`). Raises `ValueError` for a single batch.
     """
+    if num_batches < 2:
+        raise ValueError(f"num_batches={num_batches}: the standard error needs at least 2.")
 
     def batch(key: PRNGKeyArray) -> tuple[Float[Array, " n"], Float[Array, " n"], Scalar]:
         noise = problem.noise(batch_size, key=key)
@@ -44,14 +47,14 @@ def estimate_optimum(
         return problem.log_weights(both, all_values), problem.scaled(all_values), problem.scaled(jnp.mean(prior_values))
 
     logits, values, starts = jax.lax.map(batch, jax.random.split(key, num_batches))
-    log_normaliser = jax.nn.logsumexp(logits) - jnp.log(logits.size)
+    log_normaliser = log_mean_exp(logits)
     weights = jnp.exp(logits - log_normaliser)
     # Draws of φ and φ + Δφ share their noise, so that a batch is what is independent of the others.
-    error = jnp.std(jnp.mean(weights, axis=1)) / jnp.sqrt(num_batches)
+    error = jnp.std(jnp.mean(weights, axis=1), ddof=1) / jnp.sqrt(num_batches)
     return Optimum(
         start=jnp.mean(starts),
         value=problem.kl_coef * log_normaliser,
         error=problem.kl_coef * error,
         divergence=jnp.mean(weights * values) / problem.kl_coef - log_normaliser,
-        ess=jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights)),
+        ess=effective_sample_size(logits),
     )

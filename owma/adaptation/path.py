@@ -23,4 +23,4 @@ def scaled_means(
         scale = chain.gains[k] / chain.widths[k]
         return jax.vmap(lambda y: scale * means(y, k)[0])(states)
 
-    return jax.vmap(level, in_axes=(1, 0), out_axes=1)(states, jnp.arange(chain.num_evaluations))
+    return jax.vmap(level, in_axes=(1, 0), out_axes=1)(states, jnp.arange(chain.num_transitions))

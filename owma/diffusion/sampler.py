@@ -43,7 +43,7 @@ class Chain(eqx.Module):
 
     $\hat x_0$ is kept between `low` and `high`, the range of the data (static thresholding, Saharia et al., arXiv
     2205.11487). A posterior mean lies in the convex hull of the data, so that an exact denoiser is never changed, and
-    the error of another only made smaller; and no adaptation or guidance can extend an outcome beyond what was seen.
+    the error of another only made smaller; and no adaptation or guidance of the means can ask for more than was seen.
     """
 
     ratios: Float[Array, " levels"]
@@ -90,7 +90,7 @@ class Chain(eqx.Module):
         return self.gain.shape[0]
 
     @property
-    def num_evaluations(self) -> int:
+    def num_transitions(self) -> int:
         """Network evaluations for one sample, and transitions of the chain: K steps and the last draw."""
         return self.num_steps + 1
 
@@ -131,8 +131,8 @@ class Chain(eqx.Module):
         chain = jax.lax.stop_gradient(self)
         zero = jnp.zeros((), noise.dtype)
         path = (chain.start(noise[0])[None], zero[None], zero[None])
-        split = 0 if gradient_steps is None else max(self.num_evaluations - gradient_steps, 0)
-        for first, last in ((0, split), (split, self.num_evaluations)):
+        split = 0 if gradient_steps is None else max(self.num_transitions - gradient_steps, 0)
+        for first, last in ((0, split), (split, self.num_transitions)):
             if first == last:
                 continue
             means = Means.prepare(chain, denoiser, context, reference)

@@ -41,7 +41,7 @@ class PlanResult(enum.IntEnum):
     NOT_IMPROVED = 1
     """Adaptation ended below the objective that it started from; the plan is a tilted draw of the unadapted model."""
     NOT_FINITE = 2
-    """The planner met a NaN or an infinity; the plan is a draw of the unadapted model."""
+    """The planner met a NaN or an infinity; the plan is a draw of the unadapted model, tilted where values allow."""
     LOW_ESS = 3
     """The importance weights of the adapted draws were too uneven; the plan is a tilted draw of the unadapted model."""
 
@@ -55,7 +55,7 @@ class PlanInfo(eqx.Module):
     """V(ψ*): the return that the plan promises."""
     kl: Scalar
     """Divergence from p_φ of the law of ψ*, in nats: of its path, plus what choosing among draws adds."""
-    evaluations: Int[Array, ""]
+    nfe: Int[Array, ""]
     """Network passes: forward evaluations, and products with its Jacobian or its transpose, each counted as one."""
     result: Int[Array, ""]
     """A `PlanResult`."""

@@ -48,8 +48,8 @@ class CEMPlanner(AbstractPlanner):
         standard = jnp.zeros_like(problem.noise(1, key=plan_key)[0])
         steps = jax.random.split(steps_key, self.num_iterations)
         (mean, std), _ = jax.lax.scan(iteration, (standard, jnp.ones_like(standard)), steps)
-        evaluations = self.num_samples * (self.num_iterations + 1) * problem.chain.num_evaluations
-        psi, info = plan_from_noise(problem, mean, std, self.num_samples, evaluations=evaluations, key=plan_key)
+        nfe = self.num_samples * (self.num_iterations + 1) * problem.chain.num_transitions
+        psi, info = plan_from_noise(problem, mean, std, self.num_samples, nfe=nfe, key=plan_key)
         return psi, state, info
 
 

@@ -28,8 +28,8 @@ class FKSteeringPlanner(AbstractPlanner):
         particles_key, choice_key = jax.random.split(key)
         problem = model.problem(obs, self.kl_coef)
         draws = sequential(problem, self.num_particles, self.min_ess, shift=None, key=particles_key)
-        evaluations = self.num_particles * (problem.chain.num_evaluations + 1)
-        psi, info = plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
+        nfe = self.num_particles * problem.chain.num_transitions
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
         return psi, state, info
 
 
@@ -49,6 +49,8 @@ class FKSteering(AbstractPlannerConfig):
             raise ConfigError(
                 f"num_particles={self.num_particles}, kl_coef={self.kl_coef}: needs a particle and kl_coef > 0."
             )
+        if not 0 <= self.min_ess <= 1:
+            raise ConfigError(f"min_ess={self.min_ess}: is a share of the particles, from 0 to 1.")
 
     def build(self) -> FKSteeringPlanner:
         return FKSteeringPlanner(jnp.asarray(self.kl_coef), jnp.asarray(self.min_ess), self.num_particles)

@@ -13,6 +13,7 @@ from owma.adaptation import BestDraw
 from owma.diffusion import AbstractDenoiser
 from owma.diffusion.denoiser import Conditioning
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
+from owma.planners.particles import guarded
 from owma.value import AbstractValue
 
 
@@ -44,7 +45,7 @@ class GradientGuidance(AbstractDenoiser):
 class ConstantGuidance(AbstractDenoiser):
     r"""$\hat x_0 + c\,(\sigma^2/\alpha)\,g$ with one vector g at all noise levels, as published.
 
-    The shift grows with $\sigma^2/\alpha$ to 150 g at the noisiest level: only small coefficients stay near the data.
+    The shift grows with $\sigma^2/\alpha$ to 100 g at the noisiest level: only small coefficients stay near the data.
     """
 
     denoiser: AbstractDenoiser
@@ -75,25 +76,27 @@ class GuidedDiffusionPlanner(AbstractPlanner):
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
         problem = model.problem(obs, jnp.asarray(1.0))
         guided = self._guided(model, problem.context)
-        noise = problem.noise(self.num_samples, key=key)
+        noise_key, choice_key, guard_key = jax.random.split(key, 3)
+        noise = problem.noise(self.num_samples, key=noise_key)
         samples = jax.vmap(lambda e: problem.chain.simulate(guided, problem.context, e, reference=problem.denoiser))(
             noise
         )
         values = jax.vmap(model.value)(samples.psi)
-        choice = BestDraw()(problem, samples, values, key=key)
+        choice = BestDraw()(problem, samples, values, key=choice_key)
         info = PlanInfo(
             denoised=samples.mean[choice.index],
             value=values[choice.index],
             kl=choice.kl,
             # The model guided and unguided, and with its gradient one product with the transposed Jacobian.
-            evaluations=jnp.asarray((2 if self.constant else 3) * self.num_samples * problem.chain.num_evaluations),
+            nfe=jnp.asarray((2 if self.constant else 3) * self.num_samples * problem.chain.num_transitions),
             result=jnp.asarray(PlanResult.PLANNED),
             prior_values=values[:0],
             values=values,
             ess=choice.ess,
             curves=None,
         )
-        return samples.psi[choice.index], state, info
+        psi, info = guarded(problem, samples.psi[choice.index], info, key=guard_key)
+        return psi, state, info
 
     def _guided(self, model: AgentModel, context: Float[Array, " context"]) -> AbstractDenoiser:
         denoiser, coefficient = model.world.denoiser, self.guidance_coef / model.value_scale

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, Psi, Scalar
-from owma.adaptation import DecisionProblem
+from owma._types import Array, Float, PRNGKeyArray, Psi
+from owma.adaptation import DecisionProblem, log_mean_exp
 from owma.planners.base import PlanInfo
 from owma.planners.particles import Weighted, plan_by_weight
 
@@ -15,7 +15,7 @@ def plan_from_noise(
     std: Float[Array, "draws x"],
     num_samples: int,
     *,
-    evaluations: int,
+    nfe: int,
     key: PRNGKeyArray,
 ) -> tuple[Psi, PlanInfo]:
     r"""One of `num_samples` draws with noise from $N(m, \mathrm{diag}\,s^2)$, chosen by
@@ -29,10 +29,5 @@ def plan_from_noise(
     samples, values = problem.draw(None, noise, with_reference=False)
     log_ratio = jnp.sum(0.5 * jnp.square(standard) - 0.5 * jnp.square(noise) + jnp.log(std)[None], axis=(1, 2))
     logits = problem.scaled(values) / problem.kl_coef + log_ratio
-    draws = Weighted(samples.psi, samples.mean, values, logits, jax.nn.logsumexp(logits) - jnp.log(num_samples))
-    return plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
-
-
-def noise_divergence(mean: Float[Array, "draws x"], std: Float[Array, "draws x"]) -> Scalar:
-    r"""$\mathrm{KL}(N(m, \mathrm{diag}\,s^2)\,\|\,N(0, 1)) = \tfrac12\sum(m^2 + s^2 - 1) - \sum\log s$."""
-    return jnp.sum(0.5 * (jnp.square(mean) + jnp.square(std) - 1) - jnp.log(std))
+    draws = Weighted(samples.psi, samples.mean, values, logits, log_mean_exp(logits))
+    return plan_by_weight(problem, draws, nfe=nfe, key=choice_key)

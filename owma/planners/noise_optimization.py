@@ -50,10 +50,8 @@ class NoiseOptimizationPlanner(AbstractPlanner):
         still = jnp.zeros_like(problem.noise(1, key=plan_key)[0])
         steps = jax.random.split(steps_key, self.num_steps)
         (shift, _), _ = jax.lax.scan(step, (still, _ADAM.init(still)), steps)
-        evaluations = self.num_samples * (2 * self.num_steps + 1) * problem.chain.num_evaluations
-        psi, info = plan_from_noise(
-            problem, shift, jnp.ones_like(shift), self.num_samples, evaluations=evaluations, key=plan_key
-        )
+        nfe = self.num_samples * (2 * self.num_steps + 1) * problem.chain.num_transitions
+        psi, info = plan_from_noise(problem, shift, jnp.ones_like(shift), self.num_samples, nfe=nfe, key=plan_key)
         return psi, state, info
 
 

@@ -23,6 +23,7 @@ from owma.adaptation import (
     AdjointMatching,
     AllParameters,
     BestDraw,
+    Choice,
     DecisionProblem,
     FiLMParameters,
     FisherKL,
@@ -47,19 +48,26 @@ from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentMode
 class OnlineAdaptationPlanner(AbstractPlanner):
     r"""$\Delta\phi$ ascends $E_{p_{\phi+\Delta\phi}}[V] - \lambda\,\mathrm{KL}$; ψ* is chosen from draws of the result.
 
-    Draws of the adapted and of the trained model share their noise. If the objective on them is not finite, or lower
-    than that of Δφ = 0, or if the weights of the correction are too uneven, the plan is one of the trained model's
-    draws, resampled by exp(V/λ), and `info.result` says so.
+    Draws of the adapted and of the trained model share their noise. If the objective on them is not finite, or (unless
+    `defensive`) lower than that of Δφ = 0, or if the weights of the correction are too uneven, the plan is one of the
+    trained model's draws, resampled by exp(V/λ), and `info.result` says so.
     """
 
     kl_coef: Scalar
     adaptation: Adaptation
     correction: AbstractCorrection
     min_ess: Scalar
-    """Where the weights of the correction have a smaller effective sample size, the plan falls back."""
+    """Where the effective sample size is a smaller share of the draws that are weighed, the plan falls back."""
     defensive: bool = eqx.field(static=True)
     """Whether the trained model's draws are weighed beside the adapted ones."""
     warm_start: bool = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if self.defensive and not isinstance(self.correction, Resample):
+            raise ValueError(
+                f"defensive=True needs correction=Resample(), got {type(self.correction).__name__}; "
+                "set defensive=False."
+            )
 
     def init(self, model: AgentModel) -> AdaptationState | None:
         if not self.warm_start:
@@ -94,7 +102,7 @@ class OnlineAdaptationPlanner(AbstractPlanner):
         # Two ways of computing one number differ by rounding; a tie is not a failure. Nor is a fall of J where the
         # trained model's own draws are among those that are weighed.
         improved = (objective >= prior_objective - 1e-5 * (1 + jnp.abs(prior_objective))) | self.defensive
-        enough = choice.ess >= self.min_ess
+        enough = choice.ess >= self.min_ess * candidate_values.shape[0]
         kept = finite & improved & enough
         result = jnp.select(
             [~finite, ~improved, ~enough],
@@ -103,7 +111,9 @@ class OnlineAdaptationPlanner(AbstractPlanner):
         )
         # A price of zero has no tilt; a very small one is the best of the draws.
         priced = eqx.tree_at(lambda p: p.kl_coef, problem, jnp.maximum(self.kl_coef, 1e-6))
-        prior_choice = Resample()(priced, prior_samples, prior_values, key=choice_key)
+        tilted = Resample()(priced, prior_samples, prior_values, key=choice_key)
+        first = Choice(jnp.asarray(0), jnp.asarray(0.0), jnp.asarray(1.0))
+        prior_choice = select(all_finite((prior_values, tilted)), tilted, first)
         choice, chosen, value, values = select(
             kept,
             (choice, _at(candidates, choice.index), candidate_values[choice.index], values),
@@ -113,7 +123,7 @@ class OnlineAdaptationPlanner(AbstractPlanner):
             denoised=chosen.mean,
             value=value,
             kl=choice.kl,
-            evaluations=self._evaluations(problem),
+            nfe=self._nfe(problem),
             result=result,
             prior_values=prior_values,
             values=values,
@@ -123,11 +133,13 @@ class OnlineAdaptationPlanner(AbstractPlanner):
         next_state = select(kept, adapted_state, fresh) if self.warm_start else None
         return chosen.psi, next_state, info
 
-    def _evaluations(self, problem: DecisionProblem) -> Int[Array, ""]:
-        per_draw = problem.chain.num_evaluations
-        # The draws to choose from: of φ, and of φ + Δφ with φ beside it; to pool them, both at the draws of φ.
-        choosing = (5 if self.defensive else 3) * self.adaptation.num_samples * per_draw
-        return jnp.asarray(self.adaptation.passes(per_draw) + choosing)
+    def _nfe(self, problem: DecisionProblem) -> Int[Array, ""]:
+        per_draw = problem.chain.num_transitions
+        # The draws to choose from: of φ, and of φ + Δφ with φ beside it; to pool them, both at the draws of φ. A
+        # divergence that does not read the paths is evaluated before and after.
+        divergence = self.adaptation.divergence
+        passes = (5 if self.defensive else 3) + (0 if divergence.needs_paths else 2 * divergence.passes[0])
+        return jnp.asarray(self.adaptation.passes(per_draw) + passes * self.adaptation.num_samples * per_draw)
 
 
 def _at(samples: PathSample, index: Int[Array, ""]) -> PathSample:
@@ -176,7 +188,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
     defensive: bool = True
     """With `resample`: weigh the trained model's draws beside the adapted ones; a bad increment then costs little."""
     min_ess: float = 0.0
-    """Effective sample size of the weights below which the plan is a tilted draw of the trained model instead."""
+    """Share of the weighed draws; with a smaller effective number the plan is a tilted draw of the trained model."""
     fresh_noise: bool = True
     """New noise at each gradient step; otherwise all steps ascend one sample average."""
     warm_start: bool = False
@@ -203,9 +215,15 @@ class OnlineAdaptation(AbstractPlannerConfig):
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
         if self.gradient in ("adjoint", "weighted") and self.divergence != "path":
             raise ConfigError(
-                f"gradient={self.gradient} ascends the objective with the path KL and no other; use divergence=path, "
-                f"or gradient=reparameterised with divergence={self.divergence}."
+                f"gradient={self.gradient} has the path KL built in and cannot charge another divergence; use "
+                f"divergence=path, or gradient=reparameterised with divergence={self.divergence}."
             )
+        if self.kl_coef == 0 and self.gradient == "weighted":
+            raise ConfigError("gradient=weighted needs kl_coef > 0: the weights are exp(V / kl_coef).")
+        if not 0 <= self.min_ess <= 1:
+            raise ConfigError(f"min_ess={self.min_ess}: is a share of the draws, from 0 to 1.")
+        if not self.final_lr >= 0:
+            raise ConfigError(f"final_lr={self.final_lr}: must not be negative.")
 
     def build(self) -> OnlineAdaptationPlanner:
         gradients: dict[str, AbstractGradient] = {

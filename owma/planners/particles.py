@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from owma._tree import all_finite, select
 from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
-from owma.adaptation import DecisionProblem
+from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
 from owma.diffusion import Means
 from owma.planners.base import PlanInfo, PlanResult
 
@@ -26,9 +26,7 @@ class Weighted(eqx.Module):
     """The logarithm of the estimate of $E_{p_\\phi}e^{V/\\lambda}$."""
 
 
-def plan_by_weight(
-    problem: DecisionProblem, draws: Weighted, *, evaluations: int, key: PRNGKeyArray
-) -> tuple[Psi, PlanInfo]:
+def plan_by_weight(problem: DecisionProblem, draws: Weighted, *, nfe: int, key: PRNGKeyArray) -> tuple[Psi, PlanInfo]:
     r"""One of `draws` by its weight.
 
     The law of a plan chosen so has at most the divergence $E[V/\lambda] - E\log\hat Z$ from p_φ, $\hat Z$ being the
@@ -42,18 +40,19 @@ def plan_by_weight(
         denoised=draws.denoised[index],
         value=value,
         kl=problem.scaled(value) / problem.kl_coef - draws.log_normaliser,
-        evaluations=jnp.asarray(evaluations),
+        nfe=jnp.asarray(nfe),
         result=jnp.asarray(PlanResult.PLANNED),
         prior_values=draws.values[:0],
         values=draws.values,
-        ess=1 / jnp.sum(jnp.square(jax.nn.softmax(draws.log_weights))),
+        ess=effective_sample_size(draws.log_weights),
         curves=None,
     )
     return guarded(problem, draws.psi[index], info, key=guard_key)
 
 
 def guarded(problem: DecisionProblem, psi: Psi, info: PlanInfo, *, key: PRNGKeyArray) -> tuple[Psi, PlanInfo]:
-    """`psi` and `info` if they are finite, else a draw of the trained model, flagged."""
+    """`psi` and `info` if they are finite, else a draw of the trained model, flagged; its passes are counted."""
+    info = eqx.tree_at(lambda i: i.nfe, info, info.nfe + problem.chain.num_transitions)
     prior, prior_values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
     fallback = eqx.tree_at(
         lambda i: (i.denoised, i.value, i.kl, i.result, i.ess),
@@ -118,7 +117,7 @@ def sequential(
     """
     chain, twist = problem.chain, Twist.of(problem)
     gains, widths = chain.gains, chain.widths
-    noise_key, scan_key = jax.random.split(key)
+    noise_key, scan_key, last_key = jax.random.split(key, 3)
     noise = problem.noise(num_particles, key=noise_key)
 
     def look(y: Float[Array, " x"], k: Int[Array, ""]) -> tuple[Scalar, Float[Array, " x"], Float[Array, " x"]]:
@@ -127,39 +126,39 @@ def sequential(
         return twist.guided(y, k)
 
     looks = jax.vmap(look, in_axes=(0, None))
-    y = jax.vmap(chain.start)(noise[:, 0])
-    log_h, mean, gradient = looks(y, jnp.asarray(0))
 
-    def transition(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+    def moved(
+        carry: tuple, k: Int[Array, ""], e: Float[Array, "n x"], key: PRNGKeyArray
+    ) -> tuple[Float[Array, "n x"], Float[Array, "n x"], Float[Array, " n"], Scalar]:
+        """States after transition k, the means they were drawn around, their weights without the next target, log Ẑ."""
         y, mean, gradient, log_h, log_weights, log_normaliser = carry
-        k, e, step_key = inputs
-        ess = 1 / jnp.sum(jnp.square(jax.nn.softmax(log_weights)))
-        crowded = ess < min_ess * num_particles
-        ancestors = jnp.where(crowded, systematic(log_weights, key=step_key), jnp.arange(num_particles))
-        log_normaliser = jnp.where(crowded, log_normaliser + _log_mean(log_weights), log_normaliser)
+        crowded = effective_sample_size(log_weights) < min_ess * num_particles
+        ancestors = jnp.where(crowded, systematic(log_weights, key=key), jnp.arange(num_particles))
+        log_normaliser = jnp.where(crowded, log_normaliser + log_mean_exp(log_weights), log_normaliser)
         log_weights = jnp.where(crowded, 0.0, log_weights)
         y, mean, gradient, log_h = jax.tree.map(lambda leaf: leaf[ancestors], (y, mean, gradient, log_h))
+        u = jax.vmap(lambda g: jnp.zeros_like(g) if shift is None else shift(g, widths[k]))(gradient)
+        y = y + gains[k] * (mean - y) + widths[k][None] * (e + u)
+        log_ratio = -jnp.sum(u * e + 0.5 * jnp.square(u), axis=1)
+        return y, mean, log_weights + log_ratio - log_h, log_normaliser
 
-        moved = jax.vmap(lambda g: jnp.zeros_like(g) if shift is None else shift(g, widths[k]))(gradient)
-        y = y + gains[k] * (mean - y) + widths[k][None] * (e + moved)
-        log_ratio = -jnp.sum(moved * e + 0.5 * jnp.square(moved), axis=1)
-        # After the last transition y is ψ, and no mean is asked for any more.
-        is_last = k == chain.num_steps
-        next_log_h, mean, gradient = looks(y, jnp.minimum(k + 1, chain.num_steps))
-        next_log_h = jnp.where(is_last, jax.vmap(twist.log_end)(y), next_log_h)
-        log_weights = log_weights + log_ratio + next_log_h - log_h
-        return (y, mean, gradient, next_log_h, log_weights, log_normaliser), None
+    def transition(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        k, e, step_key = inputs
+        y, _, log_weights, log_normaliser = moved(carry, k, e, step_key)
+        log_h, mean, gradient = looks(y, k + 1)
+        return (y, mean, gradient, log_h, log_weights + log_h, log_normaliser), None
 
+    y = jax.vmap(chain.start)(noise[:, 0])
+    log_h, mean, gradient = looks(y, jnp.asarray(0))
     steps = (
-        jnp.arange(chain.num_evaluations),
-        jnp.swapaxes(noise[:, 1:], 0, 1),
-        jax.random.split(scan_key, chain.num_evaluations),
+        jnp.arange(chain.num_steps),
+        jnp.swapaxes(noise[:, 1:-1], 0, 1),
+        jax.random.split(scan_key, chain.num_steps),
     )
     carry, _ = jax.lax.scan(transition, (y, mean, gradient, log_h, log_h, jnp.asarray(0.0)), steps)
-    psi, _, _, _, log_weights, log_normaliser = carry
-    denoised = psi - chain.last_width[None] * noise[:, -1]
-    return Weighted(psi, denoised, jax.vmap(problem.value)(psi), log_weights, log_normaliser + _log_mean(log_weights))
-
-
-def _log_mean(log_weights: Float[Array, " n"]) -> Scalar:
-    return jax.nn.logsumexp(log_weights) - jnp.log(log_weights.shape[0])
+    # After the last transition y is ψ, and no mean is asked for any more.
+    psi, denoised, log_weights, log_normaliser = moved(carry, jnp.asarray(chain.num_steps), noise[:, -1], last_key)
+    log_weights = log_weights + jax.vmap(twist.log_end)(psi)
+    return Weighted(
+        psi, denoised, jax.vmap(problem.value)(psi), log_weights, log_normaliser + log_mean_exp(log_weights)
+    )

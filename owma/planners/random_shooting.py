@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from owma._errors import ConfigError
 from owma._types import Obs, PRNGKeyArray, Psi
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
+from owma.planners.particles import guarded
 
 
 class RandomShootingPlanner(AbstractPlanner):
-    """ψ* is the mean of the `num_elites` most valuable of `num_samples` draws of p_φ(·|s)."""
+    """ψ* is one of the `num_elites` most valuable of `num_samples` draws of p_φ(·|s), each as likely."""
 
     num_samples: int = eqx.field(static=True)
     num_elites: int = eqx.field(static=True)
@@ -22,22 +23,25 @@ class RandomShootingPlanner(AbstractPlanner):
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
         problem = model.problem(obs, jnp.asarray(1.0))
-        samples, values = problem.draw(None, problem.noise(self.num_samples, key=key), with_reference=False)
+        noise_key, choice_key, guard_key = jax.random.split(key, 3)
+        samples, values = problem.draw(None, problem.noise(self.num_samples, key=noise_key), with_reference=False)
         _, elites = jax.lax.top_k(values, self.num_elites)
-        psi = jnp.mean(samples.psi[elites], axis=0)
+        index = jax.random.choice(choice_key, elites)
         n, m = self.num_samples, self.num_elites
         info = PlanInfo(
-            denoised=jnp.mean(samples.mean[elites], axis=0),
-            value=model.value(psi),
-            # Best of n: log n − (n−1)/n. A draw among the best m of n is, as n grows, the same with n/m.
-            kl=jnp.log(n / m) - (n - m) / n,
-            evaluations=jnp.asarray(n * problem.chain.num_evaluations),
+            denoised=samples.mean[index],
+            value=values[index],
+            # The best of n costs log n − (n−1)/n nats (its rank is known). One of the best m is each draw with at most
+            # n/m times its probability.
+            kl=jnp.log(n / m) - (0.0 if m > 1 else (n - 1) / n),
+            nfe=jnp.asarray(n * problem.chain.num_transitions),
             result=jnp.asarray(PlanResult.PLANNED),
             prior_values=values,
             values=values[elites],
-            ess=jnp.asarray(1.0),
+            ess=jnp.asarray(1.0 * n),
             curves=None,
         )
+        psi, info = guarded(problem, samples.psi[index], info, key=guard_key)
         return psi, state, info
 
 
@@ -47,7 +51,7 @@ class RandomShooting(AbstractPlannerConfig):
 
     num_samples: int = 1000
     num_elites: int = 1
-    """The plan is the mean of this many best draws; above 1 it may fall between modes."""
+    """The plan is one of this many best draws, at random."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_elites <= self.num_samples:

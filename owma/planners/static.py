@@ -21,7 +21,7 @@ class StaticPlanner(AbstractPlanner):
             denoised=samples.mean[0],
             value=values[0],
             kl=jnp.asarray(0.0),
-            evaluations=jnp.asarray(problem.chain.num_evaluations),
+            nfe=jnp.asarray(problem.chain.num_transitions),
             result=jnp.asarray(PlanResult.PLANNED),
             prior_values=values,
             values=values,

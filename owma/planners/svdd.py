@@ -26,34 +26,46 @@ class SVDDPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        start_key, scan_key, guard_key = jax.random.split(key, 3)
+        start_key, scan_key, last_key, guard_key = jax.random.split(key, 4)
         problem = model.problem(obs, self.kl_coef)
         chain, twist, num = problem.chain, Twist.of(problem), self.num_candidates
         gains, widths = chain.gains, chain.widths
         y = chain.start(jax.random.normal(start_key, (widths.shape[1],)))
         _, mean = twist(y, 0)
 
+        def candidates(
+            y: Float[Array, " x"], mean: Float[Array, " x"], k: Int[Array, ""], key: PRNGKeyArray
+        ) -> Float[Array, "m x"]:
+            noise = jax.random.normal(key, (num, y.shape[0]))
+            return (y + gains[k] * (mean - y))[None] + widths[k][None] * noise
+
+        def choose(logits: Float[Array, " m"], key: PRNGKeyArray) -> tuple[Int[Array, ""], Scalar]:
+            index = jax.random.categorical(key, logits)
+            return index, jnp.log(num) + jax.nn.log_softmax(logits)[index]
+
         def transition(
             carry: tuple[Float[Array, " x"], Float[Array, " x"], Scalar], inputs: tuple[Int[Array, ""], PRNGKeyArray]
-        ) -> tuple[tuple[Float[Array, " x"], Float[Array, " x"], Scalar], Float[Array, " x"]]:
+        ) -> tuple[tuple[Float[Array, " x"], Float[Array, " x"], Scalar], None]:
             (y, mean, kl), (k, step_key) = carry, inputs
             noise_key, choice_key = jax.random.split(step_key)
-            noise = jax.random.normal(noise_key, (num, y.shape[0]))
-            candidates = (y + gains[k] * (mean - y))[None] + widths[k][None] * noise
-            logits, means = jax.vmap(lambda c: twist(c, jnp.minimum(k + 1, chain.num_steps)))(candidates)
-            logits = jnp.where(k == chain.num_steps, jax.vmap(twist.log_end)(candidates), logits)
-            index = jax.random.categorical(choice_key, logits)
-            kl = kl + jnp.log(num) + jax.nn.log_softmax(logits)[index]
-            return (candidates[index], means[index], kl), mean
+            ys = candidates(y, mean, k, noise_key)
+            logits, means = jax.vmap(lambda c: twist(c, k + 1))(ys)
+            index, cost = choose(logits, choice_key)
+            return (ys[index], means[index], kl + cost), None
 
-        steps = (jnp.arange(chain.num_evaluations), jax.random.split(scan_key, chain.num_evaluations))
-        (psi, _, kl), means = jax.lax.scan(transition, (y, mean, jnp.asarray(0.0)), steps)
+        steps = (jnp.arange(chain.num_steps), jax.random.split(scan_key, chain.num_steps))
+        (y, denoised, kl), _ = jax.lax.scan(transition, (y, mean, jnp.asarray(0.0)), steps)
+        # Candidates of the last transition are outcomes: their values are known, and no mean is asked for any more.
+        noise_key, choice_key = jax.random.split(last_key)
+        outcomes = candidates(y, denoised, jnp.asarray(chain.num_steps), noise_key)
+        index, cost = choose(jax.vmap(twist.log_end)(outcomes), choice_key)
+        psi, kl = outcomes[index], kl + cost
         value = model.value(psi)
         info = PlanInfo(
-            denoised=means[-1],
+            denoised=denoised,
             value=value,
             kl=kl,
-            evaluations=jnp.asarray(1 + num * chain.num_evaluations),
+            nfe=jnp.asarray(1 + num * chain.num_steps),
             result=jnp.asarray(PlanResult.PLANNED),
             prior_values=value[None][:0],
             values=value[None],

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from owma._errors import ConfigError
 from owma._types import Obs, PRNGKeyArray, Psi, Scalar
+from owma.adaptation import log_mean_exp
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
 from owma.planners.particles import Weighted, plan_by_weight
 
@@ -28,11 +29,9 @@ class TiltedResamplingPlanner(AbstractPlanner):
         problem = model.problem(obs, self.kl_coef)
         samples, values = problem.draw(None, problem.noise(self.num_samples, key=noise_key), with_reference=False)
         logits = problem.log_weights(samples, values)
-        draws = Weighted(
-            samples.psi, samples.mean, values, logits, jax.nn.logsumexp(logits) - jnp.log(self.num_samples)
-        )
-        evaluations = self.num_samples * problem.chain.num_evaluations
-        psi, info = plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
+        draws = Weighted(samples.psi, samples.mean, values, logits, log_mean_exp(logits))
+        nfe = self.num_samples * problem.chain.num_transitions
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
         return psi, state, eqx.tree_at(lambda i: i.prior_values, info, values)
 
 

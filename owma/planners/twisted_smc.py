@@ -35,8 +35,8 @@ class TwistedSMCPlanner(AbstractPlanner):
             return moved * jnp.minimum(1.0, self.max_shift / (jnp.linalg.norm(moved) + 1e-12))
 
         draws = sequential(problem, self.num_particles, self.min_ess, shift=shift, key=particles_key)
-        evaluations = 2 * self.num_particles * (problem.chain.num_evaluations + 1)
-        psi, info = plan_by_weight(problem, draws, evaluations=evaluations, key=choice_key)
+        nfe = 2 * self.num_particles * problem.chain.num_transitions
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
         return psi, state, info
 
 
@@ -58,6 +58,8 @@ class TwistedSMC(AbstractPlannerConfig):
             raise ConfigError(
                 f"num_particles={self.num_particles}, kl_coef={self.kl_coef}: needs a particle and kl_coef > 0."
             )
+        if not 0 <= self.min_ess <= 1:
+            raise ConfigError(f"min_ess={self.min_ess}: is a share of the particles, from 0 to 1.")
         if not self.max_shift >= 0:
             raise ConfigError(f"max_shift={self.max_shift}: must not be negative.")
 

@@ -30,17 +30,17 @@ class GaussianDenoiser(AbstractDenoiser):
         variance = self.variance[None]
         return ErrorCurve(log_ratios, jnp.log(variance * squared / (variance + squared)))
 
-    def tilted(self, weight: Float[Array, " x"], temperature: float) -> "GaussianDenoiser":
+    def tilted(self, weight: Float[Array, " x"], kl_coef: float) -> "GaussianDenoiser":
         r"""$q^* \propto p\,e^{w^\top\psi/\lambda} = N(m + Sw/\lambda, S)$."""
-        return GaussianDenoiser(self.mean + self.variance * weight / temperature, self.variance)
+        return GaussianDenoiser(self.mean + self.variance * weight / kl_coef, self.variance)
 
-    def optimum(self, weight: Float[Array, " x"], temperature: float) -> Scalar:
+    def optimum(self, weight: Float[Array, " x"], kl_coef: float) -> Scalar:
         r"""$J^* = w^\top m + w^\top S w/(2\lambda)$."""
-        return weight @ self.mean + jnp.sum(self.variance * jnp.square(weight)) / (2 * temperature)
+        return weight @ self.mean + jnp.sum(self.variance * jnp.square(weight)) / (2 * kl_coef)
 
-    def divergence(self, weight: Float[Array, " x"], temperature: float) -> Scalar:
+    def divergence(self, weight: Float[Array, " x"], kl_coef: float) -> Scalar:
         r"""$\mathrm{KL}(q^*\|p) = w^\top S w/(2\lambda^2)$."""
-        return jnp.sum(self.variance * jnp.square(weight)) / (2 * temperature**2)
+        return jnp.sum(self.variance * jnp.square(weight)) / (2 * kl_coef**2)
 
     def sample(self, num: int, *, key: PRNGKeyArray) -> Float[Array, "{num} x"]:
         """Exact draws."""

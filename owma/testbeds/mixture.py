@@ -72,10 +72,8 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: _Level) -> Float[Array, " x"]:
         del ratio
-        offsets = y[None] - self.means
-        whitened = jnp.einsum("cij,cj->ci", conditioning.whitener, offsets)
-        weights = jax.nn.softmax(conditioning.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1))
-        return weights @ (self.means + jnp.einsum("cij,cj->ci", conditioning.gains, offsets))
+        weights = jax.nn.softmax(self._log_components(y, conditioning))
+        return weights @ (self.means + jnp.einsum("cij,cj->ci", conditioning.gains, y[None] - self.means))
 
     def errors(self, num_draws: int = 20_000, num_levels: int = 64) -> ErrorCurve:
         """The mean squared error of x̂₀, by Monte Carlo on `num_draws` exact draws with a fixed key."""
@@ -91,37 +89,38 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
         return self.means[component] + jnp.einsum("nij,nj->ni", self.factors[component], noise)
 
     def log_prob(self, psi: Psi) -> Scalar:
-        level = self.condition(jnp.asarray(0.0), psi)
-        whitened = jnp.einsum("cij,cj->ci", level.whitener, psi[None] - self.means)
-        logs = level.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1)
+        logs = self._log_components(psi, self.condition(jnp.asarray(0.0), psi))
         return jax.nn.logsumexp(logs) - jax.nn.logsumexp(self.logits) - 0.5 * self.dims * np.log(2 * np.pi)
 
     def responsibilities(self, psi: Psi) -> Float[Array, " c"]:
         """The posterior probability of each component at ψ."""
-        level = self.condition(jnp.asarray(0.0), psi)
-        whitened = jnp.einsum("cij,cj->ci", level.whitener, psi[None] - self.means)
-        return jax.nn.softmax(level.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1))
+        return jax.nn.softmax(self._log_components(psi, self.condition(jnp.asarray(0.0), psi)))
 
-    def tilted(self, weight: Float[Array, " x"], temperature: float) -> "GaussianMixtureDenoiser":
+    def tilted(self, weight: Float[Array, " x"], kl_coef: float) -> "GaussianMixtureDenoiser":
         r"""$q^*\propto p\,e^{w^\top\psi/\lambda}$: means $m_c + S_cw/\lambda$, logits raised by $w^\top m_c/\lambda +
         w^\top S_cw/(2\lambda^2)$.
         """
-        moved = jnp.einsum("cij,j->ci", self.covariances, weight) / temperature
+        moved = jnp.einsum("cij,j->ci", self.covariances, weight) / kl_coef
         return GaussianMixtureDenoiser(
-            self.log_weights + self._log_moments(weight, temperature), self.means + moved, self.factors
+            self.log_weights + self._log_moments(weight, kl_coef), self.means + moved, self.factors
         )
 
-    def optimum(self, weight: Float[Array, " x"], temperature: float) -> Scalar:
+    def optimum(self, weight: Float[Array, " x"], kl_coef: float) -> Scalar:
         r"""$J^* = \lambda\log E_p\,e^{w^\top\psi/\lambda}$."""
-        return temperature * jax.nn.logsumexp(self.log_weights + self._log_moments(weight, temperature))
+        return kl_coef * jax.nn.logsumexp(self.log_weights + self._log_moments(weight, kl_coef))
 
-    def divergence(self, weight: Float[Array, " x"], temperature: float) -> Scalar:
+    def divergence(self, weight: Float[Array, " x"], kl_coef: float) -> Scalar:
         r"""$\mathrm{KL}(q^*\|p) = (E_{q^*}[w^\top\psi] - J^*)/\lambda$."""
-        tilted = self.tilted(weight, temperature)
+        tilted = self.tilted(weight, kl_coef)
         value = jnp.exp(tilted.log_weights) @ (tilted.means @ weight)
-        return (value - self.optimum(weight, temperature)) / temperature
+        return (value - self.optimum(weight, kl_coef)) / kl_coef
 
-    def _log_moments(self, weight: Float[Array, " x"], temperature: float) -> Float[Array, " c"]:
+    def _log_components(self, y: Float[Array, " x"], level: _Level) -> Float[Array, " c"]:
+        """The log-density of each component at y, times its weight; up to one constant."""
+        whitened = jnp.einsum("cij,cj->ci", level.whitener, y[None] - self.means)
+        return level.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1)
+
+    def _log_moments(self, weight: Float[Array, " x"], kl_coef: float) -> Float[Array, " c"]:
         r"""$\log E_c\,e^{w^\top\psi/\lambda}$ of each component."""
-        tilt = weight / temperature
+        tilt = weight / kl_coef
         return self.means @ tilt + 0.5 * jnp.einsum("i,cij,j->c", tilt, self.covariances, tilt)

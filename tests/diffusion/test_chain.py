@@ -234,7 +234,7 @@ def test_without_a_reference_nothing_is_measured(getkey) -> None:
 
 def test_shapes_and_the_number_of_evaluations() -> None:
     chain = Chain.calibrated(ErrorCurve.untrained(3), num_steps=4, min_ratio=0.05)
-    assert (chain.num_steps, chain.num_evaluations) == (4, 5)
+    assert (chain.num_steps, chain.num_transitions) == (4, 5)
     assert chain.noise(key=jax.random.key(0)).shape == (6, 3)
     assert chain.ratios.shape == (5,) and chain.width.shape == (4, 3)
 

@@ -15,13 +15,12 @@ _SMALL = {"num_states": 301, "num_shifts": 121}
 
 
 def test_a_gaussian_chain_can_attain_its_optimum() -> None:
-    # A linear V shifts every transition by a constant, which is optimal: ceiling and optimum are J* of the chain's own
-    # law, 0.5 + 2/(2·1) within the 3 % that its variance is off.
+    # A linear V shifts every transition by a constant, which is optimal: ceiling and optimum are J* = 0.5 + 2/(2·1).
     denoiser = GaussianDenoiser(jnp.full(1, 0.5), jnp.full(1, 2.0))
     chain = Chain.calibrated(denoiser.errors(), num_steps=10, min_ratio=0.05)
     found = chain_ceiling(chain, denoiser, LinearValue(jnp.ones(1), jnp.asarray(0.0)), 1.0, **_SMALL)
     assert found.prior == pytest.approx(0.5, abs=0.005)
-    assert found.optimum == pytest.approx(1.5, abs=0.03)
+    assert found.optimum == pytest.approx(1.5, abs=0.005)
     assert found.ceiling == pytest.approx(found.optimum, abs=0.005)
 
 
