@@ -2,8 +2,8 @@
 
     python benchmarks/consistency.py --json runs/reference/consistency/summary.json
 
-Mixtures as in `attainment.py`, in one dimension. What plans should be is known by importance sampling of the chain
-itself, with a stated error; the mixture's own tilt is beside it, from which the chain differs by its ten steps.
+Mixtures as in `attainment.py`, in one dimension, where the q* of the chain itself is known by dynamic programming; the
+mixture's own tilt is beside it, from which the chain differs by its ten steps.
 """
 
 import dataclasses
@@ -20,118 +20,89 @@ import tyro
 from attainment import MIXTURES, mixture_model
 
 from owma._command import command, open_progress
-from owma._types import Array, Float, Scalar
-from owma.adaptation import DecisionProblem, pooled
+from owma._errors import ConfigError
+from owma._types import Array, Float
 from owma.planners import AbstractPlanner, AgentModel, OnlineAdaptation
 from owma.runs import RunFolder, versions
+from owma.testbeds import chain_ceiling
 
 _BATCH = 50
-"""Decisions, or thousands of draws, at a time."""
+"""Decisions at a time."""
+
+_EFFORTS = ((10, 8), (10, 32), (10, 128), (10, 512), (40, 512))
+"""Adaptation steps, and draws of the adapted model to choose from (beside as many of the trained one)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Consistency:
-    """Plans of corrected adaptation against draws of q*."""
+    """Plans of corrected adaptation against q*."""
 
     decisions: int = 2000
-    """Of each number of samples on each mixture."""
-    samples: tuple[int, ...] = (8, 32, 128, 512)
-    """Adapted draws that a plan is chosen from (and as many of the trained model)."""
-    draws: int = 2_000_000
-    """That q* is estimated from, half of them of the trained model."""
+    """Of each effort on each mixture; a multiple of 50."""
     quick: bool = False
-    """One mixture, few decisions."""
+    """One mixture, one effort, few decisions."""
     json: Path = Path("runs/consistency/summary.json")
     """The baseline; the table goes beside it."""
+
+    def __post_init__(self) -> None:
+        if self.decisions < _BATCH or self.decisions % _BATCH:
+            raise ConfigError(f"decisions={self.decisions}: must be a positive multiple of {_BATCH}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """What a law of outcomes is summarised by."""
+
+    share: float
+    """Of the rare component: of outcomes nearer to it than to the other."""
+    mean: float
 
 
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Consistency, prog="python benchmarks/consistency.py", description=__doc__)
     mixtures = [parameters for parameters in MIXTURES if parameters[3] == 1]
+    efforts = _EFFORTS
     if arguments.quick:
-        arguments = dataclasses.replace(arguments, decisions=200, samples=(32,), draws=100_000)
-        mixtures = mixtures[:1]
+        arguments = dataclasses.replace(arguments, decisions=200)
+        mixtures, efforts = mixtures[:1], efforts[1:2]
     rows = []
-    with open_progress("mixtures", len(mixtures) * (1 + len(arguments.samples)), 0) as advance:
+    with open_progress("plans", len(mixtures) * len(efforts) * arguments.decisions, 0) as advance:
         for separation, scale, rare, _ in mixtures:
-            found = _Case(separation, scale, rare, arguments)
-            advance(1)
-            for samples in arguments.samples:
-                rows.append(found.row(samples))
-                advance(1)
+            model, line, kl_coef = mixture_model(separation, scale, rare, 1)
+            between = float(jnp.mean(line.means))
+            expected = _optimum(model, between, kl_coef)
+            tilted = line.tilted(jnp.ones(1), kl_coef)
+            weights = jnp.exp(tilted.log_weights)
+            own = Law(float(weights[1]), float(weights @ tilted.means[:, 0]))
+            for steps, samples in efforts:
+                config = OnlineAdaptation(
+                    kl_coef=kl_coef, adapt="all", adaptation_steps=steps, n_adaptation_samples=samples
+                )
+                batches = []
+                for i in range(arguments.decisions // _BATCH):
+                    keys = jax.random.split(jax.random.key(i), _BATCH)
+                    batches.append(np.asarray(_plans(config.build(), model, keys), np.float64))
+                    advance(_BATCH)
+                effort = {"mixture": f"{separation:g}x{scale:g}-{rare:g}", "steps": steps, "samples": samples}
+                rows.append(effort | _compared(np.concatenate(batches), between, expected, own))
     _write(arguments, rows)
     print(arguments.json)
 
 
-class _Case:
-    """One mixture, and its q*."""
+def _optimum(model: AgentModel, between: float, kl_coef: float) -> Law:
+    r"""The chain's q*: $E_pe^{V/\lambda}$ over all outcomes and over those above `between`, and its slope in V."""
 
-    def __init__(self, separation: float, scale: float, rare: float, arguments: Consistency) -> None:
-        self.arguments = arguments
-        self.name = f"{separation:g}x{scale:g}-{rare:g}"
-        self.model, line, self.kl_coef = mixture_model(separation, scale, rare, 1)
-        self.between = float(jnp.mean(line.means))
-        tilted = line.tilted(jnp.ones(1), self.kl_coef)
-        self.own_share = float(jnp.exp(tilted.log_weights[1]))
-        self.own_mean = float(jnp.exp(tilted.log_weights) @ tilted.means[:, 0])
-        self.share, self.mean = self._optimum()
-
-    def _config(self, samples: int) -> OnlineAdaptation:
-        return OnlineAdaptation(kl_coef=self.kl_coef, adapt="all", n_adaptation_samples=samples)
-
-    def _optimum(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Share of the rare component and mean under the chain's own q*, each with its standard error."""
-        problem = self.model.problem(jnp.zeros(1), jnp.asarray(self.kl_coef))
-        adaptation = dataclasses.replace(self._config(256).build().adaptation, num_steps=40)
-        state, _ = eqx.filter_jit(adaptation.run)(problem, adaptation.init(problem), key=jax.random.key(0))
-        num = max(2, self.arguments.draws // (2000 * _BATCH))
-        batches = [
-            _weighed(problem, state.delta, self.between, jax.random.key(1 + i), 1000 * _BATCH) for i in range(num)
-        ]
-        weight, rare, total = np.array(batches, np.float64).T
-        return _ratio(rare, weight), _ratio(total, weight)
-
-    def row(self, samples: int) -> dict[str, Any]:
-        """Plans of `decisions` decisions."""
-        planner = self._config(samples).build()
-        psi = np.concatenate(
-            [
-                np.asarray(_plans(planner, self.model, jax.random.split(jax.random.key(1000 + i), _BATCH)), np.float64)
-                for i in range(self.arguments.decisions // _BATCH)
-            ]
+    def log_normaliser(lowest: float, slope: float) -> float:
+        chain, denoiser = model.world.chain, model.world.denoiser
+        found = chain_ceiling(
+            chain, denoiser, lambda psi: jnp.where(psi[0] > lowest, slope * psi[0], -60 * kl_coef), kl_coef
         )
-        is_rare = psi > self.between
-        error = 1 / np.sqrt(len(psi))
-        return {
-            "mixture": self.name,
-            "samples": samples,
-            "decisions": len(psi),
-            "share": is_rare.mean(),
-            "share_error": is_rare.std() * error,
-            "expected_share": self.share[0],
-            "expected_share_error": self.share[1],
-            "own_share": self.own_share,
-            "mean": psi.mean(),
-            "mean_error": psi.std() * error,
-            "expected_mean": self.mean[0],
-            "expected_mean_error": self.mean[1],
-            "own_mean": self.own_mean,
-        }
+        return found.optimum / kl_coef
 
-
-@eqx.filter_jit
-def _weighed(
-    problem: DecisionProblem, delta: Any, between: float, key: Array, num: int
-) -> tuple[Scalar, Scalar, Scalar]:
-    """Sums of the weights of q*, of those above `between`, and of weighted outcomes."""
-    noise = problem.noise(num, key=key)
-    prior, prior_values = problem.draw(None, noise, with_reference=False)
-    samples, values = problem.draw(delta, noise, with_reference=True)
-    both = pooled(problem, delta, samples, prior, noise)
-    weights = jnp.exp(problem.log_weights(both, jnp.concatenate([values, prior_values])))
-    psi = both.psi[:, 0]
-    return jnp.mean(weights), jnp.mean(weights * (psi > between)), jnp.mean(weights * psi)
+    share = float(np.exp(log_normaliser(between, 1.0) - log_normaliser(-np.inf, 1.0)))
+    more, less = (log_normaliser(-np.inf, 1.0 + e) for e in (0.01, -0.01))
+    return Law(share, kl_coef * (more - less) / 0.02)
 
 
 @eqx.filter_jit
@@ -139,37 +110,33 @@ def _plans(planner: AbstractPlanner, model: AgentModel, keys: Array) -> Float[Ar
     return jax.vmap(lambda key: planner.plan(model, jnp.zeros(1), planner.init(model), key=key)[0][0])(keys)
 
 
-def _ratio(above: Float[np.ndarray, " n"], below: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """A ratio of means over batches, and its standard error by the delta method."""
-    ratio = above.mean() / below.mean()
-    error = np.std(above - ratio * below, ddof=1) / np.sqrt(len(above)) / below.mean()
-    return float(ratio), float(error)
+def _compared(psi: Float[np.ndarray, " n"], between: float, expected: Law, own: Law) -> dict[str, Any]:
+    row: dict[str, Any] = {"decisions": len(psi)}
+    for key, draws in (("share", psi > between), ("mean", psi)):
+        error = float(np.std(draws) / np.sqrt(len(draws)))
+        row |= {key: float(np.mean(draws)), f"{key}_error": error, f"{key}_of_optimum": getattr(expected, key)}
+        row |= {f"{key}_z": (row[key] - row[f"{key}_of_optimum"]) / error, f"{key}_of_tilt": getattr(own, key)}
+    return row
 
 
 def _write(arguments: Consistency, rows: Sequence[dict[str, Any]]) -> None:
     out = RunFolder(arguments.json.parent)
     out.path.mkdir(parents=True, exist_ok=True)
-    lines = [
-        "| mixture | samples | rare share | of the chain's q* | z | mean | of the chain's q* | z | tilt itself |",
-        "|-|-:|-:|-:|-:|-:|-:|-:|-:|",
-    ]
+    heading = ("mixture", "steps", "samples", "rare share", "of q*", "z", "mean", "of q*", "z", "tilt itself")
+    lines = ["| " + " | ".join(heading) + " |", "|-" + "|-:" * (len(heading) - 1) + "|"]
     metrics = []
     for row in rows:
-        cells = [row["mixture"], str(row["samples"])]
+        cells = [row["mixture"], f"{row['steps']}", f"{row['samples']}"]
         for key in ("share", "mean"):
-            error = float(np.hypot(row[f"{key}_error"], row[f"expected_{key}_error"]))
-            z = (row[key] - row[f"expected_{key}"]) / error
-            cells += [
-                f"{row[key]:.3f} ± {row[f'{key}_error']:.3f}",
-                f"{row[f'expected_{key}']:.3f} ± {row[f'expected_{key}_error']:.3f}",
-                f"{z:+.1f}",
-            ]
-            name = f"{key}/{row['mixture']}/{row['samples']}"
-            metrics.append({"key": name, "value": abs(z), "unit": "standard errors", "better": "lower"})
-        lines.append("| " + " | ".join([*cells, f"{row['own_share']:.3f}, {row['own_mean']:.3f}"]) + " |")
+            cells += [f"{row[key]:.3f} ± {row[f'{key}_error']:.3f}", f"{row[f'{key}_of_optimum']:.3f}"]
+            cells.append(f"{row[f'{key}_z']:+.1f}")
+            name = f"{key}/{row['mixture']}/{row['steps']}x{row['samples']}"
+            value = abs(row[f"{key}_z"])
+            metrics.append({"key": name, "value": value, "unit": "standard errors", "better": "lower"})
+        lines.append("| " + " | ".join([*cells, f"{row['share_of_tilt']:.3f}, {row['mean_of_tilt']:.3f}"]) + " |")
     out.write_jsonl("rows.jsonl", rows)
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    settings = {name: getattr(arguments, name) for name in ("decisions", "samples", "draws")}
+    settings = {"decisions": arguments.decisions, "efforts": [list(effort) for effort in _EFFORTS]}
     summary = {"metrics": metrics, "machine": versions(), "config": settings}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
 
