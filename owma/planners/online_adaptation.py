@@ -170,8 +170,8 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """Adam's step size."""
     final_lr: float = 1.0
     """Share of Adam's step size that is left after the last step."""
-    max_gradient: float = math.inf
-    """Longest gradient that Adam is given, in units of value_scale."""
+    max_gradient: float | None = None
+    """Longest gradient that Adam is given, in units of value_scale; none where it is not clipped."""
     gradient: Literal["reparameterised", "truncated", "adjoint", "weighted"] = "reparameterised"
     """Through the whole chain; through its last `gradient_steps`; adjoint matching; reward-weighted regression."""
     gradient_steps: int = 3
@@ -208,8 +208,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
                 "steps must not be negative and at least one sample is needed."
             )
         for name in ("delta_phi_lr", "max_kl", "damping", "anneal", "max_gradient"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be positive.")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name}={value}: must be positive.")
         for name, least in (("cg_steps", 0), ("gradient_steps", 1), ("rank", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
@@ -234,7 +235,11 @@ class OnlineAdaptation(AbstractPlannerConfig):
         }
         ascents: dict[str, AbstractAscent] = {
             "natural": NaturalAscent(self.max_kl, self.damping, self.cg_steps),
-            "adam": AdamAscent(jnp.asarray(self.delta_phi_lr), self.final_lr, self.max_gradient),
+            "adam": AdamAscent(
+                jnp.asarray(self.delta_phi_lr),
+                self.final_lr,
+                math.inf if self.max_gradient is None else self.max_gradient,
+            ),
         }
         divergences = {"path": PathKL(), "hybrid": HybridKL(), "fisher": FisherKL()}
         filters: dict[str, AbstractDeltaFilter] = {

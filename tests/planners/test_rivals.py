@@ -1,6 +1,7 @@
 """Rivals of adaptation: none reads more than the optimum, and those that are exact in the limit are so."""
 
 import dataclasses
+import json
 
 import equinox as eqx
 import jax
@@ -10,17 +11,21 @@ import pytest
 
 from owma._errors import ConfigError
 from owma._types import Psi, Scalar
+from owma.config_json import from_json, to_json
 from owma.planners import (
     CEM,
+    PUBLISHED,
     SVDD,
     AbstractPlannerConfig,
     AgentModel,
     FKSteering,
     GuidedDiffusion,
     NoiseOptimization,
+    OnlineAdaptation,
     PlanInfo,
     PlanResult,
     RandomShooting,
+    Static,
     TiltedResampling,
     TwistedSMC,
 )
@@ -163,6 +168,11 @@ def test_a_value_that_is_no_number_still_gives_a_finite_plan(getkey, gaussian_mo
     psi, info = _decisions(config, model, 2, getkey())
     assert set(np.asarray(info.result)) == {PlanResult.NOT_FINITE}
     assert np.isfinite(psi).all() and np.isfinite(np.asarray(info.kl)).all()
+
+
+@pytest.mark.parametrize("config", [Static(), OnlineAdaptation(), PUBLISHED, *(c for c, _ in _RIVALS)], ids=_name)
+def test_configurations_go_into_a_file_and_come_back(config) -> None:
+    assert from_json(type(config), json.loads(json.dumps(to_json(config)))) == config
 
 
 @pytest.mark.parametrize("config", [config for config, _ in _RIVALS], ids=_name)
