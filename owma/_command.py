@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import shlex
 import sys
 import time
@@ -25,6 +26,7 @@ def command(main: Callable[[], None]) -> None:
     An `OwmaError` becomes one sentence on standard error and exit code 2, an interrupt exit code 130; any other
     exception is a bug of ours and keeps its traceback.
     """
+    _keep_programs()
     try:
         main()
     except OwmaError as error:
@@ -33,6 +35,20 @@ def command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("owma: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs on disk, so that the next start of a command does not compile them again.
+
+    In the user's cache folder, unless JAX was told of another (`JAX_COMPILATION_CACHE_DIR`).
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "owma" / "programs"))
+        # The small ones too: a command has hundreds.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def parse(cls: type[_Arguments], *, prog: str, description: str | None = None) -> _Arguments:

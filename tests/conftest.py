@@ -93,7 +93,11 @@ class SmokeRun:
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """One trained and evaluated run for all tests that need one; they must not write into it."""
     home = tmp_path_factory.mktemp("smoke")
-    environment = os.environ | {"MINARI_DATASETS_PATH": str(home / "datasets"), "PYTHONPATH": str(CHECKOUT)}
+    environment = os.environ | {
+        "MINARI_DATASETS_PATH": str(home / "datasets"),
+        "PYTHONPATH": str(CHECKOUT),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
     command = [sys.executable, "-m", "owma.train", "smoke"]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr

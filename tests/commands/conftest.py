@@ -31,13 +31,15 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     """Run a command in this process, as `python -m` would: `invoke(main, *arguments)`."""
 
     def invoke(main: Callable[[], None], *arguments: object) -> Outcome:
-        from owma._command import command
+        from owma import _command
 
+        # Tests of this process keep no programs.
+        monkeypatch.setattr(_command, "_keep_programs", lambda: None)
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         capsys.readouterr()
         code: object = 0
         try:
-            command(main)
+            _command.command(main)
         except SystemExit as stop:
             code = stop.code
         shown = capsys.readouterr()
