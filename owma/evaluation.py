@@ -21,6 +21,8 @@ from owma.planners import (
     PlanInfo,
     RandomShooting,
     Static,
+    TiltedResampling,
+    TwistedSMC,
 )
 from owma.rollout import run_episodes, vector_env
 from owma.runs import RunFolder
@@ -30,10 +32,12 @@ PLANNERS: Mapping[str, AbstractPlannerConfig] = {
     "static": Static(),
     "random_shooting": RandomShooting(),
     "guided_diffusion": GuidedDiffusion(),
+    "tilted_resampling": TiltedResampling(),
+    "twisted_smc": TwistedSMC(num_particles=256),
     "online_adaptation": OnlineAdaptation(),
     "published": PUBLISHED,
 }
-"""What a training run compares: every planner with its defaults, and the published settings of adaptation."""
+"""What a training run compares: the usual planners, the published settings of adaptation, and its strongest rivals."""
 
 
 def evaluate(

@@ -73,5 +73,5 @@ def test_pictures_of_a_decision(compare) -> None:
 
 
 def test_a_training_run_compares_every_planner_and_the_published_settings() -> None:
-    assert list(PLANNERS) == ["static", "random_shooting", "guided_diffusion", "online_adaptation", "published"]
+    assert {"static", "random_shooting", "guided_diffusion", "online_adaptation", "published"} <= set(PLANNERS)
     assert PLANNERS["online_adaptation"] == OnlineAdaptation()
