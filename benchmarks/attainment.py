@@ -363,18 +363,16 @@ class Campaign:
         self._keep(learnt.name, lambda: learnt.problem(learnt.starts(2), 1.0, tries=1, num_batches=2), _FEW, 6)
 
     def learnt(self, skew: float) -> None:
-        """At the start and anywhere in the data; at two more budgets and other λ where the route is rare."""
-        learnt = Learnt(skew, self.arguments.seed, self.arguments.runs, PRESETS["two-routes"][1])
+        """At the start and anywhere in the data."""
+        learnt = self._two_routes(skew)
         name, price = learnt.name, OnlineAdaptation().kl_coef
         self._keep(name, lambda: learnt.problem(learnt.starts(4), price), self.planners, self.decisions)
         self._keep(f"{name}-data", lambda: learnt.problem(learnt.anywhere(8), price), self.planners, self.decisions)
-        if skew not in _RARE:
-            return
-        for scale in (0.25, 4.0):
-            scaled = {planner: make(scale) for planner, make in SCALED.items()}
-            self._keep(
-                f"{name}-budget{scale:g}", lambda: learnt.problem(learnt.starts(4), price), scaled, self.decisions // 2
-            )
+
+    def varied(self, skew: float) -> None:
+        """At other λ, and at two more budgets."""
+        learnt = self._two_routes(skew)
+        name, price = learnt.name, OnlineAdaptation().kl_coef
         for other in _PRICES:
             priced = {planner: at_price(config, other) for planner, config in self.planners.items()}
             self._keep(
@@ -383,6 +381,14 @@ class Campaign:
                 priced,
                 self.decisions // 2,
             )
+        for scale in (0.25, 4.0):
+            scaled = {planner: make(scale) for planner, make in SCALED.items()}
+            self._keep(
+                f"{name}-budget{scale:g}", lambda: learnt.problem(learnt.starts(4), price), scaled, self.decisions // 2
+            )
+
+    def _two_routes(self, skew: float) -> Learnt:
+        return Learnt(skew, self.arguments.seed, self.arguments.runs, PRESETS["two-routes"][1])
 
     def _keep(
         self,
@@ -410,6 +416,8 @@ def main() -> None:
         campaign.quick()
     for skew in () if arguments.quick else _SKEWS:
         campaign.learnt(skew)
+    for skew in () if arguments.quick else _RARE:
+        campaign.varied(skew)
     _write(campaign, arguments)
     print(arguments.json)
 
