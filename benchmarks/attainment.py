@@ -405,6 +405,8 @@ class Campaign:
         for row in rows:
             self.out.append_jsonl("rows.jsonl", row)
         self.rows += rows
+        # Nothing compiled for one problem serves another, and a process may only hold so many programs.
+        jax.clear_caches()
 
 
 def main() -> None:
