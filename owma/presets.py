@@ -24,5 +24,5 @@ SMOKE = ExperimentConfig(
 
 PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
     "two-routes": ("The rare of two routes is worth taking; 2 % of the data take it.", TWO_ROUTES),
-    "smoke": ("All of it in under a minute, too little to learn much.", SMOKE),
+    "smoke": ("All of it in about a minute, too little to learn much.", SMOKE),
 }
