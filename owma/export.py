@@ -15,8 +15,6 @@ from owma._types import Array, Float, HostArray, PRNGKeyArray
 from owma.agent import Agent, StepInfo, step
 from owma.observations import read_obs
 
-_FORMAT = 1
-
 
 @dataclasses.dataclass(frozen=True)
 class ExportedInfo:
@@ -93,8 +91,9 @@ def export_agent(agent: Agent, path: str | Path, *, platforms: Sequence[str] | N
 
     shapes = jax.eval_shape(lambda: (jnp.zeros(agent.obs_size), state, jax.random.key_data(jax.random.key(0))))
     exported = jax.export.export(jax.jit(program), platforms=platforms)(*shapes)
-    meta = {"format": _FORMAT, "obs_keys": agent.obs_keys, "obs_size": agent.obs_size, "leaves": len(state)}
-    path = Path(path).with_suffix(".npz")
+    meta = {"obs_keys": agent.obs_keys, "obs_size": agent.obs_size}
+    path = Path(path)
+    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
     path.parent.mkdir(parents=True, exist_ok=True)
     leaves = [np.asarray(leaf) for leaf in state]  # arr_0, arr_1, … of the archive
     np.savez(path, *leaves, program=np.frombuffer(exported.serialize(), np.uint8), meta=np.array(json.dumps(meta)))
@@ -107,7 +106,7 @@ def load_exported(path: str | Path) -> ExportedAgent:
     try:
         with np.load(path, allow_pickle=False) as file:
             meta = json.loads(str(file["meta"]))
-            start = tuple(file[f"arr_{i}"] for i in range(meta["leaves"]))
+            start = tuple(file[f"arr_{i}"] for i in range(len(file.files) - 2))  # all but program and meta
             program = jax.export.deserialize(bytearray(file["program"].tobytes()))
     except FileNotFoundError:
         raise CheckpointError(f"There is no exported agent at {path}; write one with `owma.export_agent`.") from None

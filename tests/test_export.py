@@ -40,8 +40,8 @@ def agent(gaussian_model) -> Agent:
 
 
 def test_another_process_does_the_same(agent, tmp_path: Path) -> None:
-    path = export_agent(agent, tmp_path / "folder" / "robot")
-    assert path == tmp_path / "folder" / "robot.npz"
+    path = export_agent(agent, tmp_path / "folder" / "robot-0.1")
+    assert path == tmp_path / "folder" / "robot-0.1.npz"
     done = subprocess.run([sys.executable, "-c", _ROBOT, str(path)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     state, expected = agent.init(), []

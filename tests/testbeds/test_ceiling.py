@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.adaptation import AllParameters
 from owma.diffusion import Chain
 from owma.testbeds import GaussianDenoiser, GaussianMixtureDenoiser, chain_ceiling
 from owma.value import LinearValue
@@ -56,9 +55,3 @@ def test_one_dimension_only() -> None:
     chain = Chain.calibrated(denoiser.errors(), num_steps=4, min_ratio=0.05)
     with pytest.raises(ValueError, match="works in one dimension; this chain has 2"):
         chain_ceiling(chain, denoiser, LinearValue(jnp.ones(2), jnp.asarray(0.0)), 1.0)
-
-
-def test_what_the_default_filter_moves_in_a_mixture() -> None:
-    mixture = GaussianMixtureDenoiser.two_modes(1, 4.0, 0.05, scale=0.5)
-    delta = AllParameters().zeros(mixture)
-    assert [leaf.shape for leaf in jax.tree.leaves(delta)] == [(2,), (2, 1), (2, 1, 1)]

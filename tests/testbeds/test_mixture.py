@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from owma.adaptation import AllParameters
 from owma.testbeds import GaussianMixtureDenoiser
 from owma.value import LinearValue
 
@@ -123,3 +124,9 @@ def test_the_chain_draws_the_mixture(getkey) -> None:
     for share, centre in ((~rare, -0.8), (rare, 3.2)):
         assert np.asarray(samples.psi)[share, 0].mean() == pytest.approx(centre, abs=0.1)
     assert np.asarray(samples.psi)[:, 1].std() == pytest.approx(0.5, rel=0.06)
+
+
+def test_all_of_a_mixture_can_be_adapted() -> None:
+    mixture = GaussianMixtureDenoiser.two_modes(1, 4.0, 0.05, scale=0.5)
+    delta = AllParameters().zeros(mixture)
+    assert [leaf.shape for leaf in jax.tree.leaves(delta)] == [(2,), (2, 1), (2, 1, 1)]
