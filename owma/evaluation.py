@@ -12,32 +12,10 @@ from owma.agent import Agent
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, cell_center
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
-from owma.planners import (
-    PUBLISHED,
-    AbstractPlannerConfig,
-    AgentModel,
-    GuidedDiffusion,
-    OnlineAdaptation,
-    PlanInfo,
-    RandomShooting,
-    Static,
-    TiltedResampling,
-    TwistedSMC,
-)
+from owma.planners import AbstractPlannerConfig, AgentModel, PlanInfo
 from owma.rollout import run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.tables import summarise
-
-PLANNERS: Mapping[str, AbstractPlannerConfig] = {
-    "static": Static(),
-    "random_shooting": RandomShooting(),
-    "guided_diffusion": GuidedDiffusion(),
-    "tilted_resampling": TiltedResampling(),
-    "twisted_smc": TwistedSMC(num_particles=256),
-    "online_adaptation": OnlineAdaptation(),
-    "published": PUBLISHED,
-}
-"""What a training run compares: the usual planners, the published settings of adaptation, and its strongest rivals."""
 
 
 def evaluate(

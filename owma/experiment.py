@@ -15,7 +15,7 @@ from owma._types import Array, Float, Scalar
 from owma.config_json import fingerprint
 from owma.data import TwoRoutesCollect
 from owma.material import DataConfig, Material, Progress, RewardTaskConfig, TaskConfig, gather
-from owma.planners import AgentModel
+from owma.planners import PLANNERS, AgentModel
 from owma.policy import PolicyConfig, ReadoutPolicy
 from owma.runs import RunFolder, check_run_name
 from owma.targets import monte_carlo
@@ -48,6 +48,8 @@ class EvaluationConfig:
 
     env: str | None = None
     """Gymnasium id; by default the environment that the dataset names."""
+    planners: tuple[str, ...] = tuple(PLANNERS)
+    """What a training run compares."""
     episodes: int = 32
     """0 trains only, for data without an environment."""
     replan_every: int = 10
@@ -56,6 +58,9 @@ class EvaluationConfig:
     """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
 
     def __post_init__(self) -> None:
+        unknown = [name for name in self.planners if name not in PLANNERS]
+        if unknown:
+            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(PLANNERS)}.")
         for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")

@@ -19,7 +19,11 @@ SMOKE = ExperimentConfig(
     policy=PolicyConfig(width=32, depth=1, embed_width=32),
     training=TrainingConfig(updates=200, batch_size=128, report_every=200),
     value=ValueConfig(num_tasks=8, depth=1, updates=200, report_every=200),
-    evaluation=EvaluationConfig(episodes=2, timed_decisions=0),
+    evaluation=EvaluationConfig(
+        planners=("static", "random_shooting", "guided_diffusion", "online_adaptation", "published"),
+        episodes=2,
+        timed_decisions=0,
+    ),
 )
 
 PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {

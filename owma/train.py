@@ -11,9 +11,10 @@ import tyro
 
 from owma._command import command, open_progress, parse, resumable, show_fit, show_results
 from owma.config_json import from_json, to_json
-from owma.evaluation import PLANNERS, evaluate
+from owma.evaluation import evaluate
 from owma.experiment import Experiment, ExperimentConfig
 from owma.material import Material
+from owma.planners import PLANNERS
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 
@@ -66,7 +67,7 @@ def _run(config: ExperimentConfig, material: Material, folder: RunFolder) -> Non
         return
     results = evaluate(
         parts.agent_model(config.value.kind),
-        PLANNERS,
+        {name: PLANNERS[name] for name in config.evaluation.planners},
         folder,
         config.evaluation,
         env=material.env,

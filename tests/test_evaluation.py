@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from line_world import line_world
 
-from owma.evaluation import PLANNERS, evaluate
+from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig
-from owma.planners import OnlineAdaptation, RandomShooting, Static
+from owma.planners import PLANNERS, OnlineAdaptation, RandomShooting, Static
 from owma.runs import RunFolder
 from owma.tables import summarise
 
@@ -74,4 +74,5 @@ def test_pictures_of_a_decision(compare) -> None:
 
 def test_a_training_run_compares_every_planner_and_the_published_settings() -> None:
     assert {"static", "random_shooting", "guided_diffusion", "online_adaptation", "published"} <= set(PLANNERS)
+    assert EvaluationConfig().planners == tuple(PLANNERS)
     assert PLANNERS["online_adaptation"] == OnlineAdaptation()

@@ -10,6 +10,7 @@ from owma.planners.base import (
     PlanResult as PlanResult,
 )
 from owma.planners.cem import CEM as CEM, CEMPlanner as CEMPlanner
+from owma.planners.compared import PLANNERS as PLANNERS
 from owma.planners.fk_steering import FKSteering as FKSteering, FKSteeringPlanner as FKSteeringPlanner
 from owma.planners.guided_diffusion import (
     GuidedDiffusion as GuidedDiffusion,

@@ -34,6 +34,7 @@ MISTAKES = {
     "run name": (["smoke", "--name", "v1"], "A run cannot be called 'v1': use one folder name"),
     "discount": (["smoke", "--world.discount", "1.5"], "discount=1.5: must lie strictly between 0 and 1"),
     "updates": (["smoke", "--training.updates", "0"], "updates=0: must be at least 1"),
+    "unknown planner": (["smoke", "--evaluation.planners", "best"], r"\['best'\].*choose from static, random_shooting"),
     "episodes": (["smoke", "--evaluation.episodes", "-1"], "episodes=-1: must be at least 0"),
     "skew": (["smoke", "--data.skew", "2"], "--skew is a share of the episodes, between 0 and 1; got 2"),
     "run to go on with": (["--resume", "runs/none"], "There is no run at runs/none.*train first"),
