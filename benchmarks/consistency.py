@@ -8,7 +8,7 @@ mixture's own tilt is beside it, from which the chain differs by its ten steps.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,28 +66,39 @@ def main() -> None:
     if arguments.quick:
         arguments = dataclasses.replace(arguments, decisions=200)
         mixtures, efforts = mixtures[:1], efforts[1:2]
-    rows = []
-    with open_progress("plans", len(mixtures) * len(efforts) * arguments.decisions, 0) as advance:
-        for separation, scale, rare, _ in mixtures:
-            model, line, kl_coef = mixture_model(separation, scale, rare, 1)
-            between = float(jnp.mean(line.means))
-            expected = _optimum(model, between, kl_coef)
-            tilted = line.tilted(jnp.ones(1), kl_coef)
-            weights = jnp.exp(tilted.log_weights)
-            own = Law(float(weights[1]), float(weights @ tilted.means[:, 0]))
-            for steps, samples in efforts:
-                config = OnlineAdaptation(
-                    kl_coef=kl_coef, adapt="all", adaptation_steps=steps, n_adaptation_samples=samples
-                )
-                batches = []
-                for i in range(arguments.decisions // _BATCH):
-                    keys = jax.random.split(jax.random.key(i), _BATCH)
-                    batches.append(np.asarray(_plans(config.build(), model, keys), np.float64))
-                    advance(_BATCH)
-                effort = {"mixture": f"{separation:g}x{scale:g}-{rare:g}", "steps": steps, "samples": samples}
-                rows.append(effort | _compared(np.concatenate(batches), between, expected, own))
-    _write(arguments, rows)
+    total = len(mixtures) * len(efforts) * arguments.decisions
+    with open_progress("plans", total, 0) as advance:
+        found = [_of_mixture(parameters, efforts, arguments.decisions, advance) for parameters in mixtures]
+    _write(arguments, [row for rows in found for row in rows])
     print(arguments.json)
+
+
+def _of_mixture(
+    parameters: tuple[float, float, float, int],
+    efforts: Sequence[tuple[int, int]],
+    decisions: int,
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    """A row for each effort on one mixture."""
+    separation, scale, rare, _ = parameters
+    model, line, kl_coef = mixture_model(separation, scale, rare, 1)
+    between = float(jnp.mean(line.means))
+    expected = _optimum(model, between, kl_coef)
+    tilted = line.tilted(jnp.ones(1), kl_coef)
+    weights = jnp.exp(tilted.log_weights)
+    own = Law(float(weights[1]), float(weights @ tilted.means[:, 0]))
+    rows = []
+    for steps, samples in efforts:
+        planner = OnlineAdaptation(
+            kl_coef=kl_coef, adapt="all", adaptation_steps=steps, n_adaptation_samples=samples
+        ).build()
+        psi = []
+        for i in range(decisions // _BATCH):
+            psi.append(np.asarray(_plans(planner, model, jax.random.split(jax.random.key(i), _BATCH)), np.float64))
+            advance(_BATCH)
+        effort = {"mixture": f"{separation:g}x{scale:g}-{rare:g}", "steps": steps, "samples": samples}
+        rows.append(effort | _compared(np.concatenate(psi), between, expected, own))
+    return rows
 
 
 def _optimum(model: AgentModel, between: float, kl_coef: float) -> Law:

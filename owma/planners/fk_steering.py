@@ -6,10 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Obs, PRNGKeyArray, Psi, Scalar
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
-from owma.planners.particles import plan_by_weight, sequential
+from owma.planners.particles import PriorDraw, check_particles, plan_by_weight, sequential
 
 
 class FKSteeringPlanner(AbstractPlanner):
@@ -25,11 +24,12 @@ class FKSteeringPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        particles_key, choice_key = jax.random.split(key)
+        particles_key, choice_key, prior_key = jax.random.split(key, 3)
         problem = model.problem(obs, self.kl_coef)
         draws = sequential(problem, self.num_particles, self.min_ess, shift=None, key=particles_key)
         nfe = self.num_particles * problem.chain.num_transitions
-        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
+        prior = PriorDraw.fresh(problem, key=prior_key)
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
         return psi, state, info
 
 
@@ -45,12 +45,7 @@ class FKSteering(AbstractPlannerConfig):
     """Share of the particles below which their effective number makes them resampled; 0 never, 1 always."""
 
     def __post_init__(self) -> None:
-        if self.num_particles < 1 or not self.kl_coef > 0:
-            raise ConfigError(
-                f"num_particles={self.num_particles}, kl_coef={self.kl_coef}: needs a particle and kl_coef > 0."
-            )
-        if not 0 <= self.min_ess <= 1:
-            raise ConfigError(f"min_ess={self.min_ess}: is a share of the particles, from 0 to 1.")
+        check_particles(self.num_particles, self.kl_coef, self.min_ess)
 
     def build(self) -> FKSteeringPlanner:
         return FKSteeringPlanner(jnp.asarray(self.kl_coef), jnp.asarray(self.min_ess), self.num_particles)

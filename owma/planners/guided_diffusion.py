@@ -13,7 +13,7 @@ from owma.adaptation import BestDraw
 from owma.diffusion import AbstractDenoiser
 from owma.diffusion.denoiser import Conditioning
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
-from owma.planners.particles import guarded
+from owma.planners.particles import PriorDraw, guarded
 from owma.value import AbstractValue
 
 
@@ -95,7 +95,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
             ess=choice.ess,
             curves=None,
         )
-        psi, info = guarded(problem, samples.psi[choice.index], info, key=guard_key)
+        psi, info = guarded(samples.psi[choice.index], info, PriorDraw.fresh(problem, key=guard_key))
         return psi, state, info
 
     def _guided(self, model: AgentModel, context: Float[Array, " context"]) -> AbstractDenoiser:

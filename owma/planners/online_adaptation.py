@@ -160,7 +160,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """lambda of the first step as a share of lambda, which it rises to; 1 for the same lambda at all steps."""
     ascent: Literal["natural", "adam"] = "natural"
     """`natural`: steps in the metric of the path KL. `adam`: with `delta_phi_lr`."""
-    max_kl: float = 0.5
+    max_kl: float = 2.0
     """Nats that one natural step may move the model by."""
     damping: float = 0.3
     """Of the natural step, relative to the diagonal of the metric."""

@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from owma._errors import ConfigError
 from owma._tree import all_finite, select
 from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
-from owma.diffusion import Means
+from owma.diffusion import Means, PathSample
 from owma.planners.base import PlanInfo, PlanResult
 
 
@@ -26,15 +27,37 @@ class Weighted(eqx.Module):
     """The logarithm of the estimate of $E_{p_\\phi}e^{V/\\lambda}$."""
 
 
-def plan_by_weight(problem: DecisionProblem, draws: Weighted, *, nfe: int, key: PRNGKeyArray) -> tuple[Psi, PlanInfo]:
+class PriorDraw(eqx.Module):
+    """A plain draw of the trained model: the plan where a planner has met a NaN."""
+
+    psi: Psi
+    denoised: Psi
+    value: Scalar
+    nfe: int = eqx.field(static=True)
+    """Network passes that it took beside the planner's own."""
+
+    @classmethod
+    def first(cls, samples: PathSample, values: Float[Array, " n"]) -> "PriorDraw":
+        """The first of the draws that a planner has anyway."""
+        return cls(samples.psi[0], samples.mean[0], values[0], 0)
+
+    @classmethod
+    def fresh(cls, problem: DecisionProblem, *, key: PRNGKeyArray) -> "PriorDraw":
+        """For a planner that has none."""
+        samples, values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
+        return cls(samples.psi[0], samples.mean[0], values[0], problem.chain.num_transitions)
+
+
+def plan_by_weight(
+    problem: DecisionProblem, draws: Weighted, *, nfe: int, prior: PriorDraw, key: PRNGKeyArray
+) -> tuple[Psi, PlanInfo]:
     r"""One of `draws` by its weight.
 
     The law of a plan chosen so has at most the divergence $E[V/\lambda] - E\log\hat Z$ from p_φ, $\hat Z$ being the
     unbiased estimate of the normaliser (Cremer et al., arXiv 1704.02916; Naesseth et al., arXiv 1705.11140), and this
     is what `info.kl` averages to: V/scale − λ KL is λ log Ẑ in every decision.
     """
-    choice_key, guard_key = jax.random.split(key)
-    index = jax.random.categorical(choice_key, draws.log_weights)
+    index = jax.random.categorical(key, draws.log_weights)
     value = draws.values[index]
     info = PlanInfo(
         denoised=draws.denoised[index],
@@ -47,19 +70,26 @@ def plan_by_weight(problem: DecisionProblem, draws: Weighted, *, nfe: int, key: 
         ess=effective_sample_size(draws.log_weights),
         curves=None,
     )
-    return guarded(problem, draws.psi[index], info, key=guard_key)
+    return guarded(draws.psi[index], info, prior)
 
 
-def guarded(problem: DecisionProblem, psi: Psi, info: PlanInfo, *, key: PRNGKeyArray) -> tuple[Psi, PlanInfo]:
-    """`psi` and `info` if they are finite, else a draw of the trained model, flagged; its passes are counted."""
-    info = eqx.tree_at(lambda i: i.nfe, info, info.nfe + problem.chain.num_transitions)
-    prior, prior_values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
+def guarded(psi: Psi, info: PlanInfo, prior: PriorDraw) -> tuple[Psi, PlanInfo]:
+    """`psi` and `info` if they are finite, else `prior`, flagged; its passes are counted."""
+    info = eqx.tree_at(lambda i: i.nfe, info, info.nfe + prior.nfe)
     fallback = eqx.tree_at(
         lambda i: (i.denoised, i.value, i.kl, i.result, i.ess),
         info,
-        (prior.mean[0], prior_values[0], jnp.asarray(0.0), jnp.asarray(PlanResult.NOT_FINITE), jnp.asarray(1.0)),
+        (prior.denoised, prior.value, jnp.asarray(0.0), jnp.asarray(PlanResult.NOT_FINITE), jnp.asarray(1.0)),
     )
-    return select(all_finite((psi, info.value, info.kl)), (psi, info), (prior.psi[0], fallback))
+    return select(all_finite((psi, info.value, info.kl)), (psi, info), (prior.psi, fallback))
+
+
+def check_particles(num_particles: int, kl_coef: float, min_ess: float) -> None:
+    """Raises `ConfigError` on settings that sequential Monte Carlo cannot run with."""
+    if num_particles < 1 or not kl_coef > 0:
+        raise ConfigError(f"num_particles={num_particles}, kl_coef={kl_coef}: needs a particle and kl_coef > 0.")
+    if not 0 <= min_ess <= 1:
+        raise ConfigError(f"min_ess={min_ess}: is a share of the particles, from 0 to 1.")
 
 
 def systematic(log_weights: Float[Array, " n"], *, key: PRNGKeyArray) -> Int[Array, " n"]:

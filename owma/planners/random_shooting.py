@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from owma._errors import ConfigError
 from owma._types import Obs, PRNGKeyArray, Psi
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
-from owma.planners.particles import guarded
+from owma.planners.particles import PriorDraw, guarded
 
 
 class RandomShootingPlanner(AbstractPlanner):
@@ -23,7 +23,7 @@ class RandomShootingPlanner(AbstractPlanner):
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
         problem = model.problem(obs, jnp.asarray(1.0))
-        noise_key, choice_key, guard_key = jax.random.split(key, 3)
+        noise_key, choice_key = jax.random.split(key)
         samples, values = problem.draw(None, problem.noise(self.num_samples, key=noise_key), with_reference=False)
         _, elites = jax.lax.top_k(values, self.num_elites)
         index = jax.random.choice(choice_key, elites)
@@ -41,7 +41,7 @@ class RandomShootingPlanner(AbstractPlanner):
             ess=jnp.asarray(1.0 * n),
             curves=None,
         )
-        psi, info = guarded(problem, samples.psi[index], info, key=guard_key)
+        psi, info = guarded(samples.psi[index], info, PriorDraw.first(samples, values))
         return psi, state, info
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from owma._errors import ConfigError
 from owma._types import Array, Float, Int, Obs, PRNGKeyArray, Psi, Scalar
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
-from owma.planners.particles import Twist, guarded
+from owma.planners.particles import PriorDraw, Twist, guarded
 
 
 class SVDDPlanner(AbstractPlanner):
@@ -72,7 +72,7 @@ class SVDDPlanner(AbstractPlanner):
             ess=jnp.asarray(1.0),
             curves=None,
         )
-        psi, info = guarded(problem, psi, info, key=guard_key)
+        psi, info = guarded(psi, info, PriorDraw.fresh(problem, key=guard_key))
         return psi, state, info
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from owma._errors import ConfigError
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
 from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
-from owma.planners.particles import plan_by_weight, sequential
+from owma.planners.particles import PriorDraw, check_particles, plan_by_weight, sequential
 
 
 class TwistedSMCPlanner(AbstractPlanner):
@@ -27,7 +27,7 @@ class TwistedSMCPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        particles_key, choice_key = jax.random.split(key)
+        particles_key, choice_key, prior_key = jax.random.split(key, 3)
         problem = model.problem(obs, self.kl_coef)
 
         def shift(gradient: Float[Array, " x"], width: Float[Array, " x"]) -> Float[Array, " x"]:
@@ -36,7 +36,8 @@ class TwistedSMCPlanner(AbstractPlanner):
 
         draws = sequential(problem, self.num_particles, self.min_ess, shift=shift, key=particles_key)
         nfe = 2 * self.num_particles * problem.chain.num_transitions
-        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
+        prior = PriorDraw.fresh(problem, key=prior_key)
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
         return psi, state, info
 
 
@@ -54,12 +55,7 @@ class TwistedSMC(AbstractPlannerConfig):
     """Longest move of a proposal's mean, in widths of the transition."""
 
     def __post_init__(self) -> None:
-        if self.num_particles < 1 or not self.kl_coef > 0:
-            raise ConfigError(
-                f"num_particles={self.num_particles}, kl_coef={self.kl_coef}: needs a particle and kl_coef > 0."
-            )
-        if not 0 <= self.min_ess <= 1:
-            raise ConfigError(f"min_ess={self.min_ess}: is a share of the particles, from 0 to 1.")
+        check_particles(self.num_particles, self.kl_coef, self.min_ess)
         if not self.max_shift >= 0:
             raise ConfigError(f"max_shift={self.max_shift}: must not be negative.")
 
