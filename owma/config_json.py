@@ -6,6 +6,7 @@ import hashlib
 import math
 import types
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,13 +39,14 @@ def from_json(cls: type[_Config], obj: Any) -> _Config:
     return _decode(cls, obj, cls.__name__)
 
 
-def fingerprint(config: Any) -> str:
+def fingerprint(config: Any, *, without: Collection[str] = ()) -> str:
     """The SHA-256 of a configuration's canonical JSON, in hexadecimal.
 
     Two configurations that compare equal have the same one: values pass through the annotated types first, so that
-    `1` given for a float counts as `1.0`.
+    `1` given for a float counts as `1.0`. `without`: names of fields that do not count.
     """
     normal = to_json(from_json(type(config), to_json(config)))
+    normal = {name: value for name, value in normal.items() if name not in without}
     return hashlib.sha256(canonical(normal).encode()).hexdigest()
 
 

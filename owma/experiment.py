@@ -88,7 +88,7 @@ class ExperimentConfig:
     @property
     def training_fingerprint(self) -> str:
         """Of all that the trained parts depend on."""
-        return fingerprint(dataclasses.replace(self, name="any", evaluation=EvaluationConfig()))
+        return fingerprint(self, without=("name", "evaluation"))
 
     def gather(self, progress: Progress) -> Material:
         """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
