@@ -4,7 +4,8 @@
 
 J = E[V/scale] − λ KL of a plan's law (an upper bound of its divergence) against J₀ of the trained model and J* = λ log
 E exp(V/λ): in closed form for Gaussians and for mixtures the best that the chain can do (by dynamic programming), by
-importance sampling with a stated error on learnt models. Settings were chosen on seeds 100 to 102 and are the same everywhere.
+importance sampling with a stated error on learnt models. Settings were chosen on seeds 100 to 102 and are the same
+everywhere.
 """
 
 import dataclasses
