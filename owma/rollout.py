@@ -246,9 +246,12 @@ def _batch_init(agent: Agent, n: int) -> PyTree:
 def _batch_plan(
     agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: Key[Array, " n"]
 ) -> tuple[Float[Array, "n psi"], PyTree, PlanInfo]:
-    # A planner's thousands of draws fill the cache of a CPU; more decisions at once leave it and take twice as long.
-    together = 2 if jax.default_backend() == "cpu" else obs.shape[0]
-    return jax.lax.map(lambda args: agent.plan(args[0], args[1], key=args[2]), (obs, state, keys), batch_size=together)
+    def one(args: tuple[Float[Array, " obs"], PyTree, PRNGKeyArray]) -> tuple[Float[Array, " psi"], PyTree, PlanInfo]:
+        return agent.plan(args[0], args[1], key=args[2])
+
+    # A decision's thousands of draws fill the cache of a CPU: all decisions at once leave it and take twice as long.
+    batched = jax.lax.map if jax.default_backend() == "cpu" else lambda f, xs: jax.vmap(f)(xs)
+    return batched(one, (obs, state, keys))
 
 
 @eqx.filter_jit
