@@ -85,14 +85,14 @@ def at_price(config: AbstractPlannerConfig, kl_coef: float) -> AbstractPlannerCo
     return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg]
 
 
-def settle(folder: RunFolder, settings: Mapping[str, Any]) -> None:
+def settle(folder: RunFolder, settings: Mapping[str, Any], name: str = "config.json") -> None:
     """Keep the settings beside the rows that they lead to. Raises `ConfigError` where the rows there had others."""
     folder.path.mkdir(parents=True, exist_ok=True)
     # As JSON has it: no tuples.
     settings = json.loads(json.dumps(settings))
-    if not (folder.path / "config.json").exists():
-        folder.write_json("config.json", settings)
-    elif folder.read_json("config.json") != settings:
+    if not (folder.path / name).exists():
+        folder.write_json(name, settings)
+    elif folder.read_json(name) != settings:
         raise ConfigError(f"{folder.path} holds rows of other settings; choose another --json, or delete the folder.")
 
 

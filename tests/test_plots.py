@@ -181,3 +181,15 @@ def test_planners_are_drawn_where_their_numbers_are(tmp_path: Path, drawn: list[
     plots.skew_curve(tmp_path / "s.png", {"0.1": _results(static={"success": 0.25}), "0.01": _results(static={})})
     lines = [np.asarray(line.get_xydata()) for line in drawn[-1].axes[0].lines]
     assert any(line.shape == (2, 2) and np.allclose(line[:, 1], [50, 25]) for line in lines)
+
+
+def test_latency_has_a_bar_a_planner_and_a_panel_an_axis(tmp_path: Path, drawn: list[Figure]) -> None:
+    def row(group: str, name: str, ms: float) -> dict[str, object]:
+        return {"group": group, "name": name, "ms_p50": ms}
+
+    rows = [row("planners", "static", 1.0), row("planners", "published_unet", 1000.0)]
+    plots.latency(tmp_path / "few.png", rows)
+    (axes,) = drawn[-1].axes
+    assert [patch.get_width() for patch in axes.patches] == [1000.0, 1.0]  # pyright: ignore[reportAttributeAccessIssue]
+    plots.latency(tmp_path / "all.png", [*rows, *(row("width", f"{w}", w / 10) for w in (32, 64))])
+    assert np.array_equal(drawn[-1].axes[1].lines[0].get_xydata(), [[32, 3.2], [64, 6.4]])  # pyright: ignore

@@ -3,6 +3,7 @@
 from owma.plots.canvas import planner_colours as planner_colours
 from owma.plots.comparison import (
     attainment_against_latency as attainment_against_latency,
+    latency as latency,
     skew_curve as skew_curve,
     success_against_latency as success_against_latency,
     value_against_divergence as value_against_divergence,

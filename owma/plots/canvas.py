@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 INK, GREY, WALL, FAINT = "#2b2f36", "#6b7482", "#ccd2da", "#dde1e7"
 PALETTE = (
@@ -88,7 +88,7 @@ def new_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
     Image.open(full).convert("RGB").quantize(256).save(path, optimize=True)
 
 
-def panels(figure: "Figure", count: int, columns: int | None = None) -> list["Axes"]:
+def panels(figure: "Figure | SubFigure", count: int, columns: int | None = None) -> list["Axes"]:
     """`count` axes in rows of `columns`, left to right; the places that remain stay empty."""
     columns = columns or max(1, count)
     lines = -(-max(1, count) // columns)

@@ -78,6 +78,33 @@ def attainment_against_latency(path: Path, rows: Sequence[Mapping[str, Any]], *,
     return path
 
 
+def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Milliseconds of a decision: a bar a planner, and a panel for each number that it grows with.
+
+    `rows`: mappings with `group`, `name` (a number, outside the group `planners`) and `ms_p50`, `ms_p95`.
+    **Returns:** `path`.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], []).append(row)
+    planners = sorted(groups.pop("planners"), key=lambda row: -row["ms_p50"])
+    colours = planner_colours(row["name"] for row in planners)
+    heights = [0.8 + 0.25 * len(planners)] + [2.6 * -(-len(groups) // 3)] * bool(groups)
+    with new_figure(path, 11.0, sum(heights)) as figure:
+        parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        (axes,) = panels(parts[0], 1)
+        names = [spoken(row["name"]) for row in planners]
+        axes.barh(names, [row["ms_p50"] for row in planners], color=[colours[row["name"]] for row in planners])
+        axes.set(xscale="log", xlabel="milliseconds a decision, p50", title="Latency")
+        plain_logarithms(axes.xaxis)
+        for part in parts[1:]:
+            for axes, (group, found) in zip(panels(part, len(groups), 3), groups.items()):
+                x, ms = [float(row["name"]) for row in found], [row["ms_p50"] for row in found]
+                axes.plot(x, ms, "o-", color=INK, markersize=4)
+                axes.set(xlabel=group, ylabel="ms", ylim=(0, None))
+    return path
+
+
 def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
     """Success with its 95 % interval against the share of the data that shows how: a line a planner.
 

@@ -1,0 +1,312 @@
+"""How long a decision takes, and how much of it is arithmetic that the algorithm needs.
+
+    python benchmarks/adaptation_latency.py --json runs/reference/latency/summary.json
+
+Single decisions of every planner; adaptation beside its floor (its matrix products alone, in their shapes), beside a
+bare `lax.scan` of the same arithmetic without diffrax, and beside the published configuration; and how the latency
+grows with steps, draws, levels and width, and the throughput with the batch. All in one process, taking turns, on the
+networks of the default preset (untrained: what numbers they hold makes no difference to the time).
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from matched import SCALED
+from published import published_model
+
+from owma import plots
+from owma._command import command, open_progress
+from owma._types import Array, Float, PyTree
+from owma.diffusion import FiLMDenoiser, sampler
+from owma.experiment import skeleton
+from owma.nets import FiLMNet
+from owma.planners import PLANNERS, PUBLISHED, AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
+from owma.presets import PRESETS
+from owma.runs import RunFolder, versions
+from owma.value import LinearValue
+
+_OBS, _ACTIONS, _PSI = 4, 2, 7
+"""Sizes of the two-route model."""
+
+_SWEEPS: Mapping[str, Sequence[int]] = {
+    "adaptation steps": (0, 2, 5, 10, 20),
+    "draws": (8, 16, 32, 64, 128),
+    "levels": (5, 10, 20),
+    "width": (32, 64, 128, 256),
+}
+_BATCHES = (1, 4, 16, 32, 64)
+
+_PUBLISHED_STEPS = 2
+"""Adaptation steps of the published configuration that are timed; a decision has ten."""
+
+Call = Callable[[], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Milliseconds of decisions."""
+
+    decisions: int = 200
+    """Of each row."""
+    quick: bool = False
+    """Few decisions, three planners, no sweeps: that it runs, not what it shows."""
+    json: Path = Path("runs/latency/summary.json")
+    """The baseline; rows, table and picture go beside it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled decision."""
+
+    call: Call
+    compile_s: float
+    memory_mb: float
+    """Of temporaries."""
+
+
+def main() -> None:
+    """Parse, run, print the file."""
+    arguments = tyro.cli(Latency, prog="python benchmarks/adaptation_latency.py", description=__doc__)
+    # A warm cache would hide what compilation takes.
+    jax.config.update("jax_enable_compilation_cache", False)
+    rounds = 10 if arguments.quick else arguments.decisions
+    rows = _planners(rounds, quick=arguments.quick)
+    if not arguments.quick:
+        rows += _sweeps(max(rounds // 4, 1)) + _batches(max(rounds // 20, 1))
+    _write(arguments, rows)
+    print(arguments.json)
+
+
+def shipped(*, width: int | None = None, num_steps: int | None = None) -> AgentModel:
+    """The default preset's networks, with numbers that mean nothing."""
+    preset = PRESETS["two-routes"][1]
+    world = dataclasses.replace(
+        preset.world, width=width or preset.world.width, solver_steps=num_steps or preset.world.solver_steps
+    )
+    model = skeleton(dataclasses.replace(preset, world=world), _OBS, _ACTIONS, _PSI).agent_model("linear")
+    three = jnp.full(_PSI, 3.0)
+    value = LinearValue(jnp.ones(_PSI), jnp.asarray(0.0))
+    return eqx.tree_at(lambda m: (m.world.chain.low, m.world.chain.high, m.value), model, (-three, three, value))
+
+
+def decision(config: AbstractPlannerConfig, model: AgentModel) -> Program:
+    """One decision of a planner, compiled."""
+
+    def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, " obs"], key: Array) -> PyTree:
+        return planner.plan(model, obs, planner.init(model), key=key)
+
+    return _compiled(decide, config.build(), model, jnp.ones(_OBS), jax.random.key(0))
+
+
+def _compiled(function: Callable, *args: Any) -> Program:
+    jitted: Any = eqx.filter_jit(function)
+    began = time.perf_counter()
+    compiled = jitted.lower(*args).compile()
+    seconds = time.perf_counter() - began
+    memory = compiled.compiled.memory_analysis().temp_size_in_bytes / 1e6
+    return Program(lambda: compiled(*args), seconds, memory)
+
+
+def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
+    """The same decision, its chains run by `lax.scan` alone."""
+
+    def scanned(term: Any, solver: Any, state: PyTree, num_steps: int, *, first: int = 0) -> PyTree:
+        del solver
+
+        def step(state: PyTree, t: Array) -> tuple[PyTree, PyTree]:
+            move = term.prod(term.vf(t, state, None), term.contr(t, t + 1))
+            state = jax.tree.map(jnp.add, state, move)
+            return state, state
+
+        _, states = jax.lax.scan(step, state, first + jnp.arange(num_steps, dtype=jnp.float32))
+        return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), state, states)
+
+    with mock.patch.object(sampler, "solve_steps", scanned):
+        return decision(config, model)
+
+
+@dataclasses.dataclass(frozen=True)
+class Products:
+    """Passes through the network that a decision cannot do without, none of them done twice."""
+
+    rows: int
+    """Draws of a pass."""
+    per_level: int
+    """Passes that must wait for one another, level after level, of `rows` rows."""
+    at_once: int
+    """Passes at states that are known, of `rows` times the levels."""
+
+    @classmethod
+    def of_adaptation(cls, config: OnlineAdaptation, levels: int) -> "Products":
+        """For the default settings: the filter `level`, diagonal natural steps, the path KL, defensive resampling.
+
+        A step draws (φ + Δφ, and φ beside it) and goes back through both; its metric is one product with the transposed
+        Jacobian and one with the Jacobian, at the states that were drawn. The plan is chosen from draws of φ, and of
+        φ + Δφ with φ beside it; φ + Δφ is evaluated at the draws of φ.
+        """
+        steps = config.adaptation_steps
+        return cls(config.n_adaptation_samples, levels * (4 * steps + 3), 2 * steps + 1)
+
+    def program(self, net: FiLMNet, levels: int) -> Program:
+        layers = [net.trunk_in.weight, *(layer.weight for layer in net.trunk), net.trunk_out.weight]
+
+        def there_and_back(x: Float[Array, "rows x"], _: None) -> tuple[Float[Array, "rows x"], None]:
+            for weight in layers:
+                x = x @ weight.T
+            for weight in reversed(layers):
+                x = x @ weight
+            return x, None
+
+        def products(x: Float[Array, "rows x"], many: Float[Array, "more x"]) -> tuple[Array, Array]:
+            # A pass has as many products there as back; an odd one more is half of a round.
+            x, _ = jax.lax.scan(there_and_back, x, None, length=-(-self.per_level // 2))
+            many, _ = jax.lax.scan(there_and_back, many, None, length=-(-self.at_once // 2))
+            return x, many
+
+        size = layers[0].shape[1]
+        return _compiled(products, jnp.zeros((self.rows, size)), jnp.zeros((self.rows * levels, size)))
+
+
+def timed(programs: Mapping[str, Program], rounds: int, label: str) -> dict[str, Float[np.ndarray, " rounds"]]:
+    """Milliseconds of each program, in turns, so that none has the machine to itself."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    with open_progress(label, rounds, 0) as advance:
+        for i in range(rounds + 1):
+            for name, program in programs.items():
+                began = time.perf_counter()
+                jax.block_until_ready(program.call())
+                # The first round makes buffers.
+                if i > 0:
+                    times[name].append(1e3 * (time.perf_counter() - began))
+            if i > 0:
+                advance(1)
+    return {name: np.array(found) for name, found in times.items()}
+
+
+def _row(group: str, name: str, times: Float[np.ndarray, " rounds"], program: Program, **more: Any) -> dict[str, Any]:
+    p50, p95, p99 = (float(np.percentile(times, q)) for q in (50, 95, 99))
+    row = {"group": group, "name": name, "ms_p50": p50, "ms_p95": p95, "ms_p99": p99, "decisions": len(times)}
+    return row | {"compile_s": program.compile_s, "memory_mb": program.memory_mb} | more
+
+
+def _planners(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
+    model, ours = shipped(), OnlineAdaptation()
+    planners: dict[str, AbstractPlannerConfig] = dict(PLANNERS)
+    if quick:
+        planners = {name: planners[name] for name in ("static", "random_shooting", "online_adaptation")}
+    else:
+        planners |= {name: make(1.0) for name, make in SCALED.items() if name not in planners}
+        planners["adaptation_warm"] = dataclasses.replace(ours, adaptation_steps=2, warm_start=True)
+    levels = model.world.chain.num_transitions
+    denoiser = model.world.denoiser
+    assert isinstance(denoiser, FiLMDenoiser)
+    programs = {name: decision(config, model) for name, config in planners.items()}
+    programs["adaptation_floor"] = Products.of_adaptation(ours, levels).program(denoiser.net, levels)
+    programs["adaptation_bare_scan"] = bare(ours, model)
+    times = timed(programs, rounds, "planners")
+    passes = {name: int(programs[name].call()[2].nfe) for name in planners}
+    rows = [_row("planners", name, times[name], programs[name], nfe=passes.get(name)) for name in programs]
+    if quick:
+        return rows
+    # The published configuration takes too long for ten steps: what one step takes follows from two and none.
+    heavy, reference = published_model(model, key=jax.random.key(0)), {}
+    for steps in (0, _PUBLISHED_STEPS):
+        program = decision(dataclasses.replace(PUBLISHED, adaptation_steps=steps), heavy)
+        reference[steps] = (timed({"published": program}, 2, f"published, {steps} steps")["published"], program)
+    none, some = (float(np.median(reference[steps][0])) for steps in (0, _PUBLISHED_STEPS))
+    whole = none + (some - none) * PUBLISHED.adaptation_steps / _PUBLISHED_STEPS
+    return [*rows, _row("planners", "published_unet", np.array([whole]), reference[_PUBLISHED_STEPS][1], scaled=True)]
+
+
+def _sweeps(rounds: int) -> list[dict[str, Any]]:
+    ours, rows = OnlineAdaptation(), []
+    for axis, values in _SWEEPS.items():
+        programs = {}
+        for value in values:
+            config, model = ours, shipped()
+            if axis == "adaptation steps":
+                config = dataclasses.replace(ours, adaptation_steps=value)
+            elif axis == "draws":
+                config = dataclasses.replace(ours, n_adaptation_samples=value)
+            else:
+                model = shipped(width=value) if axis == "width" else shipped(num_steps=value)
+            programs[f"{value}"] = decision(config, model)
+        times = timed(programs, rounds, axis)
+        rows += [_row(axis, name, times[name], program) for name, program in programs.items()]
+        jax.clear_caches()
+    return rows
+
+
+def _batches(rounds: int) -> list[dict[str, Any]]:
+    """Decisions a second against the batch, beside as many single decisions."""
+    model, rows = shipped(), []
+    planners = {"online_adaptation": OnlineAdaptation(), "random_shooting_32": SCALED["random_shooting"](32 / 2720)}
+    for name, config in planners.items():
+
+        def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, "n obs"], keys: Array) -> PyTree:
+            return jax.vmap(lambda o, k: planner.plan(model, o, None, key=k))(obs, keys)
+
+        programs = {
+            f"{n}": _compiled(
+                decide, config.build(), model, jnp.ones((n, _OBS)), jax.random.split(jax.random.key(0), n)
+            )
+            for n in _BATCHES
+        }
+        times = timed(programs, rounds, f"batches of {name}")
+        for n in _BATCHES:
+            per_second = 1e3 * n / float(np.median(times[f"{n}"]))
+            rows.append(_row(f"batch, {name}", f"{n}", times[f"{n}"], programs[f"{n}"], decisions_per_s=per_second))
+    return rows
+
+
+def _ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the rows are measured for."""
+    p50 = {row["name"]: row["ms_p50"] for row in rows if row["group"] == "planners"}
+    ours = p50["online_adaptation"]
+    ratios = {"floor": ours / p50["adaptation_floor"], "bare scan": ours / p50["adaptation_bare_scan"]}
+    if "published_unet" in p50:
+        ratios["speedup over published"] = p50["published_unet"] / ours
+    for name in ("online_adaptation", "random_shooting_32"):
+        speed = {row["name"]: row["decisions_per_s"] for row in rows if row["group"] == f"batch, {name}"}
+        if speed:
+            ratios[f"throughput of 32, {name}"] = speed["32"] / speed["1"]
+    return ratios
+
+
+def _write(arguments: Latency, rows: Sequence[dict[str, Any]]) -> None:
+    out = RunFolder(arguments.json.parent)
+    out.path.mkdir(parents=True, exist_ok=True)
+    ratios = _ratios(rows)
+    lines = ["| group | row | p50 ms | p95 | p99 | compile s | temporaries MB | passes | decisions/s |"]
+    lines.append("|-|-" + "|-:" * 7 + "|")
+    for row in rows:
+        cells = [row["group"], row["name"], *(f"{row[key]:.3g}" for key in ("ms_p50", "ms_p95", "ms_p99"))]
+        cells += [f"{row['compile_s']:.1f}", f"{row['memory_mb']:.3g}", f"{row.get('nfe') or '–'}"]
+        cells.append(f"{row['decisions_per_s']:.0f}" if "decisions_per_s" in row else "–")
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *(f"- {name}: {ratio:.3g}" for name, ratio in ratios.items()), ""]
+    lines.append(f"`published_unet` is scaled from {_PUBLISHED_STEPS} adaptation steps to ten.")
+    (out.path / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    out.write_jsonl("rows.jsonl", rows)
+    metrics = [
+        {"key": f"ms_p50/{row['group']}/{row['name']}", "value": row["ms_p50"], "unit": "ms", "better": "lower"}
+        for row in rows
+    ] + [{"key": f"ratio/{name}", "value": ratio, "unit": "ratio"} for name, ratio in ratios.items()]
+    summary = {"metrics": metrics, "machine": versions(), "config": {"decisions": arguments.decisions}}
+    arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
+    plots.latency(out.path / "latency.png", rows)
+
+
+if __name__ == "__main__":
+    command(main)
