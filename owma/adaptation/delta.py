@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from owma._types import Array, Float, PyTree
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import AbstractDenoiser, FiLMDenoiser, TabulatedDenoiser
+from owma.nets import Linear
 
 
 class AbstractDeltaFilter(eqx.Module):
@@ -122,7 +123,7 @@ class LowRankParameters(AbstractDeltaFilter):
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         def is_linear(node: object) -> bool:
-            return isinstance(node, eqx.nn.Linear)
+            return isinstance(node, Linear)
 
         # A is the same at every decision: a warm-started B would mean nothing with another.
         key = jax.random.key(0)
@@ -145,22 +146,22 @@ class LowRankParameters(AbstractDeltaFilter):
 
 
 class _LowRankLinear(eqx.Module):
-    linear: eqx.nn.Linear
+    linear: Linear
     up: Float[Array, "out rank"]
     down: Float[Array, "rank in"]
 
     @classmethod
-    def of(cls, linear: eqx.nn.Linear, rank: int, key: Array) -> "_LowRankLinear":
+    def of(cls, linear: Linear, rank: int, key: Array) -> "_LowRankLinear":
         out_size, in_size = linear.weight.shape
         down = jax.random.normal(key, (min(rank, in_size, out_size), in_size)) / jnp.sqrt(in_size)
         return cls(linear, jnp.zeros((out_size, down.shape[0])), down)
 
     @property
-    def out_features(self) -> int:
-        return int(self.linear.weight.shape[0])
+    def bias(self) -> Float[Array, " out"]:
+        return self.linear.bias
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
-        return self.linear(x) + self.up @ (self.down @ x)
+        return self.linear(x) + (x @ self.down.T) @ self.up.T
 
 
 def _only(denoiser: AbstractDenoiser, *names: str) -> PyTree:

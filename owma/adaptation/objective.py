@@ -46,7 +46,7 @@ class DecisionProblem(eqx.Module):
         `delta` may be `None`: then the samples are of p_φ. `gradient_steps` is that of `Chain.simulate`.
         """
         adapted = self.adapted(delta)
-        reference = jax.lax.stop_gradient(self.denoiser) if with_reference else None
+        reference = self.denoiser if with_reference else None
 
         def one(noise: Float[Array, "draws x"]) -> PathSample:
             return self.chain.simulate(adapted, self.context, noise, reference=reference, gradient_steps=gradient_steps)

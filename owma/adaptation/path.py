@@ -1,7 +1,6 @@
 """The means of a chain's transitions, as functions of the denoiser, at states that are held fixed."""
 
 import jax
-import jax.numpy as jnp
 
 from owma._types import Array, Float
 from owma.diffusion import AbstractDenoiser, Chain, Means
@@ -19,8 +18,5 @@ def scaled_means(
     chain = jax.lax.stop_gradient(chain)
     means = Means.prepare(chain, denoiser, context)
 
-    def level(states: Float[Array, "n x"], k: Array) -> Float[Array, "n x"]:
-        scale = chain.gains[k] / chain.widths[k]
-        return jax.vmap(lambda y: scale * means(y, k)[0])(states)
-
-    return jax.vmap(level, in_axes=(1, 0), out_axes=1)(states, jnp.arange(chain.num_transitions))
+    scale = (chain.gains[:, None] / chain.widths)[None]
+    return scale * jax.vmap(means.of_levels)(states)

@@ -7,6 +7,7 @@ from owma.diffusion.denoiser import (
     TabulatedDenoiser as TabulatedDenoiser,
     conditioning_table as conditioning_table,
     low_discrepancy_uniform as low_discrepancy_uniform,
+    same_network as same_network,
     velocity_loss as velocity_loss,
     velocity_target as velocity_target,
 )

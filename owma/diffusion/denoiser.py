@@ -33,7 +33,12 @@ class AbstractDenoiser(eqx.Module):
 def conditioning_table(
     denoiser: AbstractDenoiser, ratios: Float[Array, " levels"], context: Float[Array, " context"]
 ) -> Conditioning:
-    """`denoiser.condition` at every level, stacked."""
+    """`denoiser.condition` at every level of a chain, stacked."""
+    if isinstance(denoiser, TabulatedDenoiser):
+        # It is what the table is. Looking the rows up would be a gather, whose transpose is slow.
+        if denoiser.ratios.shape != ratios.shape:
+            raise ValueError(f"The denoiser is tabulated at {denoiser.ratios.size} levels, not at {ratios.size}.")
+        return denoiser.table
     return jax.vmap(lambda ratio: denoiser.condition(ratio, context))(ratios)
 
 
@@ -62,6 +67,16 @@ class TabulatedDenoiser(AbstractDenoiser):
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
         return self.denoiser(y, ratio, conditioning)
+
+
+def same_network(first: AbstractDenoiser, second: AbstractDenoiser) -> bool:
+    """Whether two denoisers are known, when tracing, to differ in their conditionings alone: the products of both with
+    samples are then by the same matrices, and can be made as one.
+    """
+    if not (isinstance(first, TabulatedDenoiser) and isinstance(second, TabulatedDenoiser)):
+        return False
+    networks = (jax.tree.leaves(eqx.filter(denoiser.denoiser, eqx.is_array)) for denoiser in (first, second))
+    return all(a is b for a, b in zip(*networks, strict=True))
 
 
 class FiLMDenoiser(AbstractDenoiser):

@@ -8,7 +8,7 @@ import numpy as np
 
 from owma._types import Array, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
 from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
-from owma.diffusion.denoiser import AbstractDenoiser, Conditioning, conditioning_table
+from owma.diffusion.denoiser import AbstractDenoiser, Conditioning, conditioning_table, same_network
 from owma.diffusion.solvers import solve_steps
 from owma.schedule import arctan_grid
 
@@ -156,6 +156,8 @@ class Means(eqx.Module):
     chain: Chain
     table: Conditioning
     reference_table: Conditioning
+    together: bool = eqx.field(static=True)
+    """Whether both are evaluated in one product."""
 
     @classmethod
     def prepare(
@@ -167,22 +169,40 @@ class Means(eqx.Module):
     ) -> "Means":
         # Conditioning depends on the level and the context only: all levels at once, and the loop looks rows up.
         table = conditioning_table(denoiser, chain.ratios, context)
-        reference_table = None if reference is None else conditioning_table(reference, chain.ratios, context)
-        return cls(denoiser, reference, chain, table, reference_table)
+        if reference is None:
+            return cls(denoiser, None, chain, table, None, False)
+        reference_table = conditioning_table(reference, chain.ratios, context)
+        return cls(denoiser, reference, chain, table, reference_table, same_network(denoiser, reference))
 
     def __call__(
         self, y: Float[Array, " x"], k: Int[Array, ""] | int
     ) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
         """x̂₀ at y and the k-th level, and x̂₀ − x̂₀ of the reference; `None` without one."""
-        mean = self._bounded(self.denoiser, self.table, y, k)
+        conditioning = jax.tree.map(lambda leaf: leaf[k], self.table)
         if self.reference is None:
-            return mean, None
-        return mean, mean - self._bounded(self.reference, self.reference_table, y, k)
+            return self._bounded(self.denoiser, y, k, conditioning), None
+        other = jax.tree.map(lambda leaf: leaf[k], self.reference_table)
+        if self.together:
+            both = jax.tree.map(lambda a, b: jnp.stack([a, b]), conditioning, other)
+            mean, reference = jax.vmap(lambda c: self._bounded(self.denoiser, y, k, c))(both)
+        else:
+            mean = self._bounded(self.denoiser, y, k, conditioning)
+            reference = self._bounded(self.reference, y, k, other)
+        return mean, mean - reference
+
+    def of_levels(self, states: Float[Array, "levels x"]) -> Float[Array, "levels x"]:
+        """x̂₀ at one state of each level."""
+        # The rows of the table go along with the states: looking them up would be a gather, whose transpose is slow.
+        return jax.vmap(lambda y, ratio, c: self._clipped(self.denoiser(y, ratio, c)))(
+            states, self.chain.ratios, self.table
+        )
 
     def _bounded(
-        self, denoiser: AbstractDenoiser, table: Conditioning, y: Float[Array, " x"], k: Int[Array, ""] | int
+        self, denoiser: AbstractDenoiser, y: Float[Array, " x"], k: Int[Array, ""] | int, conditioning: Conditioning
     ) -> Float[Array, " x"]:
-        mean = denoiser(y, self.chain.ratios[k], jax.tree.map(lambda leaf: leaf[k], table))
+        return self._clipped(denoiser(y, self.chain.ratios[k], conditioning))
+
+    def _clipped(self, mean: Float[Array, " x"]) -> Float[Array, " x"]:
         return jnp.clip(mean, self.chain.low, self.chain.high)
 
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from owma._types import Array, Float, PRNGKeyArray
+from owma.nets.linear import Linear
 
 
 class FiLMNet(eqx.Module):
@@ -15,11 +16,11 @@ class FiLMNet(eqx.Module):
     inputs, and the way from condition to modulation then runs once for all of them.
     """
 
-    embed: tuple[eqx.nn.Linear, ...]
-    film: eqx.nn.Linear
-    trunk_in: eqx.nn.Linear
-    trunk: tuple[eqx.nn.Linear, ...]
-    trunk_out: eqx.nn.Linear
+    embed: tuple[Linear, ...]
+    film: Linear
+    trunk_in: Linear
+    trunk: tuple[Linear, ...]
+    trunk_out: Linear
 
     def __init__(
         self,
@@ -34,21 +35,21 @@ class FiLMNet(eqx.Module):
     ) -> None:
         keys = jax.random.split(key, depth + 5)
         self.embed = (
-            eqx.nn.Linear(condition_size, embed_width, key=keys[0]),
-            eqx.nn.Linear(embed_width, embed_width, key=keys[1]),
+            Linear(condition_size, embed_width, key=keys[0]),
+            Linear(embed_width, embed_width, key=keys[1]),
         )
-        self.film = _scaled(eqx.nn.Linear(embed_width, 2 * depth * width, key=keys[2]), 0.1)
-        self.trunk_in = eqx.nn.Linear(in_size, width, key=keys[3])
-        self.trunk = tuple(eqx.nn.Linear(width, width, key=k) for k in keys[5:])
+        self.film = _scaled(Linear(embed_width, 2 * depth * width, key=keys[2]), 0.1)
+        self.trunk_in = Linear(in_size, width, key=keys[3])
+        self.trunk = tuple(Linear(width, width, key=k) for k in keys[5:])
         # Zero output at the start: the untrained network predicts the mean, whatever its width.
-        self.trunk_out = _scaled(eqx.nn.Linear(width, out_size, key=keys[4]), 0.0)
+        self.trunk_out = _scaled(Linear(width, out_size, key=keys[4]), 0.0)
 
     def modulation(self, condition: Float[Array, " condition"]) -> Float[Array, "depth 2 width"]:
         hidden = condition
         for layer in self.embed:
             hidden = jax.nn.silu(layer(hidden))
-        width = self.trunk_in.out_features
-        return self.film(hidden).reshape(len(self.trunk), 2, int(width))
+        width = self.trunk_in.bias.shape[0]
+        return self.film(hidden).reshape(len(self.trunk), 2, width)
 
     def __call__(self, x: Float[Array, " in"], modulation: Float[Array, "depth 2 width"]) -> Float[Array, " out"]:
         hidden = self.trunk_in(x)
@@ -57,5 +58,5 @@ class FiLMNet(eqx.Module):
         return self.trunk_out(hidden)
 
 
-def _scaled(linear: eqx.nn.Linear, factor: float) -> eqx.nn.Linear:
+def _scaled(linear: Linear, factor: float) -> Linear:
     return jax.tree.map(lambda leaf: jnp.asarray(factor, leaf.dtype) * leaf, linear)

@@ -4,26 +4,27 @@ import equinox as eqx
 import jax
 
 from owma._types import Array, Float, PRNGKeyArray
+from owma.nets.linear import Linear
 
 
 class ResidualMLP(eqx.Module):
     r"""$h_{l+1} = h_l + W_l\,\mathrm{dropout}(\mathrm{silu}(\mathrm{LN}(h_l)))$, then a linear read-out."""
 
-    linear_in: eqx.nn.Linear
-    blocks: tuple[eqx.nn.Linear, ...]
+    linear_in: Linear
+    blocks: tuple[Linear, ...]
     norms: tuple[eqx.nn.LayerNorm, ...]
     dropout: eqx.nn.Dropout
-    linear_out: eqx.nn.Linear
+    linear_out: Linear
 
     def __init__(
         self, in_size: int, out_size: int, *, width: int, depth: int, dropout: float, key: PRNGKeyArray
     ) -> None:
         keys = jax.random.split(key, depth + 2)
-        self.linear_in = eqx.nn.Linear(in_size, width, key=keys[0])
-        self.blocks = tuple(eqx.nn.Linear(width, width, key=k) for k in keys[2:])
+        self.linear_in = Linear(in_size, width, key=keys[0])
+        self.blocks = tuple(Linear(width, width, key=k) for k in keys[2:])
         self.norms = tuple(eqx.nn.LayerNorm(width) for _ in range(depth))
         self.dropout = eqx.nn.Dropout(dropout)
-        self.linear_out = eqx.nn.Linear(width, out_size, key=keys[1])
+        self.linear_out = Linear(width, out_size, key=keys[1])
 
     def __call__(self, x: Float[Array, " in"], *, key: PRNGKeyArray | None = None) -> Float[Array, " out"]:
         """`key` drives dropout; without one the network is deterministic, as at evaluation."""

@@ -17,7 +17,7 @@ from owma.adaptation import (
     PredicateParameters,
     TrunkParameters,
 )
-from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser
+from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser, conditioning_table, same_network
 from owma.testbeds import GaussianDenoiser
 from owma.value import LinearValue
 
@@ -142,3 +142,31 @@ def test_a_film_layer_reaches_what_a_table_reaches(getkey) -> None:
     solution = np.linalg.lstsq(jacobian, np.asarray(target, np.float64).ravel(), rcond=None)[0]
     residual = jacobian @ solution - np.asarray(target).ravel()
     assert np.linalg.norm(residual) < 1e-3 * np.linalg.norm(target)
+
+
+def test_one_product_for_both_networks_is_what_two_products_are(getkey) -> None:
+    """φ and φ + Δφ differ in their tables only: values, path divergences and gradients as when evaluated apart."""
+    problem = LevelParameters().prepare(_network_problem(getkey()))
+    delta = jax.tree.map(
+        lambda x: 0.3 * jax.random.normal(getkey(), x.shape), LevelParameters().zeros(problem.denoiser)
+    )
+    noise = problem.noise(5, key=getkey())
+    # The same numbers, which are not known to be the same.
+    apart = jax.tree.map(lambda x: x + 0 if eqx.is_array(x) else x, problem.denoiser)
+
+    def drawn(delta, reference):
+        adapted = problem.adapted(delta)
+        assert same_network(adapted, reference) == (reference is problem.denoiser)
+        found = jax.vmap(lambda e: problem.chain.simulate(adapted, problem.context, e, reference=reference))(noise)
+        return jnp.sum(found.psi) + jnp.sum(found.kl), found
+
+    (together, expected) = (jax.grad(drawn, has_aux=True)(delta, reference) for reference in (problem.denoiser, apart))
+    assert float(together[1].kl.min()) > 1e-3
+    for found, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-5)
+
+
+def test_a_table_serves_its_own_levels_only(getkey) -> None:
+    problem = LevelParameters().prepare(_network_problem(getkey()))
+    with pytest.raises(ValueError, match="tabulated at .* levels, not at 2"):
+        conditioning_table(problem.denoiser, problem.chain.ratios[:2], problem.context)
