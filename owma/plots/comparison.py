@@ -81,7 +81,7 @@ def attainment_against_latency(path: Path, rows: Sequence[Mapping[str, Any]], *,
 def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Milliseconds of a decision: a bar a planner, and a panel for each number that it grows with.
 
-    `rows`: mappings with `group`, `name` (a number, outside the group `planners`) and `ms_p50`, `ms_p95`.
+    `rows`: mappings with `group`, `name` (a number, outside the group `planners`) and `ms_p50`.
     **Returns:** `path`.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
