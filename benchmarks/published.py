@@ -76,7 +76,7 @@ class UNetDenoiser(AbstractDenoiser):
         hidden = self.blocks[num](hidden, conditioning[num])
         for block, modulation in zip(self.blocks[num + 1 :], conditioning[num + 1 :]):
             hidden = block(jnp.concatenate([hidden, skips.pop()]), modulation)
-        # ε is what it predicts, as published; the noisiest level divides by α.
+        # ε is what it predicts, as published.
         return y - ratio * self.last(hidden)
 
 

@@ -39,7 +39,8 @@ _MEAN, _VARIANCE, _WEIGHT, _KL_COEF = [1.0, 0.0], [2.0, 0.5], [0.5, 1.0], 0.5
 _START, _OPTIMUM, _TILT = 0.5, 1.5, [3.0, 1.0]
 
 _RIVALS: tuple[tuple[AbstractPlannerConfig, int], ...] = (
-    # with the passes of one decision, counted by hand for K = 10: 11 transitions, and 11 for a draw to fall back on
+    # with the passes of one decision, counted by hand for K = 10: 11 transitions, and 11 for a draw to fall back on,
+    # where the planner has none
     (TiltedResampling(num_samples=64, kl_coef=_KL_COEF), 64 * 11),
     (FKSteering(num_particles=64, kl_coef=_KL_COEF), 64 * 11 + 11),
     (TwistedSMC(num_particles=64, kl_coef=_KL_COEF), 2 * 64 * 11 + 11),
