@@ -73,7 +73,7 @@ class DecisionProblem(eqx.Module):
             return self._simulate(self.adapted(delta), self.adapted(other), noise, None)
 
         both = jax.vmap(simulate)(pair, jax.tree.map(lambda leaf: leaf[::-1], pair))
-        samples, prior = (jax.tree.map(lambda leaf: leaf[i], both) for i in (0, 1))
+        samples, prior = jax.tree.map(lambda leaf: leaf[0], both), jax.tree.map(lambda leaf: leaf[1], both)
         log_ratio, zeros = prior.log_weight, jnp.zeros_like(prior.kl)
         # Draws of φ itself are at no distance from it.
         prior = eqx.tree_at(lambda s: (s.kl, s.log_weight), prior, (zeros, zeros))

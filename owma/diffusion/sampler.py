@@ -289,26 +289,26 @@ class _ChainSolver(diffrax.AbstractSolver):
         return 1
 
     def init(
-        self, terms: _ChainTerm, t0: RealScalarLike, t1: RealScalarLike, y0: _ChainState, args: None
+        self, terms: diffrax.AbstractTerm, t0: RealScalarLike, t1: RealScalarLike, y0: _ChainState, args: None
     ) -> None:
         del terms, t0, t1, y0, args
 
     def step(
         self,
-        terms: _ChainTerm,
+        terms: diffrax.AbstractTerm,
         t0: RealScalarLike,
         t1: RealScalarLike,
         y0: _ChainState,
         args: None,
         solver_state: None,
-        made_jump: bool | Bool[Array, ""],
+        made_jump: bool | Bool[Array, ""] | Bool[np.ndarray, ""],
     ) -> tuple[_ChainState, None, dict[str, _ChainState], None, diffrax.RESULTS]:
         del made_jump
         move = terms.vf_prod(t0, y0, args, terms.contr(t0, t1))
         y1 = _ChainState(y0.y + move.y, y0.kl + move.kl, y0.log_weight + move.log_weight, move.hidden)
         return y1, None, {"y0": y0, "y1": y1}, solver_state, diffrax.RESULTS.successful
 
-    def func(self, terms: _ChainTerm, t0: RealScalarLike, y0: _ChainState, args: None) -> Mean:
+    def func(self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: _ChainState, args: None) -> Mean:
         return terms.vf(t0, y0, args)
 
 

@@ -234,10 +234,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
             "adjoint": AdjointMatching(),
             "weighted": RewardWeighted(),
         }
+        metric = ReadoutMetric() if self.adapt == "readout" else SampledMetric()
         ascents: dict[str, AbstractAscent] = {
-            "natural": NaturalAscent(
-                self.max_kl, self.damping, self.cg_steps, ReadoutMetric() if self.adapt == "readout" else SampledMetric()
-            ),
+            "natural": NaturalAscent(self.max_kl, self.damping, self.cg_steps, metric),
             "adam": AdamAscent(
                 jnp.asarray(self.delta_phi_lr),
                 self.final_lr,
