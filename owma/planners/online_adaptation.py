@@ -60,17 +60,14 @@ class OnlineAdaptationPlanner(AbstractPlanner):
         delta = adapted_state.delta
 
         noise = problem.noise(self.adaptation.num_samples, key=noise_key)
-        prior_samples, prior_values = problem.draw(None, noise, with_reference=False)
-        samples, values = problem.draw(delta, noise, with_reference=True)
+        draws = problem.draw_both(delta, noise)
+        samples, values, prior_samples, prior_values = draws.samples, draws.values, draws.prior, draws.prior_values
         divergence = self.adaptation.divergence
         objective = problem.objective(values, divergence(problem, delta, samples, values, noise, key=divergence_key))
         prior_objective = problem.objective(
             prior_values, divergence(problem, fresh.delta, prior_samples, prior_values, noise, key=divergence_key)
         )
-        candidates, candidate_values = samples, values
-        if self.defensive:
-            candidates = pooled(problem, delta, samples, prior_samples, noise)
-            candidate_values = jnp.concatenate([values, prior_values])
+        candidates, candidate_values = pooled(draws) if self.defensive else (samples, values)
         choice = self.correction(problem, candidates, candidate_values, key=choice_key)
 
         finite = all_finite((delta, candidates, candidate_values, objective, choice))
@@ -110,10 +107,11 @@ class OnlineAdaptationPlanner(AbstractPlanner):
 
     def _nfe(self, problem: DecisionProblem) -> Int[Array, ""]:
         per_draw = problem.chain.num_transitions
-        # The draws to choose from: of φ, and of φ + Δφ with φ beside it; to pool them, both at the draws of φ. A
-        # divergence that does not read the paths is evaluated before and after.
+        # The draws to choose from, of φ + Δφ and of φ, each with the other beside it. A divergence that does not read
+        # the paths is evaluated before and after.
         divergence = self.adaptation.divergence
-        passes = (5 if self.defensive else 3) + (0 if divergence.needs_paths else 2 * divergence.passes[0])
+        passes = 2 if self.adaptation.delta_filter.shares_hidden else 4
+        passes += 0 if divergence.needs_paths else 2 * divergence.passes[0]
         return jnp.asarray(self.adaptation.passes(per_draw) + passes * self.adaptation.num_samples * per_draw)
 
 

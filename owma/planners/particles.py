@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from owma._tree import all_finite, select
 from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
-from owma.diffusion import Means, PathSample
+from owma.diffusion import Means, PathSample, unrolled
 from owma.planners.base import PlanInfo, PlanResult
 
 
@@ -108,7 +108,7 @@ class Twist(eqx.Module):
 
     def __call__(self, y: Float[Array, " x"], k: Int[Array, ""] | int) -> tuple[Scalar, Float[Array, " x"]]:
         r"""$\log h_k(y)$ and $\hat x_0(y, r_k)$."""
-        mean, _ = self.means(y, k)
+        mean = self.means(y, k).mean
         return self.log_end(mean), mean
 
     def guided(
@@ -176,7 +176,8 @@ def sequential(
         jnp.swapaxes(noise[:, 1:-1], 0, 1),
         jax.random.split(scan_key, chain.num_steps),
     )
-    carry, _ = jax.lax.scan(transition, (y, mean, gradient, log_h, log_h, jnp.asarray(0.0)), steps)
+    start = (y, mean, gradient, log_h, log_h, jnp.asarray(0.0))
+    carry, _ = jax.lax.scan(transition, start, steps, unroll=unrolled(chain.num_steps))
     # After the last transition y is ψ, and no mean is asked for any more.
     psi, denoised, log_weights, log_normaliser = moved(carry, jnp.asarray(chain.num_steps), noise[:, -1], last_key)
     log_weights = log_weights + jax.vmap(twist.log_end)(psi)

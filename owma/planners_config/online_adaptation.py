@@ -43,9 +43,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """Transitions that the `truncated` gradient passes through."""
     divergence: Literal["path", "hybrid", "fisher"] = "path"
     """`path`: the exact KL of the chain's path. `hybrid`: the published surrogate. `fisher`: quadratic."""
-    adapt: Literal["level", "film", "all", "trunk", "output", "low-rank"] = "level"
-    """What adapts: the conditioning of each noise level, the map to it, all parameters, the layers that see samples,
-    the last layer, or factors of low rank at all weights."""
+    adapt: Literal["readout", "level", "film", "all", "trunk", "output", "low-rank"] = "readout"
+    """What adapts: the last layer of each noise level, the conditioning of each level, the map to it, all parameters,
+    the layers that see samples, the last layer of all levels, or factors of low rank at all weights."""
     rank: int = 4
     """Of `low-rank`."""
     choice: Literal["best", "draw", "resample"] = "resample"
@@ -104,7 +104,12 @@ class OnlineAdaptation(AbstractPlannerConfig):
             "weighted": parts.RewardWeighted(),
         }
         ascents: dict[str, parts.AbstractAscent] = {
-            "natural": parts.NaturalAscent(self.max_kl, self.damping, self.cg_steps),
+            "natural": parts.NaturalAscent(
+                self.max_kl,
+                self.damping,
+                self.cg_steps,
+                parts.ReadoutMetric() if self.adapt == "readout" else parts.SampledMetric(),
+            ),
             "adam": parts.AdamAscent(
                 jnp.asarray(self.delta_phi_lr),
                 self.final_lr,
@@ -113,6 +118,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
         }
         divergences = {"path": parts.PathKL(), "hybrid": parts.HybridKL(), "fisher": parts.FisherKL()}
         filters: dict[str, parts.AbstractDeltaFilter] = {
+            "readout": parts.ReadoutParameters(),
             "level": parts.LevelParameters(),
             "film": parts.FiLMParameters(),
             "all": parts.AllParameters(),
