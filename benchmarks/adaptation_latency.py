@@ -25,7 +25,7 @@ from matched import SCALED
 from published import published_model
 
 from owma import plots
-from owma._command import command, open_progress
+from owma._command import command, keep_programs, open_progress
 from owma._types import Array, Float, PyTree
 from owma.diffusion import FiLMDenoiser, sampler
 from owma.experiment import skeleton
@@ -77,6 +77,7 @@ class Program:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Latency, prog="python benchmarks/adaptation_latency.py", description=__doc__)
+    keep_programs()
     # A warm cache would hide what compilation takes.
     jax.config.update("jax_enable_compilation_cache", False)
     rounds = 10 if arguments.quick else arguments.decisions

@@ -1,22 +1,26 @@
-"""`python -m owma.train`: collect if need be, train, evaluate every planner, write the run."""
+"""`python -m owma.train`: collect if need be, train, evaluate every planner, write the run.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
 
 import dataclasses
 import functools
 import operator
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from owma._command import command, open_progress, parse, resumable, show_fit, show_results
+from owma._command import command, keep_programs, open_progress, parse, resumable, show_fit, show_results
 from owma.config_json import from_json, to_json
-from owma.evaluation import evaluate
-from owma.experiment import Experiment, ExperimentConfig
-from owma.material import Material
-from owma.planners import PLANNERS
+from owma.experiment_config import ExperimentConfig
+from owma.planners_config import PLANNERS
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
+
+if TYPE_CHECKING:
+    from owma.material import Material
 
 _Preset: Any = functools.reduce(
     operator.or_,
@@ -42,6 +46,7 @@ class Train:
 def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Train, prog="python -m owma.train")
+    keep_programs()
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
@@ -59,7 +64,10 @@ def main() -> None:
     print(folder.path)
 
 
-def _run(config: ExperimentConfig, material: Material, folder: RunFolder) -> None:
+def _run(config: ExperimentConfig, material: "Material", folder: RunFolder) -> None:
+    from owma.evaluation import evaluate
+    from owma.experiment import Experiment
+
     parts = Experiment(config, material, folder, open_progress).train()
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)

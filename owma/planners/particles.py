@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._tree import all_finite, select
 from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
@@ -82,14 +81,6 @@ def guarded(psi: Psi, info: PlanInfo, prior: PriorDraw) -> tuple[Psi, PlanInfo]:
         (prior.denoised, prior.value, jnp.asarray(0.0), jnp.asarray(PlanResult.NOT_FINITE), jnp.asarray(1.0)),
     )
     return select(all_finite((psi, info.value, info.kl)), (psi, info), (prior.psi, fallback))
-
-
-def check_particles(num_particles: int, kl_coef: float, min_ess: float) -> None:
-    """Raises `ConfigError` on settings that sequential Monte Carlo cannot run with."""
-    if num_particles < 1 or not kl_coef > 0:
-        raise ConfigError(f"num_particles={num_particles}, kl_coef={kl_coef}: needs a particle and kl_coef > 0.")
-    if not 0 <= min_ess <= 1:
-        raise ConfigError(f"min_ess={min_ess}: is a share of the particles, from 0 to 1.")
 
 
 def systematic(log_weights: Float[Array, " n"], *, key: PRNGKeyArray) -> Int[Array, " n"]:
