@@ -4,6 +4,7 @@ from owma.diffusion.calibration import ErrorCurve as ErrorCurve, measure_errors 
 from owma.diffusion.denoiser import (
     AbstractDenoiser as AbstractDenoiser,
     FiLMDenoiser as FiLMDenoiser,
+    InlineDenoiser as InlineDenoiser,
     TabulatedDenoiser as TabulatedDenoiser,
     conditioning_table as conditioning_table,
     low_discrepancy_uniform as low_discrepancy_uniform,
