@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser, InlineDenoiser, low_discrepancy_uniform, velocity_loss, velocity_target
+from owma.diffusion import (
+    Chain,
+    ErrorCurve,
+    FiLMDenoiser,
+    InlineDenoiser,
+    low_discrepancy_uniform,
+    velocity_loss,
+    velocity_target,
+)
 
 
 def _denoiser(key: jax.Array, *, trained: bool) -> FiLMDenoiser:
