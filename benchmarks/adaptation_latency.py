@@ -49,8 +49,6 @@ _BATCHES = (1, 4, 16, 32, 64)
 _PUBLISHED_STEPS = 2
 """Adaptation steps of the published configuration that are timed; a decision has ten."""
 
-Call = Callable[[], Any]
-
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
@@ -66,12 +64,16 @@ class Latency:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A compiled decision."""
+    """Something compiled, and what it is called with."""
 
-    call: Call
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
     compile_s: float
     memory_mb: float
     """Of temporaries."""
+
+    def call(self) -> Any:
+        return self.function(*self.arguments)
 
 
 def main() -> None:
@@ -106,16 +108,17 @@ def decision(config: AbstractPlannerConfig, model: AgentModel) -> Program:
     def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, " obs"], key: Array) -> PyTree:
         return planner.plan(model, obs, planner.init(model), key=key)
 
-    return _compiled(decide, config.build(), model, jnp.ones(_OBS), jax.random.key(0))
+    return compiled(decide, config.build(), model, jnp.ones(_OBS), jax.random.key(0))
 
 
-def _compiled(function: Callable, *args: Any) -> Program:
+def compiled(function: Callable, *args: Any) -> Program:
+    """`function` compiled for `args`."""
     jitted: Any = eqx.filter_jit(function)
     began = time.perf_counter()
-    compiled = jitted.lower(*args).compile()
+    program = jitted.lower(*args).compile()
     seconds = time.perf_counter() - began
-    memory = compiled.compiled.memory_analysis().temp_size_in_bytes / 1e6
-    return Program(lambda: compiled(*args), seconds, memory)
+    memory = program.compiled.memory_analysis().temp_size_in_bytes / 1e6
+    return Program(program, args, seconds, memory)
 
 
 def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
@@ -175,7 +178,7 @@ class Products:
             return x, many
 
         size = layers[0].shape[1]
-        return _compiled(products, jnp.zeros((self.rows, size)), jnp.zeros((self.rows * levels, size)))
+        return compiled(products, jnp.zeros((self.rows, size)), jnp.zeros((self.rows * levels, size)))
 
 
 def timed(programs: Mapping[str, Program], rounds: int, label: str) -> dict[str, Float[np.ndarray, " rounds"]]:
@@ -258,9 +261,7 @@ def _batches(rounds: int) -> list[dict[str, Any]]:
             return jax.vmap(lambda o, k: planner.plan(model, o, None, key=k))(obs, keys)
 
         programs = {
-            f"{n}": _compiled(
-                decide, config.build(), model, jnp.ones((n, _OBS)), jax.random.split(jax.random.key(0), n)
-            )
+            f"{n}": compiled(decide, config.build(), model, jnp.ones((n, _OBS)), jax.random.split(jax.random.key(0), n))
             for n in _BATCHES
         }
         times = timed(programs, rounds, f"batches of {name}")

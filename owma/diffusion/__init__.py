@@ -4,6 +4,7 @@ from owma.diffusion.calibration import ErrorCurve as ErrorCurve, measure_errors 
 from owma.diffusion.denoiser import (
     AbstractDenoiser as AbstractDenoiser,
     FiLMDenoiser as FiLMDenoiser,
+    InlineDenoiser as InlineDenoiser,
     Readout as Readout,
     ReadoutDenoiser as ReadoutDenoiser,
     TabulatedDenoiser as TabulatedDenoiser,

@@ -69,6 +69,23 @@ class TabulatedDenoiser(AbstractDenoiser):
         return self.denoiser(y, ratio, conditioning)
 
 
+class InlineDenoiser(AbstractDenoiser):
+    """A denoiser that is conditioned where it is evaluated: its `condition` only hands the context on.
+
+    The same function. For contexts that serve one sample each, where a table saves no work: it would be written to
+    memory and read again, which takes a CPU as long as the arithmetic.
+    """
+
+    denoiser: AbstractDenoiser
+
+    def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
+        del ratio
+        return context
+
+    def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
+        return self.denoiser(y, ratio, self.denoiser.condition(ratio, conditioning))
+
+
 def same_network(first: AbstractDenoiser, second: AbstractDenoiser) -> bool:
     """Whether two denoisers are known, when tracing, to differ in their conditionings alone: the products of both with
     samples are then by the same matrices, and can be made as one.

@@ -16,6 +16,7 @@ from owma.diffusion import (
     Chain,
     ErrorCurve,
     FiLMDenoiser,
+    InlineDenoiser,
     low_discrepancy_uniform,
     measure_errors,
     velocity_loss,
@@ -100,10 +101,12 @@ class OutcomeTrainer(eqx.Module):
         self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
     ) -> Float[Array, "batch psi"]:
         """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
+        # Each row has a context of its own, which serves one draw.
+        inline = InlineDenoiser(denoiser)
 
         def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
             context = self.world.context(row.bootstrap_obs)
-            bootstrap = chain.simulate(denoiser, context, chain.noise(key=row_key)).psi
+            bootstrap = chain.simulate(inline, context, chain.noise(key=row_key)).psi
             return outcome_target(row.sums, row.discount, row.terminal, bootstrap, self.world.nothing)
 
         return jax.lax.stop_gradient(jax.vmap(one)(batch, jax.random.split(key, len(batch))))
@@ -165,30 +168,33 @@ class OutcomeTrainer(eqx.Module):
         averages = move_towards(state.averages, denoisers, 1 - decay)
         return TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key), losses
 
-    @eqx.filter_jit
-    def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
-        """`num_updates` updates in one scan, then recalibration on held-out rows; mean losses (world, policy)."""
+    def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
+        """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
         chain = self._bootstrap_chain(state.errors)
-
-        def body(state: TrainingState, _: None) -> tuple[TrainingState, Float[Array, " 2"]]:
-            arrays_state, losses = self.update(state, chain)
-            return arrays_state, jnp.stack(losses)
-
         arrays, static = eqx.partition(state, eqx.is_array)
 
-        def scanned(arrays: PyTree, _: None) -> tuple[PyTree, Float[Array, " 2"]]:
-            new_state, losses = body(eqx.combine(arrays, static), None)
-            return eqx.filter(new_state, eqx.is_array), losses
+        def body(arrays: PyTree, _: None) -> tuple[PyTree, Float[Array, " 2"]]:
+            new_state, losses = self.update(eqx.combine(arrays, static), chain)
+            return eqx.filter(new_state, eqx.is_array), jnp.stack(losses)
 
-        arrays, losses = jax.lax.scan(scanned, arrays, None, length=num_updates)
-        state = eqx.combine(arrays, static)
+        arrays, losses = jax.lax.scan(body, arrays, None, length=num_updates)
+        return eqx.combine(arrays, static), losses
+
+    def recalibrated(self, state: TrainingState) -> TrainingState:
+        """`state` with the errors of its averaged world model on held-out rows, which the bootstrap goes by."""
+        chain = self._bootstrap_chain(state.errors)
         key, row_key, target_key, error_key = jax.random.split(state.key, 4)
         rows = self.held_out.rows(jax.random.randint(row_key, (2048,), 0, len(self.held_out)))
         psi = self.targets(state.averages[0], chain, rows, key=target_key)
         contexts = jax.vmap(self.world.context)(rows.obs)
         errors = measure_errors(state.averages[0], psi, contexts, key=error_key)
-        state = eqx.tree_at(lambda s: (s.errors, s.key), state, (errors, key))
-        return state, jnp.mean(losses, axis=0)
+        return eqx.tree_at(lambda s: (s.errors, s.key), state, (errors, key))
+
+    @eqx.filter_jit
+    def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
+        """`num_updates` updates, then recalibration; mean losses (world, policy)."""
+        state, losses = self.updates(state, num_updates)
+        return self.recalibrated(state), jnp.mean(losses, axis=0)
 
     def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
         # Without bounds: what is bootstrapped may go beyond what was recorded.
