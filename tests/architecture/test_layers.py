@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets"),
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
@@ -36,6 +36,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "run": ("checkpoint", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
+    "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),
     "transfer": ("_command",),
@@ -47,10 +48,10 @@ BESIDE: dict[str, tuple[str, ...]] = {
 }
 """The imports within one layer."""
 
-LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "tyro": 7}
+LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "ray": 7, "tyro": 7}
 """Third parties and the lowest layer that may import them."""
 
-WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari"}
+WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
 
