@@ -79,7 +79,7 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
 
     Raises `ValueError` where the two were not evaluated on the same episodes or an episode lacks the metric.
     """
-    left, right = (_by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
+    left, right = (by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
     if left.keys() != right.keys() or not left:
         alone = sorted(left.keys() ^ right.keys())
         raise ValueError(
@@ -89,7 +89,7 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
     differences = np.array([_number(left[pair][key]) - _number(right[pair][key]) for pair in left])
     if np.isnan(differences).any():
         raise ValueError(f"paired_difference: {int(np.isnan(differences).sum())} episodes have no `{key}`.")
-    return {"mean": float(differences.mean()), "interval": _interval(differences), "pairs": len(differences)}
+    return {"mean": float(differences.mean()), "interval": interval(differences), "pairs": len(differences)}
 
 
 def results_table(results: Mapping[str, Any]) -> "Table":
@@ -120,7 +120,7 @@ def results_markdown(results: Mapping[str, Any]) -> str:
 
 
 def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
-    _by_episode(name, rows)
+    by_episode(name, rows)
     summary: dict[str, Any] = {}
     intervals: dict[str, list[float] | None] = {}
     missing: dict[str, int] = {}
@@ -133,13 +133,14 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
         if key in _WITH_INTERVAL:
-            intervals[key] = _interval(values, proportion=key == "success")
+            intervals[key] = interval(values, proportion=key == "success")
     summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
     summary |= {"episodes": len(rows), "seeds": len({row["seed"] for row in rows}), "intervals": intervals}
     return summary | ({"missing": missing} if missing else {})
 
 
-def _by_episode(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
+def by_episode(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
+    """A planner's rows by seed and episode. Raises `ValueError` where one of them is there twice."""
     episodes = {(row["seed"], row["episode"]): row for row in rows}
     if len(episodes) < len(rows):
         raise ValueError(f"`{name}` has {len(rows)} rows for {len(episodes)} episodes: some were written twice.")
@@ -150,7 +151,13 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _interval(values: Float[np.ndarray, " n"], *, proportion: bool = False) -> list[float] | None:
+def interval(
+    values: Float[np.ndarray, " n"],
+    statistic: Callable[..., Any] = np.mean,
+    *,
+    proportion: bool = False,
+) -> list[float] | None:
+    """The 95 % bootstrap interval of a statistic, by default the mean; see `summarise` for its edge cases."""
     if len(values) < 2 and not (proportion and len(values)):
         return None
     if np.ptp(values) == 0:
@@ -159,7 +166,7 @@ def _interval(values: Float[np.ndarray, " n"], *, proportion: bool = False) -> l
 
     # A fixed seed: the same rows give the same table. Batches bound the memory, which grows with n squared otherwise.
     found = bootstrap(
-        (values,), np.mean, confidence_level=_CONFIDENCE, n_resamples=_RESAMPLES, batch=200, method="BCa", rng=0
+        (values,), statistic, confidence_level=_CONFIDENCE, n_resamples=_RESAMPLES, batch=200, method="BCa", rng=0
     ).confidence_interval
     return [float(found.low), float(found.high)]
 

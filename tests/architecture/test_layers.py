@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps"),
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "analysis"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
@@ -36,6 +36,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "run": ("checkpoint", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
+    "analysis": ("tables",),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),

@@ -51,6 +51,7 @@ def test_rows_are_written_once(runs: Path) -> None:
     before = kept.stat().st_mtime_ns
     work.evaluate_point(found[0], runs / "smoke" / "v1", sweep.path)
     work.time_planners(found[:2], runs / "smoke" / "v1", sweep.path, 2)
+    rows: list[dict] = []
     for _ in range(2):
         rows, episodes = work.gather_rows(found, sweep)
         assert [row["planner"] for row in rows] == ["static", "random_shooting-num_samples=4"]
