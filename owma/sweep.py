@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from owma._command import command, parse, progress, resumable
+from owma._command import command, parse, progress, resumable, show_results
 from owma._errors import ConfigError, OwmaError
+from owma._json import replace_text
 from owma.config_json import from_json, to_json
 from owma.runs import RunFolder, versions
 from owma.sweeps import SWEEPS, Point, SweepConfig, points, read_points, write_points
@@ -167,10 +168,22 @@ def _failure(ray: Any, reference: Any) -> list[str]:
 
 
 def _finish(found: Sequence[Point], folder: RunFolder) -> None:
-    """Rows, results and tables from what is there."""
+    """Results and tables of the rows that there are, for each experiment that was varied."""
+    from owma.analysis import comparisons, groups
     from owma.sweeps import work
+    from owma.tables import results_markdown, summarise
 
-    work.gather_rows(found, folder)
+    _, episodes = work.gather_rows(found, folder)
+    results, tables = [], []
+    for group in groups(episodes):
+        summary = summarise(group.rows)
+        results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
+        tables += [f"**{group.label}**", ""] if group.label else []
+        tables.append(results_markdown(summary))
+        print(f"\n{group.label}", file=sys.stderr)
+        show_results(summary)
+    folder.write_json("results.json", {"groups": results})
+    replace_text(folder.path / "table.md", "\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _COUNTS = ("fallbacks", "overruns", "clipped")
 _CONFIDENCE = 0.95
 _RESAMPLES = 5000
 
-_HEADINGS = (
+HEADINGS = (
     "planner",
     "success % [95 %]",
     "return [95 %]",
@@ -39,6 +39,7 @@ _HEADINGS = (
     "ms p50",
     "ms p95",
 )
+"""Of the table of planners."""
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -100,22 +101,22 @@ def results_table(results: Mapping[str, Any]) -> "Table":
     # Eighty columns must do: headings and intervals go to a second line, and no number is ever cut short.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_caption(results))
     table.caption_justify = "left"
-    for heading in _HEADINGS:
+    for heading in HEADINGS:
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
         table.add_column(narrow, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     successes = [entry["success"] for entry in results["planners"].values()]
     for name, entry in results["planners"].items():
         is_best = min(successes) < entry["success"] == max(successes)
-        shown, *cells = (cell.replace(" [", "\n[") for cell in _cells(name, entry))
-        table.add_row(shown.replace("_", "_\n", 1), *cells, style="bold" if is_best else None)
+        shown, *others = (cell.replace(" [", "\n[") for cell in cells(name, entry))
+        table.add_row(shown.replace("_", "_\n", 1), *others, style="bold" if is_best else None)
     return table
 
 
 def results_markdown(results: Mapping[str, Any]) -> str:
     """The same table as Markdown, for a README; ends with a line end."""
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|-" + "|-:" * (len(_HEADINGS) - 1) + "|"]
-    lines += ["| " + " | ".join(_cells(name, entry)) + " |" for name, entry in results["planners"].items()]
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|-" + "|-:" * (len(HEADINGS) - 1) + "|"]
+    lines += ["| " + " | ".join(cells(name, entry)) + " |" for name, entry in results["planners"].items()]
     return "\n".join([*lines, "", _caption(results), ""])
 
 
@@ -178,7 +179,8 @@ def _wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
-def _cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+def cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """A row of the table of planners, under `HEADINGS`."""
     intervals = entry.get("intervals", {})
 
     def spread(key: str, scale: float, form: str) -> str:

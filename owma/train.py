@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import operator
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from owma._command import command, open_progress, parse, resumable, show_fit, sh
 from owma.config_json import from_json, to_json
 from owma.evaluation import evaluate
 from owma.experiment import Experiment, ExperimentConfig
+from owma.logs import LogKind, MetricsLog, check_logs, open_logs
 from owma.material import Material
 from owma.planners import PLANNERS
 from owma.presets import PRESETS
@@ -37,11 +39,14 @@ class Train:
     """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
     runs: Path = Path("runs")
     """Where run folders go."""
+    log: tuple[LogKind, ...] = ()
+    """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
 
 
 def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Train, prog="python -m owma.train")
+    check_logs(arguments.log)
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
@@ -55,12 +60,13 @@ def main() -> None:
         material = config.gather(open_progress)
     print(f"run {folder.path}", file=sys.stderr)
     with resumable("python -m owma.train", folder.path):
-        _run(config, material, folder)
+        with open_logs(arguments.log, folder.path, to_json(config)) as logs:
+            _run(config, material, folder, logs)
     print(folder.path)
 
 
-def _run(config: ExperimentConfig, material: Material, folder: RunFolder) -> None:
-    parts = Experiment(config, material, folder, open_progress).train()
+def _run(config: ExperimentConfig, material: Material, folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
+    parts = Experiment(config, material, folder, open_progress, logs).train()
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)
     if material.env is None:
@@ -75,6 +81,9 @@ def _run(config: ExperimentConfig, material: Material, folder: RunFolder) -> Non
         seed=config.seed,
         progress=open_progress,
     )
+    for log in logs:
+        for name, entry in results["planners"].items():
+            log.log({"phase": f"evaluation/{name}"} | entry)
     show_results(results)
 
 

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "analysis"),
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "analysis", "logs", "claims", "reporting"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
@@ -32,11 +32,14 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "data": ("envs",),
     "rollout": ("envs",),
     "material": ("data", "rollout"),
-    "experiment": ("checkpoint", "data", "material", "runs", "training"),
+    "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
     "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "run": ("checkpoint", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
+    "claims": ("analysis", "tables"),
+    "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
+    + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),
