@@ -150,6 +150,8 @@ def pareto(results: Mapping[str, Any]) -> list[str]:
 class Axis:
     """One knob of one planner, all else as it is by default."""
 
+    group: str
+    """The label of the experiment."""
     base: str
     field: str
     values: list[Any]
@@ -169,18 +171,22 @@ def ablations(rows: Rows, defaults: Mapping[str, Any]) -> list[Axis]:
     `defaults`: for each planner's name, its configuration, from which the value is read that the planner has where it
     is not varied.
     """
-    names = {row["planner"]: (row["base"], row["planner_settings"]) for row in rows if "planner_settings" in row}
-    entries = summarise(rows)["planners"] if names else {}
     found = []
-    for base, field in dict.fromkeys((b, f) for b, settings in names.values() for f in settings if len(settings) == 1):
-        points = [
-            (settings.get(field, getattr(defaults[base], field)), entries[name])
-            for name, (its_base, settings) in names.items()
-            if its_base == base and set(settings) <= {field}
-        ]
-        if all(_is_number(value) for value, _ in points):
-            points.sort(key=lambda point: point[0])
-        found.append(Axis(base, field, [value for value, _ in points], [entry for _, entry in points]))
+    for group in groups(rows):
+        known = [row for row in group.rows if "planner_settings" in row]
+        names = {row["planner"]: (row["base"], row["planner_settings"]) for row in known}
+        entries = summarise(known)["planners"]
+        varied = [(base, field) for base, settings in names.values() for field in settings if len(settings) == 1]
+        for base, field in dict.fromkeys(varied):
+            points = [
+                (settings.get(field, getattr(defaults[base], field)), entries[name])
+                for name, (its_base, settings) in names.items()
+                if its_base == base and set(settings) <= {field}
+            ]
+            if all(_is_number(value) for value, _ in points):
+                points.sort(key=lambda point: point[0])
+            values, found_entries = [value for value, _ in points], [entry for _, entry in points]
+            found.append(Axis(group.label, base, field, values, found_entries))
     return found
 
 

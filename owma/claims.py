@@ -82,9 +82,10 @@ def _price(axis: Axis) -> list[Claim]:
     found = []
     for key, text in (("kl", "The KL falls as λ grows."), ("promise_gap", "The promise gap shrinks as λ grows.")):
         trend = axis.trend(key)
+        where = f" ({axis.group})" if axis.group else ""
         path = ", ".join(f"{value:g}: {entry[key]:.3g}" for value, entry in zip(axis.values, axis.entries))
         # Near 1 and not 1: means of a few episodes need not be in order to the last place.
-        found.append(Claim(text, None if trend is None else trend < -0.8, f"By λ: {path}."))
+        found.append(Claim(text, None if trend is None else trend < -0.8, f"By λ{where}: {path}."))
     return found
 
 

@@ -1,6 +1,7 @@
 """`python -m owma.eval RUN planner:...`: let a trained run act with a planner of your choice."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ import tyro
 
 from owma._command import command, open_progress, parse, show_results
 from owma._errors import ConfigError
+from owma.agent import Agent
 from owma.config_json import to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig
@@ -15,6 +17,7 @@ from owma.planners import OnlineAdaptation, PlannerConfig
 from owma.rollout import check_env, find_env
 from owma.run import load
 from owma.runs import RunFolder, versions
+from owma.videos import find_renderer, record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Eval:
     """Which of the run's values to act by; by default the one that its configuration names."""
     seed: int = 0
     """Of start states and of the planner's draws."""
+    video: bool = False
+    """Also an animation of one episode, video.gif: drawn by the simulator where it can, and from above elsewhere."""
 
     def __post_init__(self) -> None:
         if self.evaluation.episodes < 1:
@@ -44,13 +49,18 @@ def main() -> None:
     env = run.env if arguments.evaluation.env is None else find_env(arguments.evaluation.env)
     if env is None:
         raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
+    # Before the simulator is imported, which is when it chooses how to draw.
+    renderer = find_renderer(env) if arguments.video else None
+    if renderer is not None:
+        os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
     folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
+    model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
     results = evaluate(
-        run.model if arguments.value is None else run.parts.agent_model(arguments.value),
+        model,
         {_name(arguments.planner): arguments.planner},
         folder,
         arguments.evaluation,
@@ -59,6 +69,19 @@ def main() -> None:
         seed=arguments.seed,
         progress=open_progress,
     )
+    if arguments.video:
+        replan_every = arguments.evaluation.replan_every
+        agent = Agent(model, arguments.planner.build(), obs_keys=run.obs_keys, replan_every=replan_every)
+        with open_progress("recording", env.max_episode_steps or 1000, 0) as advance:
+            record(
+                agent,
+                env,
+                folder.path / "video.gif",
+                seed=arguments.seed,
+                rendered=renderer is not None,
+                title=_name(arguments.planner).replace("_", " "),
+                progress=advance,
+            )
     show_results(results)
     print(folder.path)
 

@@ -138,17 +138,19 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
                 models[fingerprint] = train.remote(experiment, runs, sweep, data[experiment.data])
         rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in missing]
         waiting = [*models.values(), *rows]
-        total = len(found) + len(models)
-        with progress("sweep", total, done=total - len(waiting)) as advance:
+        times = config.timed_decisions > 0
+        total = len(found) + len(models) + times
+        with progress("sweep", total, done=total - times - len(waiting)) as advance:
             while waiting:
                 done, waiting = ray.wait(waiting)
                 failures += _failure(ray, done[0])
                 work.gather_rows(found, folder)
                 advance(1, note=f"{len(failures)} failed" if failures else "")
-        if config.timed_decisions and not failures:
-            # Alone, now that all else is done.
-            last = timing.remote(found, next(iter(models.values())), sweep, config.timed_decisions)
-            failures += _failure(ray, last)
+            if times and not failures:
+                # Alone, now that all else is done.
+                last = timing.remote(found, next(iter(models.values())), sweep, config.timed_decisions)
+                failures += _failure(ray, last)
+                advance(1)
     # A step that failed takes down those that need it, with the same words.
     return list(dict.fromkeys(failures))
 

@@ -93,3 +93,18 @@ def test_ablations_have_the_default_among_their_values() -> None:
     assert [entry["kl"] for entry in axis.entries] == [4.0, 2.0, 0.5, 0.1]
     assert axis.trend("kl") == pytest.approx(-1.0) and axis.trend("return") is None
     assert analysis.ablations(_rows("a", [1.0]), {}) == []
+
+
+def test_ablations_keep_experiments_apart() -> None:
+    rows = []
+    for skew in (0.1, 0.2):
+        for settings in ({}, {"kl_coef": 1.0}):
+            name = "online_adaptation" + ("-kl_coef=1" if settings else "")
+            more = {"settings": {"data.skew": skew}, "base": "online_adaptation", "planner_settings": settings}
+            rows += _rows(name, [skew, skew], **more)
+    found = analysis.ablations(rows, {"online_adaptation": OnlineAdaptation()})
+    assert [(axis.group, axis.values) for axis in found] == [
+        ("data.skew = 0.1", [0.25, 1.0]),
+        ("data.skew = 0.2", [0.25, 1.0]),
+    ]
+    assert [entry["return"] for entry in found[1].entries] == [0.2, 0.2]

@@ -8,6 +8,7 @@ from owma.plots.analysis import (
     decisions as decisions,
     value_before_after as value_before_after,
 )
+from owma.plots.animation import map_animation as map_animation
 from owma.plots.canvas import planner_colours as planner_colours
 from owma.plots.comparison import (
     attainment_against_latency as attainment_against_latency,

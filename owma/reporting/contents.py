@@ -24,7 +24,7 @@ from owma.config_json import to_json
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
 from owma.planners import PLANNERS
 from owma.reporting.flags import eval_command, sweep_command, train_command
-from owma.reporting.page import Section, code, folded, page, paragraph, picture, script, table
+from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
 from owma.tables import HEADINGS, cells, summarise
 
@@ -180,7 +180,8 @@ def _knobs(axes: Sequence[Axis]) -> Section:
     body = ""
     for axis in axes:
         draw = functools.partial(plots.ablation, values=axis.values, entries=axis.entries, field=axis.field)
-        body += picture(draw, f"{axis.base}: {axis.field}, all else as it is by default.")
+        where = f" ({axis.group})" if axis.group else ""
+        body += picture(draw, f"{axis.base}: {axis.field}, all else as it is by default{where}.")
     return Section("Knobs", body)
 
 
@@ -202,9 +203,10 @@ def _courses(traces: dict[str, Traces]) -> Section:
 
 
 def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
+    video = source.folder.path / "video.gif"
+    body = image(video, "One episode.") if video.exists() else ""
     if not source.on_two_routes:
-        return Section("Trajectories", "")
-    body = ""
+        return Section("Trajectories", body)
     found = {group.label: summarise(group.rows)["planners"] for group in groups(source.rows)}
     for label, of_group in traces.items():
         results = found[label]

@@ -17,7 +17,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "analysis", "logs", "claims", "reporting"),
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps")
+    + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
@@ -38,6 +39,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
     "claims": ("analysis", "tables"),
+    "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
