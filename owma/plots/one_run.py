@@ -174,6 +174,7 @@ def maze_trajectories(
 
 
 def draw_walls(axes: "Axes", maze_map: Sequence[Sequence[int | str]], cell_size: float) -> None:
+    """The walls of a maze as in `maze_trajectories`."""
     from matplotlib.patches import Rectangle
 
     rows, cols = len(maze_map), len(maze_map[0])

@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from owma import plots
@@ -250,7 +251,8 @@ def _reproduction(source: Source) -> Section:
     if source.versions is not None:
         body += folded("Versions and machine", code(json.dumps(source.versions, indent=1)))
     # Not where it lies on the machine that wrote it: a report is read elsewhere.
-    path = source.folder.path if not source.folder.path.is_absolute() else source.folder.path.name
+    path = source.folder.path
+    path = Path(path.parent.name, path.name) if path.is_absolute() else path
     body += paragraph(f"This page: python -m owma.report {path}", "note")
     return Section("How to reproduce", body)
 
