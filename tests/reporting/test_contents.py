@@ -12,6 +12,8 @@ from owma.runs import RunFolder
 from owma.sweeps import Point, SweepConfig, points, write_points
 from owma.sweeps.work import identity
 
+_QUANTITIES = ("kl", "value", "prior_value")
+
 SWEEP = SweepConfig(
     planners=("online_adaptation", "random_shooting"),
     seeds=(1, 2),
@@ -50,7 +52,7 @@ def sweep(tmp_path: Path) -> RunFolder:
             traces = folder.path / "evaluations" / point.key / "traces"
             traces.mkdir(parents=True)
             way = np.zeros((4, 5, 2), np.float32)
-            of_decisions = {f"decision_{key}": np.ones((4, 3)) for key in ("kl", "value", "prior_value")}
+            of_decisions: dict[str, Any] = {f"decision_{key}": np.ones((4, 3)) for key in _QUANTITIES}
             np.savez(traces / f"{point.name}.npz", positions=way, **of_decisions)
     return folder
 
