@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -166,6 +167,12 @@ def write_points(found: Iterable[Point]) -> list[dict[str, Any]]:
     return [to_json(point) for point in found]
 
 
+def _all_of(field: str) -> str:
+    """An axis of every choice that a field of online adaptation has."""
+    choices = typing.get_args(typing.get_type_hints(OnlineAdaptation)[field])
+    return f"online_adaptation.{field}={','.join(choices)}"
+
+
 SWEEPS: Mapping[str, tuple[str, SweepConfig]] = {
     "planners": (
         "Every planner at about equal numbers of network passes.",
@@ -181,9 +188,7 @@ SWEEPS: Mapping[str, tuple[str, SweepConfig]] = {
                 "online_adaptation.kl_coef=0.1,0.5,1,2,5",
                 "online_adaptation.adaptation_steps=5,10,15,20",
                 "online_adaptation.n_adaptation_samples=16,32,64",
-                "online_adaptation.divergence=path,hybrid,fisher",
-                "online_adaptation.adapt=level,film,all,trunk,output,low-rank",
-                "online_adaptation.choice=best,draw,resample",
+                *(_all_of(field) for field in ("divergence", "adapt", "choice")),
                 "online_adaptation.warm_start=false,true",
                 "adaptation_adam.delta_phi_lr=1e-4,5e-4,1e-3,5e-3",
             ),
