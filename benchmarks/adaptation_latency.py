@@ -25,7 +25,7 @@ from matched import SCALED
 from published import published_model
 
 from owma import plots
-from owma._command import command, open_progress
+from owma._command import command, keep_programs, open_progress
 from owma._types import Array, Float, PyTree
 from owma.diffusion import FiLMDenoiser, sampler
 from owma.experiment import skeleton
@@ -49,8 +49,6 @@ _BATCHES = (1, 4, 16, 32, 64)
 _PUBLISHED_STEPS = 2
 """Adaptation steps of the published configuration that are timed; a decision has ten."""
 
-Call = Callable[[], Any]
-
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
@@ -66,17 +64,22 @@ class Latency:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A compiled decision."""
+    """Something compiled, and what it is called with."""
 
-    call: Call
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
     compile_s: float
     memory_mb: float
     """Of temporaries."""
+
+    def call(self) -> Any:
+        return self.function(*self.arguments)
 
 
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Latency, prog="python benchmarks/adaptation_latency.py", description=__doc__)
+    keep_programs()
     # A warm cache would hide what compilation takes.
     jax.config.update("jax_enable_compilation_cache", False)
     rounds = 10 if arguments.quick else arguments.decisions
@@ -105,16 +108,17 @@ def decision(config: AbstractPlannerConfig, model: AgentModel) -> Program:
     def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, " obs"], key: Array) -> PyTree:
         return planner.plan(model, obs, planner.init(model), key=key)
 
-    return _compiled(decide, config.build(), model, jnp.ones(_OBS), jax.random.key(0))
+    return compiled(decide, config.build(), model, jnp.ones(_OBS), jax.random.key(0))
 
 
-def _compiled(function: Callable, *args: Any) -> Program:
+def compiled(function: Callable, *args: Any) -> Program:
+    """`function` compiled for `args`."""
     jitted: Any = eqx.filter_jit(function)
     began = time.perf_counter()
-    compiled = jitted.lower(*args).compile()
+    program = jitted.lower(*args).compile()
     seconds = time.perf_counter() - began
-    memory = compiled.compiled.memory_analysis().temp_size_in_bytes / 1e6
-    return Program(lambda: compiled(*args), seconds, memory)
+    memory = program.compiled.memory_analysis().temp_size_in_bytes / 1e6
+    return Program(program, args, seconds, memory)
 
 
 def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
@@ -174,7 +178,7 @@ class Products:
             return x, many
 
         size = layers[0].shape[1]
-        return _compiled(products, jnp.zeros((self.rows, size)), jnp.zeros((self.rows * levels, size)))
+        return compiled(products, jnp.zeros((self.rows, size)), jnp.zeros((self.rows * levels, size)))
 
 
 def timed(programs: Mapping[str, Program], rounds: int, label: str) -> dict[str, Float[np.ndarray, " rounds"]]:
@@ -257,9 +261,7 @@ def _batches(rounds: int) -> list[dict[str, Any]]:
             return jax.vmap(lambda o, k: planner.plan(model, o, None, key=k))(obs, keys)
 
         programs = {
-            f"{n}": _compiled(
-                decide, config.build(), model, jnp.ones((n, _OBS)), jax.random.split(jax.random.key(0), n)
-            )
+            f"{n}": compiled(decide, config.build(), model, jnp.ones((n, _OBS)), jax.random.split(jax.random.key(0), n))
             for n in _BATCHES
         }
         times = timed(programs, rounds, f"batches of {name}")

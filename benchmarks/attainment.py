@@ -25,7 +25,7 @@ from matched import SCALED, TrainedRun, at_price, matched, settle, two_routes
 from scipy.spatial import KDTree
 
 from owma import plots
-from owma._command import command, open_progress
+from owma._command import command, keep_programs, open_progress
 from owma._types import Array, Float
 from owma.adaptation import Optimum, estimate_optimum
 from owma.config_json import to_json
@@ -413,6 +413,7 @@ class Campaign:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Attainment, prog="python benchmarks/attainment.py", description=__doc__)
+    keep_programs()
     campaign = Campaign(arguments)
     campaign.closed_forms()
     if arguments.quick:

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 from attainment import MIXTURES, mixture_model
 
-from owma._command import command, open_progress
+from owma._command import command, keep_programs, open_progress
 from owma._errors import ConfigError
 from owma._types import Array, Float
 from owma.planners import AbstractPlanner, AgentModel, OnlineAdaptation
@@ -61,6 +61,7 @@ class Law:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Consistency, prog="python benchmarks/consistency.py", description=__doc__)
+    keep_programs()
     mixtures = [parameters for parameters in MIXTURES if parameters[3] == 1]
     efforts = _EFFORTS
     if arguments.quick:

@@ -11,7 +11,7 @@ from owma.config_json import to_json
 from owma.data import TwoRoutesCollect
 from owma.experiment import Experiment, ExperimentConfig
 from owma.material import Material, Progress
-from owma.planners.matched import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
+from owma.planners_config.matched import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
 from owma.run import Run, load
 from owma.runs import RunFolder, versions
 

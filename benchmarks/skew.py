@@ -17,7 +17,7 @@ import tyro
 from matched import matched, settle, two_routes
 
 from owma import plots
-from owma._command import command, open_progress
+from owma._command import command, keep_programs, open_progress
 from owma.config_json import to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, ExperimentConfig
@@ -56,6 +56,7 @@ class Skew:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Skew, prog="python benchmarks/skew.py", description=__doc__)
+    keep_programs()
     planners: Mapping[str, AbstractPlannerConfig] = {**matched(), **CONTROLS}
     if arguments.quick:
         arguments = dataclasses.replace(arguments, skews=(0.2,), seeds=arguments.seeds[:1], episodes=2)

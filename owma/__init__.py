@@ -1,91 +1,97 @@
 """Online world-model adaptation: offline RL that bends its model of outcomes toward the task, at every decision."""
 # ruff: noqa: I001  (in the order of the layers)
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
-from owma._errors import (
-    CheckpointError as CheckpointError,
-    ConfigError as ConfigError,
-    DatasetError as DatasetError,
-    OwmaError as OwmaError,
-)
-from owma.features import AbstractFeatures as AbstractFeatures, FeaturesConfig as FeaturesConfig
-from owma.transitions import Transitions as Transitions
-from owma.diffusion import AbstractDenoiser as AbstractDenoiser
-from owma.tasks import (
-    AbstractTask as AbstractTask,
-    GoalTask as GoalTask,
-    LabelledTask as LabelledTask,
-    RecordedTask as RecordedTask,
-    RewardTask as RewardTask,
-)
-from owma.policy import PolicyConfig as PolicyConfig, ReadoutPolicy as ReadoutPolicy
-from owma.value import (
-    AbstractValue as AbstractValue,
-    LinearValue as LinearValue,
-    TaskValue as TaskValue,
-    ValueConfig as ValueConfig,
-    ValueDecoder as ValueDecoder,
-    infer_task as infer_task,
-)
-from owma.world import WorldConfig as WorldConfig, WorldModel as WorldModel
-from owma.adaptation import (
-    AbstractAscent as AbstractAscent,
-    AbstractCorrection as AbstractCorrection,
-    AbstractDeltaFilter as AbstractDeltaFilter,
-    AbstractDivergence as AbstractDivergence,
-    AbstractGradient as AbstractGradient,
-)
-from owma.planners import (
-    PUBLISHED as PUBLISHED,
-    AbstractPlanner as AbstractPlanner,
-    AbstractPlannerConfig as AbstractPlannerConfig,
-    AgentModel as AgentModel,
-    CEM as CEM,
-    CEMPlanner as CEMPlanner,
-    FKSteering as FKSteering,
-    FKSteeringPlanner as FKSteeringPlanner,
-    GuidedDiffusion as GuidedDiffusion,
-    GuidedDiffusionPlanner as GuidedDiffusionPlanner,
-    NoiseOptimization as NoiseOptimization,
-    NoiseOptimizationPlanner as NoiseOptimizationPlanner,
-    OnlineAdaptation as OnlineAdaptation,
-    OnlineAdaptationPlanner as OnlineAdaptationPlanner,
-    PlanInfo as PlanInfo,
-    PlanResult as PlanResult,
-    RandomShooting as RandomShooting,
-    RandomShootingPlanner as RandomShootingPlanner,
-    Static as Static,
-    StaticPlanner as StaticPlanner,
-    SVDD as SVDD,
-    SVDDPlanner as SVDDPlanner,
-    TiltedResampling as TiltedResampling,
-    TiltedResamplingPlanner as TiltedResamplingPlanner,
-    TwistedSMC as TwistedSMC,
-    TwistedSMCPlanner as TwistedSMCPlanner,
-)
-from owma.agent import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
-from owma.export import (
-    ExportedAgent as ExportedAgent,
-    ExportedInfo as ExportedInfo,
-    export_agent as export_agent,
-    load_exported as load_exported,
-)
-from owma.data import (
-    OfflineDataset as OfflineDataset,
-    PointMazeCollect as PointMazeCollect,
-    TwoRoutesCollect as TwoRoutesCollect,
-    load_minari as load_minari,
-)
-from owma.material import (
-    GoalTaskConfig as GoalTaskConfig,
-    LabelledTaskConfig as LabelledTaskConfig,
-    MinariDataset as MinariDataset,
-    RecordedTaskConfig as RecordedTaskConfig,
-    RewardTaskConfig as RewardTaskConfig,
-)
-from owma.training import TrainingConfig as TrainingConfig
-from owma.experiment import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
-from owma.run import Run as Run, load as load
+if TYPE_CHECKING:
+    from owma._version import __version__ as __version__
+    from owma._errors import (
+        CheckpointError as CheckpointError,
+        ConfigError as ConfigError,
+        DatasetError as DatasetError,
+        OwmaError as OwmaError,
+    )
+    from owma.features import AbstractFeatures as AbstractFeatures, FeaturesConfig as FeaturesConfig
+    from owma.transitions import Transitions as Transitions
+    from owma.diffusion import AbstractDenoiser as AbstractDenoiser
+    from owma.tasks import (
+        AbstractTask as AbstractTask,
+        GoalTask as GoalTask,
+        LabelledTask as LabelledTask,
+        RecordedTask as RecordedTask,
+        RewardTask as RewardTask,
+    )
+    from owma.policy import PolicyConfig as PolicyConfig, ReadoutPolicy as ReadoutPolicy
+    from owma.value import (
+        AbstractValue as AbstractValue,
+        LinearValue as LinearValue,
+        TaskValue as TaskValue,
+        ValueConfig as ValueConfig,
+        ValueDecoder as ValueDecoder,
+        infer_task as infer_task,
+    )
+    from owma.world import WorldConfig as WorldConfig, WorldModel as WorldModel
+    from owma.adaptation import (
+        AbstractAscent as AbstractAscent,
+        AbstractCorrection as AbstractCorrection,
+        AbstractDeltaFilter as AbstractDeltaFilter,
+        AbstractDivergence as AbstractDivergence,
+        AbstractGradient as AbstractGradient,
+    )
+    from owma.planners import (
+        PUBLISHED as PUBLISHED,
+        AbstractPlanner as AbstractPlanner,
+        AbstractPlannerConfig as AbstractPlannerConfig,
+        AgentModel as AgentModel,
+        CEM as CEM,
+        CEMPlanner as CEMPlanner,
+        FKSteering as FKSteering,
+        FKSteeringPlanner as FKSteeringPlanner,
+        GuidedDiffusion as GuidedDiffusion,
+        GuidedDiffusionPlanner as GuidedDiffusionPlanner,
+        NoiseOptimization as NoiseOptimization,
+        NoiseOptimizationPlanner as NoiseOptimizationPlanner,
+        OnlineAdaptation as OnlineAdaptation,
+        OnlineAdaptationPlanner as OnlineAdaptationPlanner,
+        PlanInfo as PlanInfo,
+        PlanResult as PlanResult,
+        RandomShooting as RandomShooting,
+        RandomShootingPlanner as RandomShootingPlanner,
+        Static as Static,
+        StaticPlanner as StaticPlanner,
+        SVDD as SVDD,
+        SVDDPlanner as SVDDPlanner,
+        TiltedResampling as TiltedResampling,
+        TiltedResamplingPlanner as TiltedResamplingPlanner,
+        TwistedSMC as TwistedSMC,
+        TwistedSMCPlanner as TwistedSMCPlanner,
+    )
+    from owma.agent import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
+    from owma.export import (
+        ExportedAgent as ExportedAgent,
+        ExportedInfo as ExportedInfo,
+        export_agent as export_agent,
+        load_exported as load_exported,
+    )
+    from owma.data import (
+        OfflineDataset as OfflineDataset,
+        PointMazeCollect as PointMazeCollect,
+        TwoRoutesCollect as TwoRoutesCollect,
+        load_minari as load_minari,
+    )
+    from owma.material import (
+        GoalTaskConfig as GoalTaskConfig,
+        LabelledTaskConfig as LabelledTaskConfig,
+        MinariDataset as MinariDataset,
+        RecordedTaskConfig as RecordedTaskConfig,
+        RewardTaskConfig as RewardTaskConfig,
+    )
+    from owma.training import TrainingConfig as TrainingConfig
+    from owma.experiment import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
+    from owma.run import Run as Run, load as load
+else:
+    # JAX, and what stands on it, takes seconds to import: nothing of it is until a name is asked for, so that commands
+    # read their flags first.
+    from owma._lazy import on_demand as _on_demand
 
-__version__ = _version("owma")
+    __getattr__, __dir__, __all__ = _on_demand(__name__)

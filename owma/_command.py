@@ -26,7 +26,6 @@ def command(main: Callable[[], None]) -> None:
     An `OwmaError` becomes one sentence on standard error and exit code 2, an interrupt exit code 130; any other
     exception is a bug of ours and keeps its traceback.
     """
-    _keep_programs()
     try:
         main()
     except OwmaError as error:
@@ -37,10 +36,11 @@ def command(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _keep_programs() -> None:
+def keep_programs() -> None:
     """Keep compiled programs on disk, so that the next start of a command does not compile them again.
 
-    In the user's cache folder, unless JAX was told of another (`JAX_COMPILATION_CACHE_DIR`).
+    In the user's cache folder, unless JAX was told of another (`JAX_COMPILATION_CACHE_DIR`). A command calls it when it
+    has read its flags: JAX takes a second to import, and `--help` is to be quick.
     """
     import jax
 

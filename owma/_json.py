@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 
 def jsonable(obj: Any, where: str = "value") -> Any:
     """Turn `obj` into plain JSON data.
@@ -22,8 +19,6 @@ def jsonable(obj: Any, where: str = "value") -> Any:
         return obj
     if isinstance(obj, float):
         return obj if math.isfinite(obj) else None
-    if isinstance(obj, np.ndarray | np.generic | jax.Array):
-        return jsonable(np.asarray(obj).tolist(), where)
     if isinstance(obj, os.PathLike):
         return os.fspath(obj)
     if isinstance(obj, Mapping):
@@ -33,6 +28,12 @@ def jsonable(obj: Any, where: str = "value") -> Any:
         return {key: jsonable(item, f"{where}.{key}") for key, item in obj.items()}
     if isinstance(obj, list | tuple):
         return [jsonable(item, f"{where}[{i}]") for i, item in enumerate(obj)]
+    # Imported here, because commands need this module to read their flags.
+    import jax
+    import numpy as np
+
+    if isinstance(obj, np.ndarray | np.generic | jax.Array):
+        return jsonable(np.asarray(obj).tolist(), where)
     raise TypeError(f"{where} is a {type(obj).__name__}, which has no JSON form.")
 
 

@@ -1,6 +1,7 @@
 """`python -m owma.collect`: make a dataset by scripted control, without a network.
 
-Prints the folder of the dataset last, whether it was collected now or was there already.
+Prints the folder of the dataset last, whether it was collected now or was there already. What simulates is imported
+when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
 """
 
 import sys
@@ -9,14 +10,7 @@ from typing import Annotated, TypeAlias
 import tyro
 
 from owma._command import command, progress
-from owma.data.collect import (
-    PointMazeCollect,
-    TwoRoutesCollect,
-    collect_pointmaze,
-    collect_two_routes,
-    is_collected,
-)
-from owma.data.store import dataset_folder
+from owma.data_config import PointMazeCollect, TwoRoutesCollect
 
 _Config: TypeAlias = (
     Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
@@ -32,6 +26,8 @@ def main() -> None:
         description="Make a dataset by scripted control, without a network.",
         config=(tyro.conf.CascadeSubcommandArgs,),
     )
+    from owma.data import dataset_folder, is_collected
+
     if is_collected(config):
         print(f"{config.name} is there already; --overwrite collects it again.", file=sys.stderr)
     else:
@@ -40,6 +36,8 @@ def main() -> None:
 
 
 def _collect(config: TwoRoutesCollect | PointMazeCollect) -> None:
+    from owma.data import collect_pointmaze, collect_two_routes
+
     two_routes = isinstance(config, TwoRoutesCollect)
     done = 0
     with progress("collecting", config.episodes * config.steps if two_routes else config.steps) as advance:

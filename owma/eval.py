@@ -1,4 +1,7 @@
-"""`python -m owma.eval RUN planner:...`: let a trained run act with a planner of your choice."""
+"""`python -m owma.eval RUN planner:...`: let a trained run act with a planner of your choice.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
 
 import dataclasses
 import os
@@ -7,17 +10,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from owma._command import command, open_progress, parse, show_results
+from owma._command import command, keep_programs, open_progress, parse, show_results
 from owma._errors import ConfigError
-from owma.agent import Agent
 from owma.config_json import to_json
-from owma.evaluation import evaluate
-from owma.experiment import EvaluationConfig
-from owma.planners import OnlineAdaptation, PlannerConfig
-from owma.rollout import check_env, find_env
-from owma.run import load
+from owma.experiment_config import EvaluationConfig
+from owma.planners_config import OnlineAdaptation, PlannerConfig
 from owma.runs import RunFolder, versions
-from owma.videos import find_renderer, record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +43,13 @@ class Eval:
 def main() -> None:
     """Parse, evaluate, print the folder."""
     arguments = parse(Eval, prog="python -m owma.eval")
+    keep_programs()
+    from owma.agent import Agent
+    from owma.evaluation import evaluate
+    from owma.rollout import check_env, find_env
+    from owma.run import load
+    from owma.videos import find_renderer, record
+
     run = load(arguments.run)
     env = run.env if arguments.evaluation.env is None else find_env(arguments.evaluation.env)
     if env is None:

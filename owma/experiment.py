@@ -1,6 +1,5 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,22 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma import checkpoint
-from owma._errors import ConfigError
 from owma._tree import map_rows
 from owma._types import Array, Float, Scalar
-from owma.config_json import fingerprint
-from owma.data import TwoRoutesCollect
+from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
 from owma.logs import MetricsLog
-from owma.material import DataConfig, Material, Progress, RewardTaskConfig, TaskConfig, gather
-from owma.planners import PLANNERS, AgentModel
-from owma.policy import PolicyConfig, ReadoutPolicy
-from owma.runs import RunFolder, check_run_name
+from owma.material import Material, Progress
+from owma.planners import AgentModel
+from owma.policy import ReadoutPolicy
+from owma.runs import RunFolder
 from owma.targets import monte_carlo
 from owma.training import (
     OutcomeData,
     OutcomeTrainer,
     RewardFamily,
-    TrainingConfig,
     ValueTrainer,
     family_returns,
     split_episodes,
@@ -35,67 +31,12 @@ from owma.value import (
     AbstractValue,
     LinearValue,
     TaskValue,
-    ValueConfig,
     ValueDecoder,
     infer_task,
     r_squared,
     value_scales,
 )
-from owma.world import WorldConfig, WorldModel, whitened_outcomes
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """Episodes in the environment, the same start states for every planner."""
-
-    env: str | None = None
-    """Gymnasium id; by default the environment that the dataset names."""
-    planners: tuple[str, ...] = tuple(PLANNERS)
-    """What a training run compares."""
-    episodes: int = 32
-    """0 trains only, for data without an environment."""
-    replan_every: int = 10
-    """Steps for which a plan is followed."""
-    timed_decisions: int = 4
-    """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.planners if name not in PLANNERS]
-        if unknown:
-            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(PLANNERS)}.")
-        for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
-    """A whole run: data, models, task, evaluation."""
-
-    name: str = "two-routes"
-    """The run goes to runs/NAME/v<N>."""
-    seed: int = 0
-    """Of models, training and evaluation; the dataset has a seed of its own."""
-    data: DataConfig = TwoRoutesCollect()
-    task: TaskConfig = RewardTaskConfig()
-    world: WorldConfig = WorldConfig()
-    policy: PolicyConfig = PolicyConfig()
-    training: TrainingConfig = TrainingConfig()
-    value: ValueConfig = ValueConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-
-    def __post_init__(self) -> None:
-        check_run_name(self.name)
-
-    @property
-    def training_fingerprint(self) -> str:
-        """Of all that the trained parts depend on."""
-        return fingerprint(self, without=("name", "evaluation"))
-
-    def gather(self, progress: Progress) -> Material:
-        """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
-        evaluation = self.evaluation
-        return gather(self.data, self.task, progress, env=evaluation.env, needs_env=evaluation.episodes > 0)
+from owma.world import WorldModel, whitened_outcomes
 
 
 class TrainedParts(eqx.Module):

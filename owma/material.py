@@ -17,62 +17,26 @@ from owma._errors import ConfigError
 from owma._types import Float
 from owma.data import (
     OfflineDataset,
-    PointMazeCollect,
     TwoRoutesCollect,
     collect_pointmaze,
     collect_two_routes,
     is_collected,
     load_minari,
 )
+from owma.material_config import (
+    DataConfig as DataConfig,
+    GoalTaskConfig as GoalTaskConfig,
+    LabelledTaskConfig as LabelledTaskConfig,
+    MinariDataset as MinariDataset,
+    RecordedTaskConfig as RecordedTaskConfig,
+    RewardTaskConfig as RewardTaskConfig,
+    TaskConfig as TaskConfig,
+)
 from owma.rollout import check_env, find_env
 from owma.tasks import AbstractTask, GoalTask, LabelledTask, RecordedTask, RewardTask
 
 Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
 """progress(label, total, done) opens a progress display; calling what it gives advances it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MinariDataset:
-    """A dataset that exists: by Minari id, or the folder that holds it."""
-
-    dataset: str
-    """Minari id or folder."""
-    download: bool = False
-    """Fetch the id from the hub if it is not there."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RewardTaskConfig:
-    """A reward function r(obs, action, next_obs) over arrays."""
-
-    reward: str = "owma.envs:preferred_route_reward"
-    """`module:function`, imported from your own Python path."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordedTaskConfig:
-    """The rewards recorded with the dataset."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GoalTaskConfig:
-    """A position to reach and stay at."""
-
-    goal: tuple[float, ...]
-    """In the leading coordinates of the observation."""
-    radius: float = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledTaskConfig:
-    """A few labelled samples."""
-
-    file: Path
-    """An .npz file with `obs` (k, obs) and `reward` (k,)."""
-
-
-TaskConfig: TypeAlias = RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | MinariDataset
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The readout policy π(a|s,ψ): which action leads to a given outcome."""
 
-import dataclasses
-
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,6 +7,7 @@ import numpy as np
 
 from owma._types import Action, Array, Bool, Float, HostArray, Obs, PRNGKeyArray, Psi
 from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ODESampler
+from owma.policy_config import PolicyConfig as PolicyConfig
 from owma.transitions import Transitions
 from owma.whitening import Standardisation
 
@@ -37,58 +36,46 @@ class ReadoutPolicy(eqx.Module):
         return action, jnp.any(action != drawn)
 
 
-@dataclasses.dataclass(frozen=True)
-class PolicyConfig:
-    """The readout policy pi(a|s,psi)."""
+def untrained_policy(
+    config: PolicyConfig,
+    transitions: Transitions,
+    psi_dim: int,
+    *,
+    low: Float[HostArray, " act"],
+    high: Float[HostArray, " act"],
+    key: PRNGKeyArray,
+) -> ReadoutPolicy:
+    """See `PolicyConfig.build`."""
+    policy = policy_skeleton(config, transitions.obs.shape[1], transitions.action.shape[1], psi_dim, key=key)
+    return eqx.tree_at(
+        lambda p: (p.observation, p.action, p.low, p.high),
+        policy,
+        (
+            Standardisation.fit(transitions.obs),
+            Standardisation.fit(transitions.action),
+            jnp.asarray(np.asarray(low), jnp.float32),
+            jnp.asarray(np.asarray(high), jnp.float32),
+        ),
+    )
 
-    width: int = 96
-    """Units in each hidden layer."""
-    depth: int = 3
-    """Hidden layers."""
-    embed_width: int = 64
-    """Width of the layers that turn (noise level, context) into scales and shifts."""
-    solver_steps: int = 5
-    """DDIM steps for one action."""
-    noise_floor: float = 0.05
-    """sigma/alpha at which the sampler stops."""
 
-    def build(
-        self,
-        transitions: Transitions,
-        psi_dim: int,
-        *,
-        low: Float[HostArray, " act"],
-        high: Float[HostArray, " act"],
-        key: PRNGKeyArray,
-    ) -> ReadoutPolicy:
-        """An untrained policy whose units are fitted to `transitions`."""
-        policy = self.skeleton(transitions.obs.shape[1], transitions.action.shape[1], psi_dim, key=key)
-        return eqx.tree_at(
-            lambda p: (p.observation, p.action, p.low, p.high),
-            policy,
-            (
-                Standardisation.fit(transitions.obs),
-                Standardisation.fit(transitions.action),
-                jnp.asarray(np.asarray(low), jnp.float32),
-                jnp.asarray(np.asarray(high), jnp.float32),
-            ),
-        )
-
-    def skeleton(self, obs_dim: int, action_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> ReadoutPolicy:
-        """An untrained policy in unit coordinates; also what a checkpoint is restored into."""
-        denoiser = FiLMDenoiser(
-            action_dim,
-            obs_dim + psi_dim,
-            width=self.width,
-            depth=self.depth,
-            embed_width=self.embed_width,
-            key=key,
-        )
-        return ReadoutPolicy(
-            observation=Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim)),
-            action=Standardisation(jnp.zeros(action_dim), jnp.ones(action_dim)),
-            denoiser=denoiser,
-            sampler=ODESampler(diffrax.Euler(), self.solver_steps, self.noise_floor),
-            low=-jnp.ones(action_dim),
-            high=jnp.ones(action_dim),
-        )
+def policy_skeleton(
+    config: PolicyConfig, obs_dim: int, action_dim: int, psi_dim: int, *, key: PRNGKeyArray
+) -> ReadoutPolicy:
+    """See `PolicyConfig.skeleton`."""
+    denoiser = FiLMDenoiser(
+        action_dim,
+        obs_dim + psi_dim,
+        width=config.width,
+        depth=config.depth,
+        embed_width=config.embed_width,
+        key=key,
+    )
+    return ReadoutPolicy(
+        observation=Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim)),
+        action=Standardisation(jnp.zeros(action_dim), jnp.ones(action_dim)),
+        denoiser=denoiser,
+        sampler=ODESampler(diffrax.Euler(), config.solver_steps, config.noise_floor),
+        low=-jnp.ones(action_dim),
+        high=jnp.ones(action_dim),
+    )

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from owma.data import TwoRoutesCollect
-from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.policy import PolicyConfig
-from owma.training import TrainingConfig
-from owma.value import ValueConfig
-from owma.world import WorldConfig
+from owma.data_config import TwoRoutesCollect
+from owma.experiment_config import EvaluationConfig, ExperimentConfig
+from owma.policy_config import PolicyConfig
+from owma.training_config import TrainingConfig
+from owma.value_config import ValueConfig
+from owma.world_config import WorldConfig
 
 TWO_ROUTES = ExperimentConfig()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from owma._command import command, parse, progress
+from owma._command import command, keep_programs, parse, progress
 from owma._errors import ConfigError
 
 
@@ -30,6 +30,7 @@ class Report:
 def main() -> None:
     """Parse, report, print the file."""
     arguments = parse(Report, prog="python -m owma.report")
+    keep_programs()
     from owma._json import replace_text
     from owma.reporting import Source, build, explore
     from owma.run import load

@@ -10,8 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from owma._errors import CheckpointError, ConfigError
 from owma._json import jsonable, replace_text
 
@@ -195,6 +193,8 @@ def versions() -> dict[str, Any]:
     this process may use), `backend` and `device` of JAX, and `git_commit` and `git_dirty` of the checkout that owma
     runs from (`None` where it runs from none).
     """
+    import jax  # not above: commands need this module to read their flags
+
     commit, dirty = _git()
     return {
         "packages": {name: _package_version(name) for name in _PACKAGES},

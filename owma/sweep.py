@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from owma._command import command, parse, progress, resumable, show_results
+from owma._command import command, keep_programs, parse, progress, resumable, show_results
 from owma._errors import ConfigError, OwmaError
 from owma._json import replace_text
 from owma.config_json import from_json, to_json
@@ -91,6 +91,7 @@ def _ray(arguments: Sweep) -> Iterator[Any]:
     # Ray would report its use over the network.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    keep_programs()
     import jax
     import ray
 

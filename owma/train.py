@@ -1,4 +1,7 @@
-"""`python -m owma.train`: collect if need be, train, evaluate every planner, write the run."""
+"""`python -m owma.train`: collect if need be, train, evaluate every planner, write the run.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
 
 import dataclasses
 import functools
@@ -6,19 +9,20 @@ import operator
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from owma._command import command, open_progress, parse, resumable, show_fit, show_results
+from owma._command import command, keep_programs, open_progress, parse, resumable, show_fit, show_results
 from owma.config_json import from_json, to_json
-from owma.evaluation import evaluate
-from owma.experiment import Experiment, ExperimentConfig
+from owma.experiment_config import ExperimentConfig
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
-from owma.material import Material
-from owma.planners import PLANNERS
+from owma.planners_config import PLANNERS
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
+
+if TYPE_CHECKING:
+    from owma.material import Material
 
 _Preset: Any = functools.reduce(
     operator.or_,
@@ -47,6 +51,7 @@ def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Train, prog="python -m owma.train")
     check_logs(arguments.log)
+    keep_programs()
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
@@ -65,7 +70,10 @@ def main() -> None:
     print(folder.path)
 
 
-def _run(config: ExperimentConfig, material: Material, folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
+def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
+    from owma.evaluation import evaluate
+    from owma.experiment import Experiment
+
     parts = Experiment(config, material, folder, open_progress, logs).train()
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)

@@ -41,15 +41,10 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
     def stop(*args: object, **kwargs: object) -> None:
         raise _Parsed
 
-    for name in (
-        "owma.train.ExperimentConfig.gather",
-        "owma.train.RunFolder.open",
-        "owma.eval.load",
-        "owma.sweep._need_ray",
-    ):
+    for name in ("owma.train.ExperimentConfig.gather", "owma.train.RunFolder.open", "owma.run.load"):
         monkeypatch.setattr(name, stop)
-    monkeypatch.setattr("owma.collect.is_collected", stop)
-    monkeypatch.setattr("owma.reporting.Source.read", stop)
+    for name in ("owma.data.is_collected", "owma.sweep._need_ray", "owma.reporting.Source.read"):
+        monkeypatch.setattr(name, stop)
     monkeypatch.setattr(sys, "argv", [module, *flags])
     with pytest.raises(_Parsed):
         importlib.import_module(module).main()

@@ -21,6 +21,7 @@ from owma.adaptation.delta import (
     LowRankParameters as LowRankParameters,
     OutputParameters as OutputParameters,
     PredicateParameters as PredicateParameters,
+    ReadoutParameters as ReadoutParameters,
     TrunkParameters as TrunkParameters,
 )
 from owma.adaptation.divergence import (
@@ -43,7 +44,12 @@ from owma.adaptation.loop import (
     AdaptationCurves as AdaptationCurves,
     AdaptationState as AdaptationState,
 )
-from owma.adaptation.objective import DecisionProblem as DecisionProblem
+from owma.adaptation.metric import (
+    AbstractMetric as AbstractMetric,
+    ReadoutMetric as ReadoutMetric,
+    SampledMetric as SampledMetric,
+)
+from owma.adaptation.objective import BothDraws as BothDraws, DecisionProblem as DecisionProblem
 from owma.adaptation.optimum import Optimum as Optimum, estimate_optimum as estimate_optimum
 from owma.adaptation.path import scaled_means as scaled_means
 from owma.adaptation.weights import effective_sample_size as effective_sample_size, log_mean_exp as log_mean_exp

@@ -1,7 +1,6 @@
 """How Δφ moves along a gradient of J: Adam, or the metric of the path KL."""
 
 import abc
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -9,9 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from owma._tree import squared_norm
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._types import PRNGKeyArray, PyTree, Scalar
+from owma.adaptation.metric import AbstractMetric, SampledMetric
 from owma.adaptation.objective import DecisionProblem
-from owma.adaptation.path import scaled_means
 from owma.diffusion import PathSample
 
 
@@ -92,14 +91,17 @@ class AdamAscent(AbstractAscent):
         return 0
 
 
+_FLOOR = 1e-3
+"""Least curvature of a parameter, as a share of its leaf's mean."""
+
+
 class NaturalAscent(AbstractAscent):
     r"""The natural gradient of the path KL, within a trust region in nats.
 
-    To second order the path KL between Δφ and Δφ + x is $\tfrac12 x^\top F x$ with
-    $F = E\sum_k J_k^\top J_k$, $J_k = \partial(\mu_k/\tilde s_k)/\partial\phi$ at the states visited. The step solves
-    $\lambda(F + \text{damping}\,D)\,x = \nabla J$ by `cg_steps` conjugate gradients, preconditioned by D, the diagonal
-    of F (Amari 1998; Martens, arXiv 1412.1193); 0 of them take F to be diagonal. Where the step would cost more than
-    `max_kl` nats it is shortened to that (Schulman et al., arXiv 1502.05477).
+    The step solves $\lambda(F + \text{damping}\,D)\,x = \nabla J$, F being the `metric` and D its diagonal, by
+    `cg_steps` conjugate gradients preconditioned by D (Amari 1998; Martens, arXiv 1412.1193); 0 of them take F to be
+    diagonal. Where the step would cost more than `max_kl` nats it is shortened to that (Schulman et al., arXiv
+    1502.05477).
 
     Nothing here has the units of a parameter, so one setting does for networks and closed forms alike.
     """
@@ -108,6 +110,7 @@ class NaturalAscent(AbstractAscent):
     """Nats that one step may move the path law by."""
     damping: Scalar = eqx.field(default=0.3, converter=jnp.asarray)
     cg_steps: int = eqx.field(static=True, default=0)
+    metric: AbstractMetric = SampledMetric()
 
     def init(self, delta: PyTree) -> None:
         del delta
@@ -124,54 +127,34 @@ class NaturalAscent(AbstractAscent):
         key: PRNGKeyArray,
     ) -> tuple[PyTree, None]:
         del progress
-        states = jax.lax.stop_gradient(samples.states)
-
-        def means(delta: PyTree, states: Float[Array, "n levels x"]) -> Float[Array, "n levels x"]:
-            return scaled_means(problem.chain, problem.adapted(delta), problem.context, states)
-
-        diagonal = _diagonal(means, delta, states, key=key)
-        _, pushforward = jax.linearize(lambda d: means(d, states), delta)
-        pullback = jax.linear_transpose(pushforward, delta)
-        num = states.shape[0]
-
-        def damped(x: PyTree) -> PyTree:
-            (fisher,) = pullback(pushforward(x))
-            return jax.tree.map(lambda f, d, x: f / num + self.damping * d * x, fisher, diagonal, x)
+        samples = jax.lax.stop_gradient(samples)
+        diagonal, push = self.metric.measure(problem, delta, samples, key=key)
+        # A parameter that these states do not see at all has neither gradient nor curvature.
+        diagonal = jax.tree.map(lambda leaf: leaf + _FLOOR * jnp.mean(leaf) + 1e-30, diagonal)
+        num = samples.states.shape[0]
 
         def precondition(x: PyTree) -> PyTree:
             return jax.tree.map(lambda x, d: x / ((1 + self.damping) * d), x, diagonal)
 
         direction = precondition(gradient)
         if self.cg_steps > 0:
+            pull = jax.linear_transpose(push, delta)
+
+            def damped(x: PyTree) -> PyTree:
+                (fisher,) = pull(push(x))
+                return jax.tree.map(lambda f, d, x: f / num + self.damping * d * x, fisher, diagonal, x)
+
             direction, _ = jax.scipy.sparse.linalg.cg(
                 damped, gradient, x0=direction, tol=0.0, maxiter=self.cg_steps, M=precondition
             )
-        kl = 0.5 * jnp.sum(jnp.square(pushforward(direction))) / num
+        kl = 0.5 * jnp.sum(jnp.square(push(direction))) / num
         # `direction` is yet to be divided by λ; with λ = 0 the trust region alone bounds the step.
         length = jnp.minimum(1 / problem.kl_coef, jnp.sqrt(self.max_kl / (kl + 1e-30)))
         return jax.tree.map(lambda x: length * x, direction), state
 
     @property
     def passes(self) -> int:
-        # The diagonal: forward and back; linearised: forward; the direction's divergence: one push. Conjugate
-        # gradients: a push and a pull for the first residual and for each step.
-        return 4 if self.cg_steps == 0 else 6 + 2 * self.cg_steps
-
-
-_FLOOR = 1e-3
-"""Least curvature of a parameter, as a share of its leaf's mean."""
-
-_Means = Callable[[PyTree, Float[Array, "n levels x"]], Float[Array, "n levels x"]]
-
-
-def _diagonal(means: _Means, delta: PyTree, states: Float[Array, "n levels x"], *, key: PRNGKeyArray) -> PyTree:
-    r"""The diagonal of F by Hutchinson's trick, $E_z (J^\top z)^2$ with random signs z, one draw for each sample."""
-    signs = jax.random.rademacher(key, states.shape, states.dtype)
-
-    def one(states: Float[Array, "levels x"], signs: Float[Array, "levels x"]) -> PyTree:
-        _, pullback = jax.vjp(lambda d: means(d, states[None])[0], delta)
-        return pullback(signs)[0]
-
-    squares = jax.tree.map(lambda leaf: jnp.mean(jnp.square(leaf), axis=0), jax.vmap(one)(states, signs))
-    # A parameter that these states do not see at all has neither gradient nor curvature.
-    return jax.tree.map(lambda leaf: leaf + _FLOOR * jnp.mean(leaf) + 1e-30, squares)
+        # The direction's divergence: one push. Conjugate gradients: a push and a pull for the first residual and for
+        # each step.
+        pushes = 1 if self.cg_steps == 0 else 3 + 2 * self.cg_steps
+        return self.metric.passes + pushes * self.metric.push_passes

@@ -6,9 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
-from owma.adaptation.objective import DecisionProblem
-from owma.adaptation.path import scaled_means
+from owma._types import Array, Float, Int, PRNGKeyArray, Scalar
+from owma.adaptation.objective import BothDraws, DecisionProblem
 from owma.adaptation.weights import effective_sample_size, log_mean_exp
 from owma.diffusion import PathSample
 
@@ -78,24 +77,14 @@ class Resample(AbstractCorrection):
         return Choice(index, kl, effective_sample_size(logits))
 
 
-def pooled(
-    problem: DecisionProblem,
-    delta: PyTree,
-    samples: PathSample,
-    prior_samples: PathSample,
-    prior_noise: Float[Array, "n draws x"],
-) -> PathSample:
+def pooled(draws: BothDraws) -> tuple[PathSample, Float[Array, " m"]]:
     r"""n draws of φ + Δφ and n of φ as 2n draws of their even mixture, $\mathrm{d}P/\mathrm{d}(\tfrac12P+\tfrac12P')$
-    being the weight of each (the balance heuristic, Veach & Guibas 1995; defensive sampling, Hesterberg 1995).
+    being the weight of each (the balance heuristic, Veach & Guibas 1995; defensive sampling, Hesterberg 1995); and
+    their values.
 
     No path weight then exceeds 2, so that a bad Δφ costs at most what half of the draws were worth.
-
-    **Arguments:** `samples` measured against φ; `prior_samples` and the noise that they were drawn with.
     """
-    adapted = scaled_means(problem.chain, problem.adapted(delta), problem.context, prior_samples.states)
-    prior = scaled_means(problem.chain, problem.denoiser, problem.context, prior_samples.states)
-    shift = adapted - prior
-    prior_ratio = jnp.sum(shift * prior_noise[:, 1:] - 0.5 * jnp.square(shift), axis=(1, 2))
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), samples, prior_samples)
-    log_ratio = jnp.concatenate([-samples.log_weight, prior_ratio])
-    return eqx.tree_at(lambda s: s.log_weight, both, jnp.log(2.0) - jnp.logaddexp(0.0, log_ratio))
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), draws.samples, draws.prior)
+    log_ratio = jnp.concatenate([-draws.samples.log_weight, draws.prior_log_ratio])
+    both = eqx.tree_at(lambda s: s.log_weight, both, jnp.log(2.0) - jnp.logaddexp(0.0, log_ratio))
+    return both, jnp.concatenate([draws.values, draws.prior_values])

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,12 +10,15 @@ import jax.numpy as jnp
 
 from owma._types import Array, Float, PyTree
 from owma.adaptation.objective import DecisionProblem
-from owma.diffusion import AbstractDenoiser, FiLMDenoiser, TabulatedDenoiser
+from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ReadoutDenoiser, TabulatedDenoiser, readout_of
 from owma.nets import Linear
 
 
 class AbstractDeltaFilter(eqx.Module):
     """Chooses the parameters that adaptation may move, in coordinates of its choosing."""
+
+    shares_hidden: ClassVar[bool] = False
+    """Whether φ and φ + Δφ share all but their last layers, so that one network pass serves both."""
 
     @abc.abstractmethod
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
@@ -67,6 +70,34 @@ class LevelParameters(AbstractDeltaFilter):
             )
         frozen = jax.tree.map(lambda _: False, denoiser)
         return eqx.tree_at(lambda d: d.table, frozen, jax.tree.map(eqx.is_inexact_array, denoiser.table))
+
+
+class ReadoutParameters(AbstractDeltaFilter):
+    """The last layer of each noise level by itself; what it reads stays as it is.
+
+    Means are then linear in Δφ: φ and φ + Δφ share all but a small product, and the metric of the path KL is known in
+    closed form (`ReadoutMetric`), so that a step costs one pass there and one back.
+    """
+
+    shares_hidden: ClassVar[bool] = True
+
+    def prepare(self, problem: DecisionProblem) -> DecisionProblem:
+        if not isinstance(problem.denoiser, FiLMDenoiser):
+            raise ValueError(
+                f"ReadoutParameters needs a FiLMDenoiser, got {type(problem.denoiser).__name__}; use AllParameters() "
+                "or LevelParameters()."
+            )
+        readout = ReadoutDenoiser(problem.denoiser)
+        tabulated = TabulatedDenoiser.of(readout, problem.chain.ratios, problem.context)
+        return eqx.tree_at(lambda p: p.denoiser, problem, tabulated)
+
+    def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
+        if readout_of(denoiser) is None:
+            raise ValueError(
+                f"ReadoutParameters needs the denoiser of `Adaptation.prepare(problem)`, got {type(denoiser).__name__}."
+            )
+        frozen = jax.tree.map(lambda _: False, denoiser)
+        return eqx.tree_at(lambda d: (d.table.weight, d.table.bias), frozen, (True, True))
 
 
 class FiLMParameters(AbstractDeltaFilter):

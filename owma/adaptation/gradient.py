@@ -47,9 +47,10 @@ class AbstractGradient(eqx.Module):
         """`key` is for the divergence; the draws follow from `noise`."""
 
     @abc.abstractmethod
-    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         """Network passes for one draw of a chain of `num_transitions` transitions: forward evaluations and
-        vector-Jacobian products, each counted as one.
+        vector-Jacobian products, each counted as one; `beside` are those that the divergence adds to each of the
+        adapted model's, forward and back (`AbstractDivergence.passes`).
         """
 
 
@@ -69,8 +70,8 @@ class Reparameterised(AbstractGradient):
     ) -> Estimate:
         return _differentiate(problem, delta, divergence, noise, gradient_steps=None, key=key)
 
-    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
-        forward, back = divergence.passes
+    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
+        forward, back = beside
         return num_transitions * (2 + forward + back)
 
 
@@ -93,8 +94,8 @@ class Truncated(AbstractGradient):
     ) -> Estimate:
         return _differentiate(problem, delta, divergence, noise, gradient_steps=self.gradient_steps, key=key)
 
-    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
-        forward, back = divergence.passes
+    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
+        forward, back = beside
         return num_transitions * (1 + forward) + min(self.gradient_steps, num_transitions) * (1 + back)
 
 
@@ -130,7 +131,7 @@ class AdjointMatching(AbstractGradient):
 
         return Estimate(jax.grad(ascended)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
 
-    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         # Draws with a reference; the adjoint, forward and back; both means again, one of them differentiated.
         return 7 * num_transitions
 
@@ -167,7 +168,7 @@ class RewardWeighted(AbstractGradient):
 
         return Estimate(jax.grad(ascended)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
 
-    def passes(self, divergence: AbstractDivergence, num_transitions: int) -> int:
+    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         return 4 * num_transitions
 
 
@@ -200,7 +201,7 @@ def _adjoints(
     gains, widths = chain.gains, chain.widths
 
     def mean(k: Array) -> Callable[[Float[Array, " x"]], Float[Array, " x"]]:
-        return lambda y: y + gains[k] * (means(y, k)[0] - y)
+        return lambda y: y + gains[k] * (means(y, k).mean - y)
 
     def pull(adjoint: Float[Array, " x"], k: Array) -> tuple[Float[Array, " x"], Float[Array, " x"]]:
         _, pullback = jax.vjp(mean(k), states[k])

@@ -70,16 +70,18 @@ class Adaptation(eqx.Module):
         """`num_steps` steps from `state`, on a prepared problem."""
         noise_key, step_key = jax.random.split(key)
         step_keys = jax.random.split(step_key, self.num_steps)
-        noise_keys = jax.random.split(noise_key, self.num_steps)
-        common = None if self.fresh_noise else problem.noise(self.num_samples, key=noise_key)
+        # All at once: a generator of random numbers takes longer to start than to run.
+        draws = self.num_steps if self.fresh_noise else 1
+        noise = problem.noise(draws * self.num_samples, key=noise_key)
+        noise = noise.reshape(draws, self.num_samples, *noise.shape[1:])
+        noise = jnp.broadcast_to(noise, (self.num_steps, *noise.shape[1:]))
         progress = jnp.arange(self.num_steps) / max(self.num_steps, 1)
 
         def step(
-            state: AdaptationState, inputs: tuple[PRNGKeyArray, PRNGKeyArray, Scalar]
+            state: AdaptationState, inputs: tuple[Float[Array, "n draws x"], PRNGKeyArray, Scalar]
         ) -> tuple[AdaptationState, AdaptationCurves]:
-            step_noise_key, step_key, progress = inputs
+            noise, step_key, progress = inputs
             gradient_key, ascent_key = jax.random.split(step_key)
-            noise = problem.noise(self.num_samples, key=step_noise_key) if common is None else common
             price = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
             annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
             found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
@@ -90,11 +92,12 @@ class Adaptation(eqx.Module):
             curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
             return AdaptationState(delta, ascent), curves
 
-        return jax.lax.scan(step, state, (noise_keys, step_keys, progress))
+        return jax.lax.scan(step, state, (noise, step_keys, progress))
 
     def passes(self, num_transitions: int) -> int:
         """Network passes of a run, on a chain of `num_transitions` transitions: forward evaluations, and products with
         its Jacobian or its transpose, each counted as one.
         """
-        one_draw = self.gradient.passes(self.divergence, num_transitions) + self.ascent.passes * num_transitions
+        beside = (0, 0) if self.delta_filter.shares_hidden and self.divergence.needs_paths else self.divergence.passes
+        one_draw = self.gradient.passes(beside, num_transitions) + self.ascent.passes * num_transitions
         return self.num_steps * self.num_samples * one_draw

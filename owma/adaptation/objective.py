@@ -9,6 +9,19 @@ from owma.diffusion import AbstractDenoiser, Chain, PathSample
 from owma.value import AbstractValue
 
 
+class BothDraws(eqx.Module):
+    """Draws of the adapted and of the trained model, batched, and their values (in return units)."""
+
+    samples: PathSample
+    """Of φ + Δφ, measured against φ."""
+    values: Float[Array, " n"]
+    prior: PathSample
+    """Of φ."""
+    prior_values: Float[Array, " n"]
+    prior_log_ratio: Float[Array, " n"]
+    r"""$\log\mathrm dP'/\mathrm dP$ of φ's paths: how much likelier they are under φ + Δφ."""
+
+
 class DecisionProblem(eqx.Module):
     r"""At one state s,
     $\max_{\Delta\phi}\ E_{\psi\sim p_{\phi+\Delta\phi}(\cdot\mid s)}[V(\psi)]/\text{scale} - \lambda\,\mathrm{KL}$:
@@ -27,7 +40,9 @@ class DecisionProblem(eqx.Module):
     """λ, the price of one nat."""
 
     def noise(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n draws x"]:
-        return jax.vmap(lambda k: self.chain.noise(key=k))(jax.random.split(key, num_samples))
+        """All the noise of as many samples; see `Chain.noise`."""
+        shape = jax.eval_shape(self.chain.noise, key=key).shape
+        return jax.random.normal(key, (num_samples, *shape))
 
     def adapted(self, delta: PyTree) -> AbstractDenoiser:
         """φ + Δφ; φ itself where `delta` is `None`."""
@@ -45,14 +60,39 @@ class DecisionProblem(eqx.Module):
 
         `delta` may be `None`: then the samples are of p_φ. `gradient_steps` is that of `Chain.simulate`.
         """
-        adapted = self.adapted(delta)
         reference = self.denoiser if with_reference else None
-
-        def one(noise: Float[Array, "draws x"]) -> PathSample:
-            return self.chain.simulate(adapted, self.context, noise, reference=reference, gradient_steps=gradient_steps)
-
-        samples = jax.vmap(one)(noise)
+        samples = self._simulate(self.adapted(delta), reference, noise, gradient_steps)
         return samples, jax.vmap(self.value)(samples.psi)
+
+    def draw_both(self, delta: PyTree, noise: Float[Array, "n draws x"]) -> "BothDraws":
+        """Samples of φ + Δφ and of φ from the same noise, all of them measured against both."""
+        # Twice as many draws in one pass: passes wait for one another, level after level.
+        pair = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.zeros_like(leaf)]), delta)
+
+        def simulate(delta: PyTree, other: PyTree) -> PathSample:
+            return self._simulate(self.adapted(delta), self.adapted(other), noise, None)
+
+        both = jax.vmap(simulate)(pair, jax.tree.map(lambda leaf: leaf[::-1], pair))
+        samples, prior = jax.tree.map(lambda leaf: leaf[0], both), jax.tree.map(lambda leaf: leaf[1], both)
+        log_ratio, zeros = prior.log_weight, jnp.zeros_like(prior.kl)
+        # Draws of φ itself are at no distance from it.
+        prior = eqx.tree_at(lambda s: (s.kl, s.log_weight), prior, (zeros, zeros))
+        values = jax.vmap(self.value)
+        return BothDraws(samples, values(samples.psi), prior, values(prior.psi), log_ratio)
+
+    def _simulate(
+        self,
+        denoiser: AbstractDenoiser,
+        reference: AbstractDenoiser | None,
+        noise: Float[Array, "n draws x"],
+        gradient_steps: int | None,
+    ) -> PathSample:
+        def one(noise: Float[Array, "draws x"]) -> PathSample:
+            return self.chain.simulate(
+                denoiser, self.context, noise, reference=reference, gradient_steps=gradient_steps
+            )
+
+        return jax.vmap(one)(noise)
 
     def scaled(self, values: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """Values in units of `value_scale`, in which λ is a pure number."""

@@ -39,12 +39,9 @@ def estimate_optimum(
         raise ValueError(f"num_batches={num_batches}: the standard error needs at least 2.")
 
     def batch(key: PRNGKeyArray) -> tuple[Float[Array, " n"], Float[Array, " n"], Scalar]:
-        noise = problem.noise(batch_size, key=key)
-        prior_samples, prior_values = problem.draw(None, noise, with_reference=False)
-        samples, values = problem.draw(delta, noise, with_reference=True)
-        both = pooled(problem, delta, samples, prior_samples, noise)
-        all_values = jnp.concatenate([values, prior_values])
-        return problem.log_weights(both, all_values), problem.scaled(all_values), problem.scaled(jnp.mean(prior_values))
+        draws = problem.draw_both(delta, problem.noise(batch_size, key=key))
+        both, values = pooled(draws)
+        return problem.log_weights(both, values), problem.scaled(values), problem.scaled(jnp.mean(draws.prior_values))
 
     logits, values, starts = jax.lax.map(batch, jax.random.split(key, num_batches))
     log_normaliser = log_mean_exp(logits)

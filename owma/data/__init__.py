@@ -1,8 +1,6 @@
 """Offline datasets: reading them, and making them by scripted control."""
 
 from owma.data.collect import (
-    PointMazeCollect as PointMazeCollect,
-    TwoRoutesCollect as TwoRoutesCollect,
     collect_pointmaze as collect_pointmaze,
     collect_two_routes as collect_two_routes,
     command_for as command_for,
@@ -14,3 +12,4 @@ from owma.data.minari import (
     reward_is_constant as reward_is_constant,
 )
 from owma.data.store import dataset_folder as dataset_folder, datasets_root as datasets_root
+from owma.data_config import PointMazeCollect as PointMazeCollect, TwoRoutesCollect as TwoRoutesCollect

@@ -9,9 +9,8 @@ import dataclasses
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -20,61 +19,11 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError, DatasetError
 from owma.data.store import check_dataset_id, recording, stored_settings
 from owma.data.waypoints import GoalSeeker, WaypointFollower, cell_path, jittered_waypoints
+from owma.data_config import PointMazeCollect, TwoRoutesCollect
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, Route, corner_cell, load_robotics
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called now and then with the number of steps collected and of steps to collect."""
-
-ACTION_NOISE = 0.5
-
-
-@dataclass(frozen=True)
-class TwoRoutesCollect:
-    """A dataset of the two-route maze in which one route is rare, or absent."""
-
-    skew: float = 0.02
-    """The share of episodes that take the lower route, the one that the task prefers; 0 for none."""
-    episodes: int = 1000
-    """The number of episodes."""
-    steps: int = 200
-    """Steps in each episode; the goal is reached after 150 to 195, and the rest is spent there."""
-    action_noise: float = ACTION_NOISE
-    """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
-
-    @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
-        size = f"{self.episodes}x{self.steps}"
-        return self.dataset_id or f"owma/two-routes-skew{_code(self.skew)}-{size}{_noise(self)}-seed{self.seed}-v0"
-
-
-@dataclass(frozen=True)
-class PointMazeCollect:
-    """A dataset of a PointMaze, going from one random goal to the next."""
-
-    maze: Literal["umaze", "medium", "large"] = "umaze"
-    """The map."""
-    steps: int = 1_000_000
-    """Steps in all; episodes are as long as the environment's own (300, 600 and 800 steps), the last is cut."""
-    action_noise: float = ACTION_NOISE
-    """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
-
-    @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
-        return self.dataset_id or f"owma/pointmaze-{self.maze}-{self.steps}{_noise(self)}-seed{self.seed}-v0"
 
 
 def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = None) -> str:
@@ -226,15 +175,6 @@ def _check_positive(config: TwoRoutesCollect | PointMazeCollect, *names: str) ->
         raise ConfigError(f"--action-noise must not be negative; got {config.action_noise}.")
     if config.seed < 0:
         raise ConfigError(f"--seed must not be negative; got {config.seed}.")
-
-
-def _noise(config: TwoRoutesCollect | PointMazeCollect) -> str:
-    return "" if config.action_noise == ACTION_NOISE else f"-noise{_code(config.action_noise)}"
-
-
-def _code(value: float) -> str:
-    """A number as Minari ids can hold it: 0.02 is 0p02."""
-    return f"{value:.12g}".replace(".", "p").replace("+", "")
 
 
 _POINTMAZE_IDS = {"umaze": "PointMaze_UMaze-v3", "medium": "PointMaze_Medium-v3", "large": "PointMaze_Large-v3"}

@@ -69,6 +69,23 @@ class TabulatedDenoiser(AbstractDenoiser):
         return self.denoiser(y, ratio, conditioning)
 
 
+class InlineDenoiser(AbstractDenoiser):
+    """A denoiser that is conditioned where it is evaluated: its `condition` only hands the context on.
+
+    The same function. For contexts that serve one sample each, where a table saves no work: it would be written to
+    memory and read again, which takes a CPU as long as the arithmetic.
+    """
+
+    denoiser: AbstractDenoiser
+
+    def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
+        del ratio
+        return context
+
+    def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
+        return self.denoiser(y, ratio, self.denoiser.condition(ratio, conditioning))
+
+
 def same_network(first: AbstractDenoiser, second: AbstractDenoiser) -> bool:
     """Whether two denoisers are known, when tracing, to differ in their conditionings alone: the products of both with
     samples are then by the same matrices, and can be made as one.
@@ -119,8 +136,54 @@ class FiLMDenoiser(AbstractDenoiser):
         return self.net(y * jax.lax.rsqrt(1 + jnp.square(ratio)), conditioning)
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
-        alpha = jax.lax.rsqrt(1 + jnp.square(ratio))
-        return jnp.square(alpha) * y - ratio * alpha * self.velocity(y, ratio, conditioning)
+        return from_velocity(y, ratio, self.velocity(y, ratio, conditioning))
+
+
+class Readout(eqx.Module):
+    """The conditioning of a `ReadoutDenoiser`: what its network is given, and the layer that reads its output."""
+
+    modulation: Float[Array, "*levels depth 2 width"]
+    weight: Float[Array, "*levels x width"]
+    bias: Float[Array, "*levels x"]
+
+
+class ReadoutDenoiser(AbstractDenoiser):
+    r"""A FiLM denoiser whose last layer is part of its conditioning: tabulated, each level has one of its own.
+
+    With $h$ what the frozen layers make of a sample, $v = W_k h + b_k$ is linear in what is adapted; and two such
+    denoisers need $h$ only once.
+    """
+
+    denoiser: FiLMDenoiser
+
+    def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Readout:
+        last = self.denoiser.net.trunk_out
+        return Readout(self.denoiser.condition(ratio, context), last.weight, last.bias)
+
+    def hidden(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Readout) -> Float[Array, " width"]:
+        """h, which no parameter of the conditioning's last layer changes."""
+        return self.denoiser.net.hidden(y * jax.lax.rsqrt(1 + jnp.square(ratio)), conditioning.modulation)
+
+    def read(
+        self, hidden: Float[Array, " width"], y: Float[Array, " x"], ratio: Scalar, conditioning: Readout
+    ) -> Float[Array, " x"]:
+        r"""$\hat x_0$ at the `y` that `hidden` is of."""
+        return from_velocity(y, ratio, hidden @ conditioning.weight.T + conditioning.bias)
+
+    def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Readout) -> Float[Array, " x"]:
+        return self.read(self.hidden(y, ratio, conditioning), y, ratio, conditioning)
+
+
+def readout_of(denoiser: AbstractDenoiser) -> ReadoutDenoiser | None:
+    """The network of a tabulated `ReadoutDenoiser`, `None` for any other denoiser."""
+    inner = denoiser.denoiser if isinstance(denoiser, TabulatedDenoiser) else None
+    return inner if isinstance(inner, ReadoutDenoiser) else None
+
+
+def from_velocity(y: Float[Array, " x"], ratio: Scalar, velocity: Float[Array, " x"]) -> Float[Array, " x"]:
+    r"""$\hat x_0 = \alpha x - \sigma v$ at $x = \alpha y$, $\sigma/\alpha = r$."""
+    alpha = jax.lax.rsqrt(1 + jnp.square(ratio))
+    return jnp.square(alpha) * y - ratio * alpha * velocity
 
 
 def velocity_target(x0: Float[Array, " x"], noise: Float[Array, " x"], ratio: Scalar) -> Float[Array, " x"]:

@@ -6,9 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Array, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
+from owma._types import Array, Bool, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
 from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
-from owma.diffusion.denoiser import AbstractDenoiser, Conditioning, conditioning_table, same_network
+from owma.diffusion.denoiser import (
+    AbstractDenoiser,
+    Conditioning,
+    conditioning_table,
+    readout_of,
+    same_network,
+)
 from owma.diffusion.solvers import solve_steps
 from owma.schedule import arctan_grid
 
@@ -26,6 +32,8 @@ class PathSample(eqx.Module):
     """log dP/dP' of the path that was drawn, reference over chain. 0 without a reference."""
     states: Float[Array, "levels x"]
     """y_0 … y_K: where the denoiser was evaluated."""
+    hidden: Float[Array, "levels width"] | None = None
+    """What the last layer of a `ReadoutDenoiser` read there; `None` of other denoisers."""
 
 
 class Chain(eqx.Module):
@@ -130,22 +138,33 @@ class Chain(eqx.Module):
         """
         chain = jax.lax.stop_gradient(self)
         zero = jnp.zeros((), noise.dtype)
-        path = (chain.start(noise[0])[None], zero[None], zero[None])
+        means = Means.prepare(chain, denoiser, context, reference)
+        path = _ChainState(chain.start(noise[0]), zero, zero, means.nothing_recorded(noise.dtype))
+        path = jax.tree.map(lambda leaf: leaf[None], path)
         split = 0 if gradient_steps is None else max(self.num_transitions - gradient_steps, 0)
         for first, last in ((0, split), (split, self.num_transitions)):
             if first == last:
                 continue
-            means = Means.prepare(chain, denoiser, context, reference)
             term = _ChainTerm(means, chain.gains, chain.widths, noise[1:])
             start = jax.tree.map(lambda states: states[-1], path)
             if last == split:
                 term, start = jax.lax.stop_gradient((term, start))
-            steps = solve_steps(term, diffrax.Euler(), start, last - first, first=first)
+            steps = solve_steps(term, _ChainSolver(), start, last - first, first=first)
             path = jax.tree.map(lambda before, after: jnp.concatenate([before, after[1:]]), path, steps)
-        states, kl, log_weight = path
-        psi = states[-1]
+        psi = path.y[-1]
         mean = psi - chain.last_width * noise[-1]
-        return PathSample(psi, mean, kl[-1], log_weight[-1], states[:-1])
+        hidden = None if path.hidden is None else path.hidden[1:]
+        return PathSample(psi, mean, path.kl[-1], path.log_weight[-1], path.y[:-1], hidden)
+
+
+class Mean(eqx.Module):
+    """x̂₀ of a denoiser at one state."""
+
+    mean: Float[Array, " x"]
+    shift: Float[Array, " x"] | None
+    """By how much it differs from the reference's; `None` without one."""
+    hidden: Float[Array, " width"] | None
+    """What the last layer of a `ReadoutDenoiser` read; `None` of others."""
 
 
 class Means(eqx.Module):
@@ -158,6 +177,8 @@ class Means(eqx.Module):
     reference_table: Conditioning
     together: bool = eqx.field(static=True)
     """Whether both are evaluated in one product."""
+    same_hidden: bool = eqx.field(static=True)
+    """Whether both are `ReadoutDenoiser`s that differ in their last layers only."""
 
     @classmethod
     def prepare(
@@ -170,25 +191,37 @@ class Means(eqx.Module):
         # Conditioning depends on the level and the context only: all levels at once, and the loop looks rows up.
         table = conditioning_table(denoiser, chain.ratios, context)
         if reference is None:
-            return cls(denoiser, None, chain, table, None, False)
+            return cls(denoiser, None, chain, table, None, together=False, same_hidden=False)
         reference_table = conditioning_table(reference, chain.ratios, context)
-        return cls(denoiser, reference, chain, table, reference_table, same_network(denoiser, reference))
+        together = same_network(denoiser, reference)
+        same_hidden = together and readout_of(denoiser) is not None and table.modulation is reference_table.modulation
+        return cls(denoiser, reference, chain, table, reference_table, together, same_hidden)
 
-    def __call__(
-        self, y: Float[Array, " x"], k: Int[Array, ""] | int
-    ) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
-        """x̂₀ at y and the k-th level, and x̂₀ − x̂₀ of the reference; `None` without one."""
-        conditioning = jax.tree.map(lambda leaf: leaf[k], self.table)
+    def __call__(self, y: Float[Array, " x"], k: Int[Array, ""] | int) -> Mean:
+        """x̂₀ at y and the k-th level."""
+        ratio = self.chain.ratios[k]
+        conditioning, other = jax.tree.map(lambda leaf: leaf[k], (self.table, self.reference_table))
+        readout = readout_of(self.denoiser)
+        if readout is not None and (self.reference is None or self.same_hidden):
+            hidden = readout.hidden(y, ratio, conditioning)
+            mean = self._clipped(readout.read(hidden, y, ratio, conditioning))
+            if self.reference is None:
+                return Mean(mean, None, hidden)
+            return Mean(mean, mean - self._clipped(readout.read(hidden, y, ratio, other)), hidden)
         if self.reference is None:
-            return self._bounded(self.denoiser, y, k, conditioning), None
-        other = jax.tree.map(lambda leaf: leaf[k], self.reference_table)
+            return Mean(self._clipped(self.denoiser(y, ratio, conditioning)), None, None)
         if self.together:
             both = jax.tree.map(lambda a, b: jnp.stack([a, b]), conditioning, other)
-            mean, reference = jax.vmap(lambda c: self._bounded(self.denoiser, y, k, c))(both)
+            mean, reference = jax.vmap(lambda c: self._clipped(self.denoiser(y, ratio, c)))(both)
         else:
-            mean = self._bounded(self.denoiser, y, k, conditioning)
-            reference = self._bounded(self.reference, y, k, other)
-        return mean, mean - reference
+            mean = self._clipped(self.denoiser(y, ratio, conditioning))
+            reference = self._clipped(self.reference(y, ratio, other))
+        return Mean(mean, mean - reference, None)
+
+    def nothing_recorded(self, dtype: jnp.dtype) -> Float[Array, " width"] | None:
+        """Zeros in the place of `Mean.hidden`."""
+        shape = jax.eval_shape(self, self.chain.low, 0).hidden
+        return None if shape is None else jnp.zeros(shape.shape, dtype)
 
     def of_levels(self, states: Float[Array, "levels x"]) -> Float[Array, "levels x"]:
         """x̂₀ at one state of each level."""
@@ -197,16 +230,18 @@ class Means(eqx.Module):
             states, self.chain.ratios, self.table
         )
 
-    def _bounded(
-        self, denoiser: AbstractDenoiser, y: Float[Array, " x"], k: Int[Array, ""] | int, conditioning: Conditioning
-    ) -> Float[Array, " x"]:
-        return self._clipped(denoiser(y, self.chain.ratios[k], conditioning))
-
     def _clipped(self, mean: Float[Array, " x"]) -> Float[Array, " x"]:
         return jnp.clip(mean, self.chain.low, self.chain.high)
 
 
-_ChainState = tuple[Float[Array, " x"], Scalar, Scalar]
+class _ChainState(eqx.Module):
+    y: Float[Array, "..."]
+    kl: Float[Array, "..."]
+    log_weight: Float[Array, "..."]
+    hidden: Float[Array, "..."] | None
+    """Of the transition that led here."""
+
+
 _StepControl = tuple[Scalar, Float[Array, " x"], Float[Array, " x"]]
 
 
@@ -222,22 +257,59 @@ class _ChainTerm(diffrax.AbstractTerm):
     widths: Float[Array, "levels x"]
     noise: Float[Array, "levels x"]
 
-    def vf(self, t: RealScalarLike, y: _ChainState, args: None) -> tuple[Float[Array, " x"], Float[Array, " x"] | None]:
+    def vf(self, t: RealScalarLike, y: _ChainState, args: None) -> Mean:
         del args
-        mean, shift = self.means(y[0], _step_index(t))
-        return mean - y[0], shift
+        found = self.means(y.y, _step_index(t))
+        return eqx.tree_at(lambda f: f.mean, found, found.mean - y.y)
 
     def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs: object) -> _StepControl:
         del t1, kwargs
         k = _step_index(t0)
         return self.gains[k], self.widths[k], self.noise[k]
 
-    def prod(self, vf: tuple[Float[Array, " x"], Float[Array, " x"] | None], control: _StepControl) -> _ChainState:
-        (drift, shift), (gain, width, noise) = vf, control
-        move = gain * drift + width * noise
-        if shift is None:
-            return move, jnp.zeros((), move.dtype), jnp.zeros((), move.dtype)
-        return move, *transition_terms(gain * shift / width, noise)
+    def prod(self, vf: Mean, control: _StepControl) -> _ChainState:
+        gain, width, noise = control
+        move = gain * vf.mean + width * noise
+        if vf.shift is None:
+            kl = log_weight = jnp.zeros((), move.dtype)
+        else:
+            kl, log_weight = transition_terms(gain * vf.shift / width, noise)
+        # A record, of which nothing is a function: its derivatives would be carried along for nothing.
+        return _ChainState(move, kl, log_weight, jax.lax.stop_gradient(vf.hidden))
+
+
+class _ChainSolver(diffrax.AbstractSolver):
+    """Euler's method, but for what is recorded of a step, which takes the place of the last one's record."""
+
+    term_structure = diffrax.AbstractTerm
+    interpolation_cls = diffrax.LocalLinearInterpolation
+
+    def order(self, terms: diffrax.AbstractTerm) -> int:
+        del terms
+        return 1
+
+    def init(
+        self, terms: diffrax.AbstractTerm, t0: RealScalarLike, t1: RealScalarLike, y0: _ChainState, args: None
+    ) -> None:
+        del terms, t0, t1, y0, args
+
+    def step(
+        self,
+        terms: diffrax.AbstractTerm,
+        t0: RealScalarLike,
+        t1: RealScalarLike,
+        y0: _ChainState,
+        args: None,
+        solver_state: None,
+        made_jump: bool | Bool[Array, ""] | Bool[np.ndarray, ""],
+    ) -> tuple[_ChainState, None, dict[str, _ChainState], None, diffrax.RESULTS]:
+        del made_jump
+        move = terms.vf_prod(t0, y0, args, terms.contr(t0, t1))
+        y1 = _ChainState(y0.y + move.y, y0.kl + move.kl, y0.log_weight + move.log_weight, move.hidden)
+        return y1, None, {"y0": y0, "y1": y1}, solver_state, diffrax.RESULTS.successful
+
+    def func(self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: _ChainState, args: None) -> Mean:
+        return terms.vf(t0, y0, args)
 
 
 def transition_terms(shift: Float[Array, " x"], noise: Float[Array, " x"]) -> tuple[Scalar, Scalar]:

@@ -60,6 +60,18 @@ class ScanAdjoint(diffrax.AbstractAdjoint):
         )
 
 
+_MOST_UNROLLED = 16
+
+
+def unrolled(num_steps: int) -> bool:
+    """Whether a loop of so many steps is to be written out.
+
+    On a CPU a step of a small network takes half as long so: XLA's loop has to start each, and copies what it carries.
+    Compilation grows with the number of steps.
+    """
+    return num_steps <= _MOST_UNROLLED
+
+
 def _scan(body: Callable[[State], State], state: State, num_steps: int) -> State:
     # diffrax starts some of its bookkeeping as Python numbers; a scan carries arrays.
     numbers, static = eqx.partition(state, eqx.is_array_like)
@@ -69,7 +81,7 @@ def _scan(body: Callable[[State], State], state: State, num_steps: int) -> State
         new_numbers = eqx.filter(body(eqx.combine(arrays, static)), eqx.is_array_like)
         return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_numbers, arrays), None
 
-    arrays, _ = jax.lax.scan(step, arrays, None, length=num_steps)
+    arrays, _ = jax.lax.scan(step, arrays, None, length=num_steps, unroll=unrolled(num_steps))
     return eqx.combine(arrays, static)
 
 

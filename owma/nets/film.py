@@ -51,11 +51,15 @@ class FiLMNet(eqx.Module):
         width = self.trunk_in.bias.shape[0]
         return self.film(hidden).reshape(len(self.trunk), 2, width)
 
-    def __call__(self, x: Float[Array, " in"], modulation: Float[Array, "depth 2 width"]) -> Float[Array, " out"]:
+    def hidden(self, x: Float[Array, " in"], modulation: Float[Array, "depth 2 width"]) -> Float[Array, " width"]:
+        """What the last layer reads."""
         hidden = self.trunk_in(x)
         for layer, (scale, shift) in zip(self.trunk, modulation, strict=True):
             hidden = hidden + layer(jax.nn.silu((1 + scale) * hidden + shift))
-        return self.trunk_out(hidden)
+        return hidden
+
+    def __call__(self, x: Float[Array, " in"], modulation: Float[Array, "depth 2 width"]) -> Float[Array, " out"]:
+        return self.trunk_out(self.hidden(x, modulation))
 
 
 def _scaled(linear: Linear, factor: float) -> Linear:

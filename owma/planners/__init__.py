@@ -1,52 +1,34 @@
 """Planners: which outcome to bring about, behind one interface."""
 
-from typing import TypeAlias
-
 from owma.planners.base import (
     AbstractPlanner as AbstractPlanner,
-    AbstractPlannerConfig as AbstractPlannerConfig,
     AgentModel as AgentModel,
     PlanInfo as PlanInfo,
     PlanResult as PlanResult,
 )
-from owma.planners.cem import CEM as CEM, CEMPlanner as CEMPlanner
-from owma.planners.compared import PLANNERS as PLANNERS
-from owma.planners.fk_steering import FKSteering as FKSteering, FKSteeringPlanner as FKSteeringPlanner
-from owma.planners.guided_diffusion import (
-    GuidedDiffusion as GuidedDiffusion,
-    GuidedDiffusionPlanner as GuidedDiffusionPlanner,
-)
-from owma.planners.noise_optimization import (
-    NoiseOptimization as NoiseOptimization,
-    NoiseOptimizationPlanner as NoiseOptimizationPlanner,
-)
-from owma.planners.online_adaptation import (
+from owma.planners.cem import CEMPlanner as CEMPlanner
+from owma.planners.fk_steering import FKSteeringPlanner as FKSteeringPlanner
+from owma.planners.guided_diffusion import GuidedDiffusionPlanner as GuidedDiffusionPlanner
+from owma.planners.noise_optimization import NoiseOptimizationPlanner as NoiseOptimizationPlanner
+from owma.planners.online_adaptation import OnlineAdaptationPlanner as OnlineAdaptationPlanner
+from owma.planners.random_shooting import RandomShootingPlanner as RandomShootingPlanner
+from owma.planners.static import StaticPlanner as StaticPlanner
+from owma.planners.svdd import SVDDPlanner as SVDDPlanner
+from owma.planners.tilted_resampling import TiltedResamplingPlanner as TiltedResamplingPlanner
+from owma.planners.twisted_smc import TwistedSMCPlanner as TwistedSMCPlanner
+from owma.planners_config import (
+    CEM as CEM,
+    PLANNERS as PLANNERS,
     PUBLISHED as PUBLISHED,
+    SVDD as SVDD,
+    AbstractPlannerConfig as AbstractPlannerConfig,
+    FKSteering as FKSteering,
+    GuidedDiffusion as GuidedDiffusion,
+    NoiseOptimization as NoiseOptimization,
     OnlineAdaptation as OnlineAdaptation,
-    OnlineAdaptationPlanner as OnlineAdaptationPlanner,
-)
-from owma.planners.random_shooting import (
+    PlannerConfig as PlannerConfig,
     RandomShooting as RandomShooting,
-    RandomShootingPlanner as RandomShootingPlanner,
-)
-from owma.planners.static import Static as Static, StaticPlanner as StaticPlanner
-from owma.planners.svdd import SVDD as SVDD, SVDDPlanner as SVDDPlanner
-from owma.planners.tilted_resampling import (
+    Static as Static,
     TiltedResampling as TiltedResampling,
-    TiltedResamplingPlanner as TiltedResamplingPlanner,
+    TwistedSMC as TwistedSMC,
 )
-from owma.planners.twisted_smc import TwistedSMC as TwistedSMC, TwistedSMCPlanner as TwistedSMCPlanner
-
-PlannerConfig: TypeAlias = (
-    OnlineAdaptation
-    | GuidedDiffusion
-    | RandomShooting
-    | TiltedResampling
-    | FKSteering
-    | TwistedSMC
-    | SVDD
-    | NoiseOptimization
-    | CEM
-    | Static
-)
-"""The planners that commands can name."""

@@ -81,11 +81,3 @@ class AbstractPlanner(eqx.Module):
     @abc.abstractmethod
     def plan(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
         """**Returns:** ψ*, the next state, and what there is to say of the decision."""
-
-
-class AbstractPlannerConfig(abc.ABC):
-    """Plain numbers that build a planner; frozen dataclasses."""
-
-    @abc.abstractmethod
-    def build(self) -> AbstractPlanner:
-        """The planner, its numbers turned into arrays, so that changing one does not recompile."""

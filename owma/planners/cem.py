@@ -1,14 +1,11 @@
 """The cross-entropy method on the chain's noise."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 from owma.planners.noise import plan_from_noise
 
 
@@ -51,43 +48,3 @@ class CEMPlanner(AbstractPlanner):
         nfe = self.num_samples * (self.num_iterations + 1) * problem.chain.num_transitions
         psi, info = plan_from_noise(problem, mean, std, self.num_samples, nfe=nfe, key=plan_key)
         return psi, state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class CEM(AbstractPlannerConfig):
-    """The cross-entropy method on the chain's noise."""
-
-    num_iterations: int = 4
-    """Times that the law of the noise is fitted."""
-    num_samples: int = 128
-    """Draws in each, and draws to choose the plan from."""
-    num_elites: int = 16
-    """Best draws that the law is fitted to."""
-    kl_coef: float = 0.25
-    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
-    momentum: float = 0.5
-    """Share of the former law that is kept."""
-    min_std: float = 0.3
-    """Least standard deviation of the noise."""
-
-    def __post_init__(self) -> None:
-        if self.num_iterations < 0 or not 1 <= self.num_elites <= self.num_samples:
-            raise ConfigError(
-                f"num_iterations={self.num_iterations}, num_elites={self.num_elites}, num_samples={self.num_samples}: "
-                "needs num_iterations >= 0 and 1 <= num_elites <= num_samples."
-            )
-        if not self.kl_coef > 0 or not 0 <= self.momentum < 1 or not self.min_std > 0:
-            raise ConfigError(
-                f"kl_coef={self.kl_coef}, momentum={self.momentum}, min_std={self.min_std}: needs kl_coef > 0, "
-                "momentum in [0, 1) and min_std > 0."
-            )
-
-    def build(self) -> CEMPlanner:
-        return CEMPlanner(
-            kl_coef=jnp.asarray(self.kl_coef),
-            momentum=jnp.asarray(self.momentum),
-            min_std=jnp.asarray(self.min_std),
-            num_iterations=self.num_iterations,
-            num_samples=self.num_samples,
-            num_elites=self.num_elites,
-        )

@@ -1,14 +1,11 @@
 """Feynman-Kac steering: particles of the trained chain, resampled on the way by what they promise."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from owma._types import Obs, PRNGKeyArray, Psi, Scalar
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
-from owma.planners.particles import PriorDraw, check_particles, plan_by_weight, sequential
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
+from owma.planners.particles import PriorDraw, plan_by_weight, sequential
 
 
 class FKSteeringPlanner(AbstractPlanner):
@@ -31,21 +28,3 @@ class FKSteeringPlanner(AbstractPlanner):
         prior = PriorDraw.fresh(problem, key=prior_key)
         psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
         return psi, state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class FKSteering(AbstractPlannerConfig):
-    """Particles of the trained chain, resampled on the way by the value of their denoised outcome."""
-
-    num_particles: int = 256
-    """Chains that are run together."""
-    kl_coef: float = 0.25
-    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
-    min_ess: float = 0.5
-    """Share of the particles below which their effective number makes them resampled; 0 never, 1 always."""
-
-    def __post_init__(self) -> None:
-        check_particles(self.num_particles, self.kl_coef, self.min_ess)
-
-    def build(self) -> FKSteeringPlanner:
-        return FKSteeringPlanner(jnp.asarray(self.kl_coef), jnp.asarray(self.min_ess), self.num_particles)

@@ -1,18 +1,14 @@
 """Guided diffusion: the value's gradient added to the score, no parameter changed."""
 
-import dataclasses
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import BestDraw
 from owma.diffusion import AbstractDenoiser
 from owma.diffusion.denoiser import Conditioning
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 from owma.planners.particles import PriorDraw, guarded
 from owma.value import AbstractValue
 
@@ -106,24 +102,3 @@ class GuidedDiffusionPlanner(AbstractPlanner):
         ratio = model.world.chain.ratios[0]
         mean = denoiser(jnp.zeros_like(model.world.nothing), ratio, denoiser.condition(ratio, context))
         return ConstantGuidance(denoiser, jax.grad(model.value)(mean), coefficient)
-
-
-@dataclasses.dataclass(frozen=True)
-class GuidedDiffusion(AbstractPlannerConfig):
-    """The trained model's chain, its score guided by the value."""
-
-    guidance_coef: float = 4.0
-    """Strength of the guidance in units of 1/value_scale; comparable to 1/kl_coef."""
-    guidance: Literal["gradient", "constant"] = "gradient"
-    """`gradient`: of V at the denoised outcome, at every level. `constant`: one vector for all levels, as published."""
-    num_samples: int = 1
-    """Draws of the guided chain, of which the best is the plan."""
-
-    def __post_init__(self) -> None:
-        if not self.guidance_coef >= 0:
-            raise ConfigError(f"guidance_coef={self.guidance_coef}: must not be negative.")
-        if self.num_samples < 1:
-            raise ConfigError(f"num_samples={self.num_samples}: must be at least 1.")
-
-    def build(self) -> GuidedDiffusionPlanner:
-        return GuidedDiffusionPlanner(jnp.asarray(self.guidance_coef), self.guidance == "constant", self.num_samples)

@@ -1,15 +1,12 @@
 """Direct noise optimisation: the chain stays as it is, and its noise is moved."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 
-from owma._errors import ConfigError
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, PyTree, Scalar
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 from owma.planners.noise import plan_from_noise
 
 _ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)
@@ -53,29 +50,3 @@ class NoiseOptimizationPlanner(AbstractPlanner):
         nfe = self.num_samples * (2 * self.num_steps + 1) * problem.chain.num_transitions
         psi, info = plan_from_noise(problem, shift, jnp.ones_like(shift), self.num_samples, nfe=nfe, key=plan_key)
         return psi, state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class NoiseOptimization(AbstractPlannerConfig):
-    """Moves the mean of the chain's noise by gradients through the sampler."""
-
-    num_steps: int = 10
-    """Gradient steps."""
-    num_samples: int = 32
-    """Draws for each gradient, and draws to choose the plan from."""
-    kl_coef: float = 0.25
-    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
-    learning_rate: float = 0.1
-    """Adam's step size, in standard deviations of the noise."""
-
-    def __post_init__(self) -> None:
-        if self.num_steps < 0 or self.num_samples < 1 or not self.kl_coef > 0 or not self.learning_rate > 0:
-            raise ConfigError(
-                f"num_steps={self.num_steps}, num_samples={self.num_samples}, kl_coef={self.kl_coef}, learning_rate="
-                f"{self.learning_rate}: steps must not be negative, at least one sample is needed, the others are > 0."
-            )
-
-    def build(self) -> NoiseOptimizationPlanner:
-        return NoiseOptimizationPlanner(
-            jnp.asarray(self.kl_coef), jnp.asarray(self.learning_rate), self.num_steps, self.num_samples
-        )

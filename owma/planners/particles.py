@@ -6,11 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._tree import all_finite, select
 from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
-from owma.diffusion import Means, PathSample
+from owma.diffusion import Means, PathSample, unrolled
 from owma.planners.base import PlanInfo, PlanResult
 
 
@@ -84,14 +83,6 @@ def guarded(psi: Psi, info: PlanInfo, prior: PriorDraw) -> tuple[Psi, PlanInfo]:
     return select(all_finite((psi, info.value, info.kl)), (psi, info), (prior.psi, fallback))
 
 
-def check_particles(num_particles: int, kl_coef: float, min_ess: float) -> None:
-    """Raises `ConfigError` on settings that sequential Monte Carlo cannot run with."""
-    if num_particles < 1 or not kl_coef > 0:
-        raise ConfigError(f"num_particles={num_particles}, kl_coef={kl_coef}: needs a particle and kl_coef > 0.")
-    if not 0 <= min_ess <= 1:
-        raise ConfigError(f"min_ess={min_ess}: is a share of the particles, from 0 to 1.")
-
-
 def systematic(log_weights: Float[Array, " n"], *, key: PRNGKeyArray) -> Int[Array, " n"]:
     """Systematic resampling: n ancestors, each index within one of n times its weight (Carpenter et al. 1999)."""
     num = log_weights.shape[0]
@@ -117,7 +108,7 @@ class Twist(eqx.Module):
 
     def __call__(self, y: Float[Array, " x"], k: Int[Array, ""] | int) -> tuple[Scalar, Float[Array, " x"]]:
         r"""$\log h_k(y)$ and $\hat x_0(y, r_k)$."""
-        mean, _ = self.means(y, k)
+        mean = self.means(y, k).mean
         return self.log_end(mean), mean
 
     def guided(
@@ -185,7 +176,8 @@ def sequential(
         jnp.swapaxes(noise[:, 1:-1], 0, 1),
         jax.random.split(scan_key, chain.num_steps),
     )
-    carry, _ = jax.lax.scan(transition, (y, mean, gradient, log_h, log_h, jnp.asarray(0.0)), steps)
+    start = (y, mean, gradient, log_h, log_h, jnp.asarray(0.0))
+    carry, _ = jax.lax.scan(transition, start, steps, unroll=unrolled(chain.num_steps))
     # After the last transition y is ψ, and no mean is asked for any more.
     psi, denoised, log_weights, log_normaliser = moved(carry, jnp.asarray(chain.num_steps), noise[:, -1], last_key)
     log_weights = log_weights + jax.vmap(twist.log_end)(psi)

@@ -1,14 +1,11 @@
 """Random shooting: the best of many draws of the trained model."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Obs, PRNGKeyArray, Psi
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 from owma.planners.particles import PriorDraw, guarded
 
 
@@ -43,21 +40,3 @@ class RandomShootingPlanner(AbstractPlanner):
         )
         psi, info = guarded(samples.psi[index], info, PriorDraw.first(samples, values))
         return psi, state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomShooting(AbstractPlannerConfig):
-    """The best of many draws of the trained model."""
-
-    num_samples: int = 1000
-    num_elites: int = 1
-    """The plan is one of this many best draws, at random."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.num_elites <= self.num_samples:
-            raise ConfigError(
-                f"num_elites={self.num_elites}, num_samples={self.num_samples}: needs 1 <= num_elites <= num_samples."
-            )
-
-    def build(self) -> RandomShootingPlanner:
-        return RandomShootingPlanner(self.num_samples, self.num_elites)

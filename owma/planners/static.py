@@ -1,11 +1,9 @@
 """The static model: the data's habits, recited."""
 
-import dataclasses
-
 import jax.numpy as jnp
 
 from owma._types import Obs, PRNGKeyArray, Psi
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 
 
 class StaticPlanner(AbstractPlanner):
@@ -29,11 +27,3 @@ class StaticPlanner(AbstractPlanner):
             curves=None,
         )
         return samples.psi[0], state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class Static(AbstractPlannerConfig):
-    """One draw of the trained model: no planning."""
-
-    def build(self) -> StaticPlanner:
-        return StaticPlanner()

@@ -1,14 +1,11 @@
 """Soft value-based decoding: at each transition the best of several candidates, softly."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Array, Float, Int, Obs, PRNGKeyArray, Psi, Scalar
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo, PlanResult
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 from owma.planners.particles import PriorDraw, Twist, guarded
 
 
@@ -74,22 +71,3 @@ class SVDDPlanner(AbstractPlanner):
         )
         psi, info = guarded(psi, info, PriorDraw.fresh(problem, key=guard_key))
         return psi, state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class SVDD(AbstractPlannerConfig):
-    """One chain, each of its transitions chosen among candidates by the value of their denoised outcome."""
-
-    num_candidates: int = 256
-    """Draws of each transition."""
-    kl_coef: float = 0.25
-    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
-
-    def __post_init__(self) -> None:
-        if self.num_candidates < 1 or not self.kl_coef > 0:
-            raise ConfigError(
-                f"num_candidates={self.num_candidates}, kl_coef={self.kl_coef}: needs a candidate and kl_coef > 0."
-            )
-
-    def build(self) -> SVDDPlanner:
-        return SVDDPlanner(jnp.asarray(self.kl_coef), self.num_candidates)

@@ -1,15 +1,11 @@
 """Tilted resampling: draws of the trained model, one of them chosen by exp(V/λ)."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import log_mean_exp
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 from owma.planners.particles import PriorDraw, Weighted, plan_by_weight
 
 
@@ -34,22 +30,3 @@ class TiltedResamplingPlanner(AbstractPlanner):
         prior = PriorDraw.first(samples, values)
         psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
         return psi, state, eqx.tree_at(lambda i: i.prior_values, info, values)
-
-
-@dataclasses.dataclass(frozen=True)
-class TiltedResampling(AbstractPlannerConfig):
-    """Draws of the trained model, one of them chosen by exp(V / kl_coef)."""
-
-    num_samples: int = 1000
-    """Draws of the trained model."""
-    kl_coef: float = 0.25
-    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
-
-    def __post_init__(self) -> None:
-        if self.num_samples < 1 or not self.kl_coef > 0:
-            raise ConfigError(
-                f"num_samples={self.num_samples}, kl_coef={self.kl_coef}: needs at least one sample and kl_coef > 0."
-            )
-
-    def build(self) -> TiltedResamplingPlanner:
-        return TiltedResamplingPlanner(jnp.asarray(self.kl_coef), self.num_samples)

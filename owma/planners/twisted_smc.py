@@ -1,15 +1,12 @@
 """The twisted diffusion sampler: guided particles, corrected by their weights."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._errors import ConfigError
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
-from owma.planners.base import AbstractPlanner, AbstractPlannerConfig, AgentModel, PlanInfo
-from owma.planners.particles import PriorDraw, check_particles, plan_by_weight, sequential
+from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
+from owma.planners.particles import PriorDraw, plan_by_weight, sequential
 
 
 class TwistedSMCPlanner(AbstractPlanner):
@@ -39,27 +36,3 @@ class TwistedSMCPlanner(AbstractPlanner):
         prior = PriorDraw.fresh(problem, key=prior_key)
         psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
         return psi, state, info
-
-
-@dataclasses.dataclass(frozen=True)
-class TwistedSMC(AbstractPlannerConfig):
-    """Particles guided by the value's gradient, corrected by their weights."""
-
-    num_particles: int = 64
-    """Chains that are run together."""
-    kl_coef: float = 0.25
-    """lambda, the price of one nat, in units of the value's standard deviation within a state."""
-    min_ess: float = 0.5
-    """Share of the particles below which their effective number makes them resampled; 0 never, 1 always."""
-    max_shift: float = 3.0
-    """Longest move of a proposal's mean, in widths of the transition."""
-
-    def __post_init__(self) -> None:
-        check_particles(self.num_particles, self.kl_coef, self.min_ess)
-        if not self.max_shift >= 0:
-            raise ConfigError(f"max_shift={self.max_shift}: must not be negative.")
-
-    def build(self) -> TwistedSMCPlanner:
-        return TwistedSMCPlanner(
-            jnp.asarray(self.kl_coef), jnp.asarray(self.min_ess), jnp.asarray(self.max_shift), self.num_particles
-        )

@@ -8,9 +8,9 @@ from typing import Any
 
 from owma._errors import ConfigError
 from owma.config_json import from_json, to_json
-from owma.experiment import ExperimentConfig
-from owma.planners import OnlineAdaptation, PlannerConfig, RandomShooting
-from owma.planners.matched import matched
+from owma.experiment_config import ExperimentConfig
+from owma.planners_config import OnlineAdaptation, PlannerConfig, RandomShooting
+from owma.planners_config.matched import matched
 from owma.presets import PRESETS
 from owma.runs import check_run_name
 from owma.sweeps.grid import Choice, override, parse_axis, spell

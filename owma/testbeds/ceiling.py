@@ -53,7 +53,7 @@ def chain_ceiling(
     nodes, quadrature = np.polynomial.hermite_e.hermegauss(num_nodes)
     quadrature = quadrature / quadrature.sum()
     means = Means.prepare(chain, denoiser, jnp.zeros(1))
-    denoised = jax.jit(jax.vmap(lambda y, k: means(y, k)[0][0], in_axes=(0, None)))
+    denoised = jax.jit(jax.vmap(lambda y, k: means(y, k).mean[0], in_axes=(0, None)))
     shifts = np.linspace(-max_shift, max_shift, num_shifts)
 
     # Sinh-spaced: dense where outcomes are, and out to eight standard deviations of the level.

@@ -3,7 +3,6 @@
 from owma.training.outcome import (
     OutcomeData as OutcomeData,
     OutcomeTrainer as OutcomeTrainer,
-    TrainingConfig as TrainingConfig,
     TrainingState as TrainingState,
     split_episodes as split_episodes,
 )
@@ -12,3 +11,4 @@ from owma.training.value import (
     ValueTrainer as ValueTrainer,
     family_returns as family_returns,
 )
+from owma.training_config import TrainingConfig as TrainingConfig

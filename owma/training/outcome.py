@@ -1,8 +1,6 @@
 """Training of the outcome model and the readout policy, from the same targets."""
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -18,6 +16,7 @@ from owma.diffusion import (
     Chain,
     ErrorCurve,
     FiLMDenoiser,
+    InlineDenoiser,
     low_discrepancy_uniform,
     measure_errors,
     velocity_loss,
@@ -25,48 +24,9 @@ from owma.diffusion import (
 from owma.policy import ReadoutPolicy
 from owma.schedule import VPSchedule
 from owma.targets import Segments, outcome_target
+from owma.training_config import TrainingConfig
 from owma.transitions import Transitions
 from owma.world import WorldConfig, WorldModel
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
-    """Training of p(psi|s) and pi(a|s,psi)."""
-
-    target: Literal["td", "n_step", "monte_carlo"] = "n_step"
-    """Where outcomes come from: one step and a bootstrap, `n_step` steps and a bootstrap, or all that was recorded."""
-    n_step: int = 50
-    """Steps summed before the bootstrap, for `target=n_step`."""
-    updates: int = 6_000
-    """Gradient steps."""
-    batch_size: int = 512
-    """Transitions in each."""
-    learning_rate: float = 1e-3
-    """Peak of a cosine that ends at zero."""
-    warmup: int = 200
-    """Updates over which the learning rate rises."""
-    max_grad_norm: float = 1.0
-    """Gradients of a larger global norm are scaled down to it."""
-    ema_decay: float = 0.998
-    """Of the averaged weights, which bootstrap and act."""
-    bootstrap_steps: int = 4
-    """Solver steps for the bootstrapped outcome."""
-    held_out: float = 0.05
-    """Share of the episodes kept for calibration and validation."""
-    report_every: int = 500
-    """Updates between two rows of metrics; the chain is recalibrated as often."""
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "batch_size", "n_step", "bootstrap_steps", "report_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out={self.held_out}: must lie strictly between 0 and 1.")
-
-    @property
-    def horizon(self) -> int | None:
-        """Steps summed before the bootstrap; `None`: to the end of the episode."""
-        return {"td": 1, "n_step": self.n_step, "monte_carlo": None}[self.target]
 
 
 class OutcomeData(eqx.Module):
@@ -141,10 +101,12 @@ class OutcomeTrainer(eqx.Module):
         self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
     ) -> Float[Array, "batch psi"]:
         """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
+        # Each row has a context of its own, which serves one draw.
+        inline = InlineDenoiser(denoiser)
 
         def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
             context = self.world.context(row.bootstrap_obs)
-            bootstrap = chain.simulate(denoiser, context, chain.noise(key=row_key)).psi
+            bootstrap = chain.simulate(inline, context, chain.noise(key=row_key)).psi
             return outcome_target(row.sums, row.discount, row.terminal, bootstrap, self.world.nothing)
 
         return jax.lax.stop_gradient(jax.vmap(one)(batch, jax.random.split(key, len(batch))))
@@ -206,30 +168,33 @@ class OutcomeTrainer(eqx.Module):
         averages = move_towards(state.averages, denoisers, 1 - decay)
         return TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key), losses
 
-    @eqx.filter_jit
-    def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
-        """`num_updates` updates in one scan, then recalibration on held-out rows; mean losses (world, policy)."""
+    def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
+        """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
         chain = self._bootstrap_chain(state.errors)
-
-        def body(state: TrainingState, _: None) -> tuple[TrainingState, Float[Array, " 2"]]:
-            arrays_state, losses = self.update(state, chain)
-            return arrays_state, jnp.stack(losses)
-
         arrays, static = eqx.partition(state, eqx.is_array)
 
-        def scanned(arrays: PyTree, _: None) -> tuple[PyTree, Float[Array, " 2"]]:
-            new_state, losses = body(eqx.combine(arrays, static), None)
-            return eqx.filter(new_state, eqx.is_array), losses
+        def body(arrays: PyTree, _: None) -> tuple[PyTree, Float[Array, " 2"]]:
+            new_state, losses = self.update(eqx.combine(arrays, static), chain)
+            return eqx.filter(new_state, eqx.is_array), jnp.stack(losses)
 
-        arrays, losses = jax.lax.scan(scanned, arrays, None, length=num_updates)
-        state = eqx.combine(arrays, static)
+        arrays, losses = jax.lax.scan(body, arrays, None, length=num_updates)
+        return eqx.combine(arrays, static), losses
+
+    def recalibrated(self, state: TrainingState) -> TrainingState:
+        """`state` with the errors of its averaged world model on held-out rows, which the bootstrap goes by."""
+        chain = self._bootstrap_chain(state.errors)
         key, row_key, target_key, error_key = jax.random.split(state.key, 4)
         rows = self.held_out.rows(jax.random.randint(row_key, (2048,), 0, len(self.held_out)))
         psi = self.targets(state.averages[0], chain, rows, key=target_key)
         contexts = jax.vmap(self.world.context)(rows.obs)
         errors = measure_errors(state.averages[0], psi, contexts, key=error_key)
-        state = eqx.tree_at(lambda s: (s.errors, s.key), state, (errors, key))
-        return state, jnp.mean(losses, axis=0)
+        return eqx.tree_at(lambda s: (s.errors, s.key), state, (errors, key))
+
+    @eqx.filter_jit
+    def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
+        """`num_updates` updates, then recalibration; mean losses (world, policy)."""
+        state, losses = self.updates(state, num_updates)
+        return self.recalibrated(state), jnp.mean(losses, axis=0)
 
     def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
         # Without bounds: what is bootstrapped may go beyond what was recorded.

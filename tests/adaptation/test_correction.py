@@ -94,9 +94,7 @@ def test_pooled_weights_are_those_of_the_mixture(getkey, gaussian_model, shift: 
 
     @eqx.filter_jit
     def pool():
-        samples, values = problem.draw(delta, noise, with_reference=True)
-        prior, prior_values = problem.draw(None, noise, with_reference=False)
-        return pooled(problem, delta, samples, prior, noise), jnp.concatenate([values, prior_values])
+        return pooled(problem.draw_both(delta, noise))
 
     both, values = pool()
     weights = np.exp(np.asarray(both.log_weight, np.float64))

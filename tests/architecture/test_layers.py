@@ -1,16 +1,19 @@
 """Imports go down only, and heavy third parties stay at the edge: the table of DESIGN §3, enforced.
 
-A module is named by its file or by its folder: `world` is `owma/world.py`, `diffusion` is all of `owma/diffusion/`.
+A module is named by its file or by its folder: `world` is `owma/world.py`, `diffusion` is all of `owma/diffusion/`. Its
+configurations lie beside it, in `owma/world_config.py` or `owma/planners_config/`, and are part of it; they import what
+they build when they build it, so that commands read their flags without JAX.
 A new module goes into `LAYERS`; a new import between two modules of one layer goes into `BESIDE`.
 """
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_types", "_errors", "_json", "_tree", "config_json"),
+    ("_types", "_errors", "_json", "_lazy", "_tree", "_version", "config_json"),
     ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
@@ -60,6 +63,9 @@ LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 
 WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
+LIGHT = ("owma._errors", "owma.config_json", "owma.runs")
+"""What configurations may import beside each other; `tests/commands/test_help.py` sees that it stays light."""
+
 
 @dataclass(frozen=True)
 class _Import:
@@ -90,7 +96,7 @@ def _imports(file: str, node: ast.AST, at_import_time: bool = True) -> Iterator[
 
 
 def _module(file: str) -> str:
-    return file.split("/")[0].removesuffix(".py")
+    return file.split("/")[0].removesuffix(".py").removesuffix("_config")
 
 
 def _layer(module: str) -> int:
@@ -113,7 +119,7 @@ def test_imports_go_down_only(sources: dict[str, ast.Module]) -> None:
         for found in _imports(file, tree):
             if not found.target.startswith("owma."):
                 continue
-            target = found.target.split(".")[1]
+            target = _module(found.target.split(".")[1])
             if target == module or target in BESIDE.get(module, ()) or _layer(target) < _layer(module):
                 continue
             wrong.append(
@@ -139,6 +145,24 @@ def test_third_parties_stay_at_the_edge(sources: dict[str, ast.Module]) -> None:
             if found.at_import_time and package in WHERE_USED:
                 wrong.append(f"{file}:{found.line}: import {package} inside the function that uses it")
     assert not wrong, "\n".join(wrong)
+
+
+def test_configurations_are_light(sources: dict[str, ast.Module]) -> None:
+    """What commands read flags into needs nothing but the standard library when it is imported."""
+    found = [item for file, tree in sources.items() if _is_config(file) for item in _imports(file, tree)]
+    wrong = [
+        f"{item.file}:{item.line}: import {item.target} in the method that uses it, or below `if TYPE_CHECKING:`"
+        for item in found
+        if item.at_import_time
+        and item.target.split(".")[0] not in sys.stdlib_module_names
+        and not _is_config(item.target.removeprefix("owma.").replace(".", "/"))
+        and item.target not in LIGHT
+    ]
+    assert found and not wrong, "\n".join(wrong)
+
+
+def _is_config(file: str) -> bool:
+    return file.split("/")[0].removesuffix(".py").endswith("_config")
 
 
 def test_the_rules_bite() -> None:

@@ -34,7 +34,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         from owma import _command
 
         # Tests of this process keep no programs.
-        monkeypatch.setattr(_command, "_keep_programs", lambda: None)
+        for name in ("train", "eval", "sweep", "report"):
+            monkeypatch.setattr(f"owma.{name}.keep_programs", lambda: None)
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         capsys.readouterr()
         code: object = 0

@@ -7,11 +7,12 @@ from pathlib import Path
 
 _COMMAND = """
 import jax, jax.numpy as jnp
-from owma._command import command
+from owma._command import keep_programs
 
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append(event.endswith("/cache_hits")))
-command(lambda: jax.jit(lambda x: jnp.tanh(x) @ x)(jnp.ones((3, 3))).block_until_ready())
+keep_programs()
+jax.jit(lambda x: jnp.tanh(x) @ x)(jnp.ones((3, 3))).block_until_ready()
 print(sum(hits))
 """
 

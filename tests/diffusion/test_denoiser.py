@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.diffusion import FiLMDenoiser, low_discrepancy_uniform, velocity_loss, velocity_target
+from owma.diffusion import (
+    Chain,
+    ErrorCurve,
+    FiLMDenoiser,
+    InlineDenoiser,
+    low_discrepancy_uniform,
+    velocity_loss,
+    velocity_target,
+)
 
 
 def _denoiser(key: jax.Array, *, trained: bool) -> FiLMDenoiser:
@@ -62,6 +70,17 @@ def test_loss_against_its_formula(getkey) -> None:
     alpha, sigma = 1 / np.hypot(1, 0.7), 0.7 / np.hypot(1, 0.7)
     expected = np.mean(np.square(np.asarray(predicted - (alpha * noise - sigma * x0))))
     assert float(velocity_loss(denoiser, x0, context, ratio, noise)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_conditioned_inline_is_the_same_function(getkey) -> None:
+    denoiser = _denoiser(getkey(), trained=True)
+    inline, context = InlineDenoiser(denoiser), jax.random.normal(getkey(), (2,))
+    np.testing.assert_array_equal(inline.condition(jnp.asarray(3.0), context), context)
+    chain = Chain.calibrated(ErrorCurve.untrained(3), num_steps=4, min_ratio=0.05)
+    noise = chain.noise(key=getkey())
+    expected, found = (chain.simulate(d, context, noise) for d in (denoiser, inline))
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("num", [1, 7, 256])

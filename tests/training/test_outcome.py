@@ -169,6 +169,34 @@ def test_an_update_moves_the_average_by_its_decay() -> None:
         np.testing.assert_allclose(average, old + 0.9 * (new - old), rtol=1e-4, atol=1e-6)
 
 
+def test_updates_in_one_scan_are_updates_one_by_one() -> None:
+    trainer = _trainer()
+    start = trainer.init(key=jax.random.key(3))
+    scanned, losses = eqx.filter_jit(trainer.updates)(start, 3)
+    update, chain, state = eqx.filter_jit(trainer.update), trainer._bootstrap_chain(start.errors), start
+    expected = []
+    for _ in range(3):
+        state, row = update(state, chain)
+        expected.append(row)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for left, right in zip(_leaves(scanned), _leaves(state), strict=True):
+        # The two programs round differently.
+        np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_recalibration_changes_the_errors_and_the_key_alone() -> None:
+    trainer = _trainer()
+    state = trainer.init(key=jax.random.key(3))
+    after = eqx.filter_jit(trainer.recalibrated)(state)
+    parts = ("denoisers", "averages", "opt_state", "step")
+    for left, right in zip(*(_leaves([getattr(s, part) for part in parts]) for s in (state, after)), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert not np.array_equal(jax.random.key_data(state.key), jax.random.key_data(after.key))
+    # The untrained network knows N(0, 1), whose errors at the coarsest level are the variance: one, here about one.
+    assert float(jnp.mean(after.errors.log_errors[-1])) == pytest.approx(0.0, abs=1.0)
+    assert not np.array_equal(state.errors.log_errors, after.errors.log_errors)
+
+
 def _leaves(state) -> list[np.ndarray]:
     arrays = jax.tree.leaves(eqx.filter(state, eqx.is_array))
     is_key = [jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in arrays]

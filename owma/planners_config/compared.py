@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping
 
-from owma.planners.base import AbstractPlannerConfig
-from owma.planners.guided_diffusion import GuidedDiffusion
-from owma.planners.online_adaptation import PUBLISHED, OnlineAdaptation
-from owma.planners.random_shooting import RandomShooting
-from owma.planners.static import Static
-from owma.planners.tilted_resampling import TiltedResampling
-from owma.planners.twisted_smc import TwistedSMC
+from owma.planners_config.base import AbstractPlannerConfig
+from owma.planners_config.online_adaptation import PUBLISHED, OnlineAdaptation
+from owma.planners_config.rivals import GuidedDiffusion, RandomShooting, Static, TiltedResampling, TwistedSMC
 
 PLANNERS: Mapping[str, AbstractPlannerConfig] = {
     "static": Static(),

@@ -3,17 +3,19 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from owma.planners.base import AbstractPlannerConfig
-from owma.planners.cem import CEM
-from owma.planners.fk_steering import FKSteering
-from owma.planners.guided_diffusion import GuidedDiffusion
-from owma.planners.noise_optimization import NoiseOptimization
-from owma.planners.online_adaptation import PUBLISHED, OnlineAdaptation
-from owma.planners.random_shooting import RandomShooting
-from owma.planners.static import Static
-from owma.planners.svdd import SVDD
-from owma.planners.tilted_resampling import TiltedResampling
-from owma.planners.twisted_smc import TwistedSMC
+from owma.planners_config.base import AbstractPlannerConfig
+from owma.planners_config.online_adaptation import PUBLISHED, OnlineAdaptation
+from owma.planners_config.rivals import (
+    CEM,
+    SVDD,
+    FKSteering,
+    GuidedDiffusion,
+    NoiseOptimization,
+    RandomShooting,
+    Static,
+    TiltedResampling,
+    TwistedSMC,
+)
 
 Scaled = Callable[[float], AbstractPlannerConfig]
 """A planner with `scale` times the passes of online adaptation's default decision."""

@@ -1,0 +1,42 @@
+"""A package that imports what it names when that is first asked for (PEP 562)."""
+
+import ast
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package, from the imports that it shows to type checkers alone.
+
+    ```python
+    if TYPE_CHECKING:
+        from package.module import Name as Name
+    else:
+        __getattr__, __dir__, __all__ = on_demand(__name__)
+    ```
+
+    The imports are read from the package's source, so that each name is written once. A module that one of them
+    names is an attribute of the package as well, as it would be had the import been run.
+    """
+    module = sys.modules[package]
+    imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module is not None and node.module.startswith(f"{package}.")]
+    homes = {alias.asname or alias.name: str(node.module) for node in ours for alias in node.names}
+
+    def getattr_(name: str) -> Any:
+        if name in homes:
+            found = getattr(import_module(homes[name]), name)
+        elif f"{package}.{name}" in homes.values():
+            found = import_module(f"{package}.{name}")
+        else:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        setattr(module, name, found)  # asked for once
+        return found
+
+    def dir_() -> list[str]:
+        return sorted({*vars(module), *homes})
+
+    return getattr_, dir_, list(homes)

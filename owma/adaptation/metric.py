@@ -1,0 +1,119 @@
+"""The metric of the path KL in Δφ, from states that were visited."""
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._types import Array, Float, PRNGKeyArray, PyTree
+from owma.adaptation.objective import DecisionProblem
+from owma.adaptation.path import scaled_means
+from owma.diffusion import PathSample, conditioning_table, readout_of
+
+Push: TypeAlias = Callable[[PyTree], Float[Array, "n levels x"]]
+"""From a direction in Δφ to the change of the means, in units of their widths, at each state."""
+
+
+class AbstractMetric(eqx.Module):
+    r"""$F = E\sum_k J_k^\top J_k$ with $J_k = \partial(\mu_k/\tilde s_k)/\partial\phi$: to second order the path KL
+    between Δφ and Δφ + x is $\tfrac12x^\top Fx$.
+    """
+
+    passes: ClassVar[int]
+    """Network passes for each state, to measure."""
+    push_passes: ClassVar[int]
+    """Network passes for each state and each product with J or its transpose."""
+
+    @abc.abstractmethod
+    def measure(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        samples: PathSample,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, Push]:
+        """The diagonal of F, of Δφ's structure, and the linear map J, at the states of `samples`, n draws of φ + Δφ."""
+
+
+class SampledMetric(AbstractMetric):
+    r"""Of any parameters: the diagonal by Hutchinson's trick, $E_z(J^\top z)^2$ with random signs z, one for each draw;
+    products with J by differentiation.
+    """
+
+    passes: ClassVar[int] = 2
+    push_passes: ClassVar[int] = 1
+
+    def measure(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        samples: PathSample,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, Push]:
+        states = samples.states
+
+        def means(deltas: PyTree) -> Float[Array, "n levels x"]:
+            def one(delta: PyTree, states: Float[Array, "levels x"]) -> Float[Array, "levels x"]:
+                return scaled_means(problem.chain, problem.adapted(delta), problem.context, states[None])[0]
+
+            return jax.vmap(one)(deltas, states)
+
+        # A Δφ for each draw: one linearisation then serves both the squares, draw by draw, and the products.
+        def spread(x: PyTree) -> PyTree:
+            return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (states.shape[0], *leaf.shape)), x)
+
+        _, pushforward = jax.linearize(means, spread(delta))
+        signs = jax.random.rademacher(key, states.shape, states.dtype)
+        (each,) = jax.linear_transpose(pushforward, spread(delta))(signs)
+        diagonal = jax.tree.map(lambda leaf: jnp.mean(jnp.square(leaf), axis=0), each)
+        return diagonal, lambda x: pushforward(spread(x))
+
+
+class ReadoutMetric(AbstractMetric):
+    r"""Of `ReadoutParameters`, in closed form: means are linear in the last layers, so that the diagonal is that of
+    $E\,h_kh_k^\top$ and J is a product with $h_k$.
+    """
+
+    passes: ClassVar[int] = 0
+    push_passes: ClassVar[int] = 0
+
+    def measure(
+        self,
+        problem: DecisionProblem,
+        delta: PyTree,
+        samples: PathSample,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[PyTree, Push]:
+        del key
+        adapted, chain, hidden = problem.adapted(delta), problem.chain, samples.hidden
+        readout = readout_of(adapted)
+        if readout is None or hidden is None:
+            raise ValueError(
+                "ReadoutMetric measures what ReadoutParameters adapts; use SampledMetric() for other delta filters."
+            )
+        ratios, table = chain.ratios, conditioning_table(adapted, chain.ratios, problem.context)
+        # ∂x̂₀/∂v = −rα, and none where x̂₀ is held at a bound.
+        slope = -chain.gains * ratios * jax.lax.rsqrt(1 + jnp.square(ratios))
+        read = jax.vmap(readout.read)
+        mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, samples.states)
+        free = (mean > chain.low) & (mean < chain.high)
+        scale = jnp.where(free, slope[:, None] / chain.widths, 0.0)
+        square = jnp.square(scale) / hidden.shape[0]
+        weight = jnp.einsum("nlx,nlw->lxw", square, jnp.square(hidden))
+        diagonal = eqx.tree_at(_readout, delta, (weight, jnp.sum(square, axis=0)))
+
+        def push(x: PyTree) -> Float[Array, "n levels x"]:
+            weight, bias = _readout(x)
+            return scale * (jnp.einsum("nlw,lxw->nlx", hidden, weight) + bias)
+
+        return diagonal, push
+
+
+def _readout(delta: PyTree) -> tuple[Array, Array]:
+    return delta.table.weight, delta.table.bias

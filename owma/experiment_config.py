@@ -1,0 +1,74 @@
+"""The configuration of a whole experiment."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from owma._errors import ConfigError
+from owma.config_json import fingerprint
+from owma.data_config import TwoRoutesCollect
+from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
+from owma.planners_config import PLANNERS
+from owma.policy_config import PolicyConfig
+from owma.runs import check_run_name
+from owma.training_config import TrainingConfig
+from owma.value_config import ValueConfig
+from owma.world_config import WorldConfig
+
+if TYPE_CHECKING:
+    from owma.material import Material, Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Episodes in the environment, the same start states for every planner."""
+
+    env: str | None = None
+    """Gymnasium id; by default the environment that the dataset names."""
+    planners: tuple[str, ...] = tuple(PLANNERS)
+    """What a training run compares."""
+    episodes: int = 32
+    """0 trains only, for data without an environment."""
+    replan_every: int = 10
+    """Steps for which a plan is followed."""
+    timed_decisions: int = 4
+    """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.planners if name not in PLANNERS]
+        if unknown:
+            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(PLANNERS)}.")
+        for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """A whole run: data, models, task, evaluation."""
+
+    name: str = "two-routes"
+    """The run goes to runs/NAME/v<N>."""
+    seed: int = 0
+    """Of models, training and evaluation; the dataset has a seed of its own."""
+    data: DataConfig = TwoRoutesCollect()
+    task: TaskConfig = RewardTaskConfig()
+    world: WorldConfig = WorldConfig()
+    policy: PolicyConfig = PolicyConfig()
+    training: TrainingConfig = TrainingConfig()
+    value: ValueConfig = ValueConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        check_run_name(self.name)
+
+    @property
+    def training_fingerprint(self) -> str:
+        """Of all that the trained parts depend on."""
+        return fingerprint(self, without=("name", "evaluation"))
+
+    def gather(self, progress: "Progress") -> "Material":
+        """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
+        from owma.material import gather
+
+        evaluation = self.evaluation
+        return gather(self.data, self.task, progress, env=evaluation.env, needs_env=evaluation.episodes > 0)

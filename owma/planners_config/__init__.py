@@ -1,0 +1,32 @@
+"""Configurations of planners: plain numbers, read without JAX."""
+
+from typing import TypeAlias
+
+from owma.planners_config.base import AbstractPlannerConfig as AbstractPlannerConfig
+from owma.planners_config.compared import PLANNERS as PLANNERS
+from owma.planners_config.online_adaptation import PUBLISHED as PUBLISHED, OnlineAdaptation as OnlineAdaptation
+from owma.planners_config.rivals import (
+    CEM as CEM,
+    SVDD as SVDD,
+    FKSteering as FKSteering,
+    GuidedDiffusion as GuidedDiffusion,
+    NoiseOptimization as NoiseOptimization,
+    RandomShooting as RandomShooting,
+    Static as Static,
+    TiltedResampling as TiltedResampling,
+    TwistedSMC as TwistedSMC,
+)
+
+PlannerConfig: TypeAlias = (
+    OnlineAdaptation
+    | GuidedDiffusion
+    | RandomShooting
+    | TiltedResampling
+    | FKSteering
+    | TwistedSMC
+    | SVDD
+    | NoiseOptimization
+    | CEM
+    | Static
+)
+"""The planners that commands can name."""
