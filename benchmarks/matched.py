@@ -1,8 +1,8 @@
-"""Every planner for the same problem, at about equal numbers of network passes; and the runs they are compared on."""
+"""What campaigns share: planners at equal budgets, the settings kept beside their rows, the runs they compare on."""
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,78 +11,9 @@ from owma.config_json import to_json
 from owma.data import TwoRoutesCollect
 from owma.experiment import Experiment, ExperimentConfig
 from owma.material import Material, Progress
-from owma.planners import (
-    CEM,
-    PUBLISHED,
-    SVDD,
-    AbstractPlannerConfig,
-    FKSteering,
-    GuidedDiffusion,
-    NoiseOptimization,
-    OnlineAdaptation,
-    RandomShooting,
-    Static,
-    TiltedResampling,
-    TwistedSMC,
-)
+from owma.planners_config.matched import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
 from owma.run import Run, load
 from owma.runs import RunFolder, versions
-
-Scaled = Callable[[float], AbstractPlannerConfig]
-"""A planner with `scale` times the passes of online adaptation's default decision."""
-
-_CHAINS = 2720
-"""Passes of the default decision in draws of the trained model: 32 samples × (10 steps × 8, and 5 to choose)."""
-
-_ADAPTATION = {0.25: (5, 16), 1.0: (10, 32), 4.0: (20, 64)}
-"""Steps and samples that have about `scale` times the passes."""
-
-
-def _times(scale: float, share: float = 1.0) -> int:
-    return max(1, round(scale * share * _CHAINS))
-
-
-def _adaptation(scale: float, **changes: object) -> OnlineAdaptation:
-    steps, samples = _ADAPTATION[scale]
-    return dataclasses.replace(OnlineAdaptation(adaptation_steps=steps, n_adaptation_samples=samples), **changes)
-
-
-# A guided particle takes twice the passes of a draw, a guided draw with its measured path three times as many, a
-# gradient through a draw twice as many; an outcome needs no pass after the last transition.
-SCALED: Mapping[str, Scaled] = {
-    "random_shooting": lambda scale: RandomShooting(num_samples=_times(scale)),
-    "guided_diffusion": lambda scale: GuidedDiffusion(num_samples=_times(scale, 1 / 3)),
-    "tilted_resampling": lambda scale: TiltedResampling(num_samples=_times(scale)),
-    "fk_steering": lambda scale: FKSteering(num_particles=_times(scale)),
-    "twisted_smc": lambda scale: TwistedSMC(num_particles=_times(scale, 1 / 2)),
-    "svdd": lambda scale: SVDD(num_candidates=_times(scale, 11 / 10)),
-    "noise_optimization": lambda scale: NoiseOptimization(
-        num_steps=round((85 * scale**0.5 - 1) / 2), num_samples=round(32 * scale**0.5)
-    ),
-    "cem": lambda scale: CEM(num_samples=_times(scale, 1 / 5), num_elites=_times(scale, 1 / 40)),
-    "online_adaptation": _adaptation,
-}
-"""Planners whose budget can be chosen."""
-
-
-def matched(kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
-    """All planners at equal budgets, at their own λ or at `kl_coef`; and what has no budget to choose."""
-    planners: dict[str, AbstractPlannerConfig] = {
-        "static": Static(),
-        **{name: scaled(1.0) for name, scaled in SCALED.items()},
-        "adaptation_draw": OnlineAdaptation(choice="draw"),
-        "published": PUBLISHED,
-    }
-    return planners if kl_coef is None else {name: at_price(config, kl_coef) for name, config in planners.items()}
-
-
-def at_price(config: AbstractPlannerConfig, kl_coef: float) -> AbstractPlannerConfig:
-    """The planner with another λ, where it has one."""
-    if isinstance(config, GuidedDiffusion):
-        return dataclasses.replace(config, guidance_coef=1 / kl_coef)
-    if isinstance(config, Static | RandomShooting):
-        return config
-    return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg]
 
 
 def settle(folder: RunFolder, settings: Mapping[str, Any], name: str = "config.json") -> None:

@@ -4,6 +4,7 @@ What computes is imported when the flags have been read, so that `--help` and a 
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +32,8 @@ class Eval:
     """Milliseconds that a decision may take: adaptation stops when they are gone, and overruns are counted."""
     seed: int = 0
     """Of start states and of the planner's draws."""
+    video: bool = False
+    """Also an animation of one episode, video.gif: drawn by the simulator where it can, and from above elsewhere."""
 
     def __post_init__(self) -> None:
         if self.evaluation.episodes < 1:
@@ -47,21 +50,28 @@ def main() -> None:
     """Parse, evaluate, print the folder."""
     arguments = parse(Eval, prog="python -m owma.eval")
     keep_programs()
+    from owma.agent import Agent
     from owma.evaluation import evaluate
     from owma.rollout import check_env, find_env
     from owma.run import load
+    from owma.videos import find_renderer, record
 
     run = load(arguments.run)
     env = run.env if arguments.evaluation.env is None else find_env(arguments.evaluation.env)
     if env is None:
         raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
+    # Before the simulator is imported, which is when it chooses how to draw.
+    renderer = find_renderer(env) if arguments.video else None
+    if renderer is not None:
+        os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
     folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
+    model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
     results = evaluate(
-        run.model if arguments.value is None else run.parts.agent_model(arguments.value),
+        model,
         {_name(arguments.planner): arguments.planner},
         folder,
         arguments.evaluation,
@@ -71,6 +81,19 @@ def main() -> None:
         progress=open_progress,
         deadline_ms=arguments.deadline_ms,
     )
+    if arguments.video:
+        replan_every = arguments.evaluation.replan_every
+        agent = Agent(model, arguments.planner.build(), obs_keys=run.obs_keys, replan_every=replan_every)
+        with open_progress("recording", env.max_episode_steps or 1000, 0) as advance:
+            record(
+                agent,
+                env,
+                folder.path / "video.gif",
+                seed=arguments.seed,
+                rendered=renderer is not None,
+                title=_name(arguments.planner).replace("_", " "),
+                progress=advance,
+            )
     show_results(results)
     print(folder.path)
 

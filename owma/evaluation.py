@@ -7,13 +7,12 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
-from owma._types import Float
 from owma.agent import Agent
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, cell_center
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
-from owma.planners import AbstractPlannerConfig, AgentModel, PlanInfo
-from owma.rollout import run_episodes, vector_env
+from owma.planners import AbstractPlannerConfig, AgentModel
+from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.tables import summarise
 
@@ -58,7 +57,7 @@ def evaluate(
                     progress=advance,
                 )
             # The rows last: they are what says that a planner is done.
-            _keep_traces(folder, name, episodes.observations, episodes.decision)
+            _keep_traces(folder, name, episodes)
             for row in episodes.rows:
                 folder.append_jsonl("episodes.jsonl", row)
             rows += episodes.rows
@@ -98,20 +97,18 @@ def draw(folder: RunFolder, results: Mapping[str, Any], env_id: str) -> None:
         )
 
 
-def _keep_traces(
-    folder: RunFolder, name: str, observations: Float[np.ndarray, "episodes steps obs"], decision: PlanInfo
-) -> None:
-    """What pictures are drawn from: positions every few steps, and one decision."""
+def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:
+    """What pictures are drawn from: positions every few steps, one decision, and the numbers of all of them."""
+    decision, firsts = episodes.decision, episodes.first_decisions
     arrays = {
-        "positions": observations[:, ::3, :2].astype(np.float32),
+        "positions": episodes.observations[:, ::3, :2].astype(np.float32),
         "prior_values": np.asarray(decision.prior_values),
         "values": np.asarray(decision.values),
+        **{f"decision_{key}": found.astype(np.float32) for key, found in episodes.decisions.items()},
     }
-    if decision.curves is not None:
-        arrays |= {
-            "objective": np.asarray(decision.curves.objective),
-            "value": np.asarray(decision.curves.value),
-            "kl": np.asarray(decision.curves.kl),
-        }
+    if decision.curves is not None and firsts.curves is not None:
+        for key in ("objective", "value", "kl"):
+            arrays[key] = np.asarray(getattr(decision.curves, key))
+            arrays[f"first_{key}"] = np.asarray(getattr(firsts.curves, key))
     (folder.path / "traces").mkdir(exist_ok=True)
     np.savez_compressed(folder.path / "traces" / f"{name}.npz", **arrays)

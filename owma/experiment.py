@@ -1,6 +1,7 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ from owma import checkpoint
 from owma._tree import map_rows
 from owma._types import Array, Float, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
+from owma.logs import MetricsLog
 from owma.material import Material, Progress
 from owma.planners import AgentModel
 from owma.policy import ReadoutPolicy
@@ -58,8 +60,16 @@ class TrainedParts(eqx.Module):
 class Experiment:
     """The stages of one run, each of which goes on from what is on disk."""
 
-    def __init__(self, config: ExperimentConfig, material: Material, folder: RunFolder, progress: Progress) -> None:
-        self.config, self.folder, self.progress = config, folder, progress
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        material: Material,
+        folder: RunFolder,
+        progress: Progress,
+        logs: Sequence[MetricsLog] = (),
+    ) -> None:
+        """`logs` are given the rows of `metrics.jsonl` too."""
+        self.config, self.folder, self.progress, self.logs = config, folder, progress, logs
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
         self.fingerprint = config.training_fingerprint
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
@@ -118,7 +128,7 @@ class Experiment:
         with self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance:
             for reached, row in trainer.run(state):
                 state = reached
-                self.folder.append_jsonl("metrics.jsonl", {"phase": "outcomes"} | row)
+                self._log({"phase": "outcomes"} | row)
                 checkpoint.save(self.folder.checkpoints, int(state.step), state, config_fingerprint=self.fingerprint)
                 advance(int(state.step) - done, note=f"loss {row['world_loss']:.3f} {row['policy_loss']:.3f}")
                 done = int(state.step)
@@ -137,7 +147,7 @@ class Experiment:
         with self.progress("training V(psi, z)", config.updates, 0) as advance:
             for average, row in ValueTrainer(psi, returns, config).run(key=train_key):
                 decoder = average
-                self.folder.append_jsonl("metrics.jsonl", {"phase": "value"} | row)
+                self._log({"phase": "value"} | row)
                 advance(row["step"] - done, note=f"loss {row['value_loss']:.3f}")
                 done = row["step"]
         assert decoder is not None  # `updates` is at least 1
@@ -171,8 +181,7 @@ class Experiment:
         )
         self._drop_metrics_after("task", -1)
         check = labelled[:10_000]
-        self.folder.append_jsonl(
-            "metrics.jsonl",
+        self._log(
             {
                 "phase": "task",
                 "labels": len(labelled),
@@ -183,6 +192,11 @@ class Experiment:
             },
         )
         return parts
+
+    def _log(self, row: Mapping[str, Any]) -> None:
+        self.folder.append_jsonl("metrics.jsonl", row)
+        for log in self.logs:
+            log.log(row)
 
     def _drop_metrics_after(self, phase: str, step: int) -> None:
         """Rows that a resumed stage will write again."""

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -34,6 +34,11 @@ class Episodes:
     """The states visited; after an episode ended its last state is repeated."""
     decision: PlanInfo
     """The first decision of the first episode."""
+    first_decisions: PlanInfo
+    """The first decision of every episode, batched."""
+    decisions: Mapping[str, Float[np.ndarray, "episodes decisions"]]
+    """`kl`, `value` and `prior_value` (the mean V of the trained model's draws) of every decision; NaN after the end
+    of an episode, and where a planner makes no such draws."""
 
 
 def find_env(env_id: str) -> EnvSpec:
@@ -132,7 +137,8 @@ def run_episodes(
                 "steps": int(rollout.lengths[i]),
             }
         )
-    return Episodes(rows, rollout.observations, rollout.first)
+    one = jax.tree.map(lambda leaf: leaf[0], rollout.first)
+    return Episodes(rows, rollout.observations, one, rollout.first, rollout.decisions)
 
 
 @dataclasses.dataclass
@@ -149,6 +155,7 @@ class _Rollout:
     clipped: np.ndarray
     nfe: int
     first: PlanInfo
+    decisions: Mapping[str, np.ndarray]
 
 
 def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
@@ -156,7 +163,7 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
     raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
     batch = _Deciding(agent, n)
-    visited, rewards, kls, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
+    visited, rewards, decisions, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
     lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
     fallbacks, overruns, clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
     psi: Any = None  # Step 0 plans.
@@ -171,7 +178,7 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
                 first = info
             overruns += ~done & late
             fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
-            kls.append(np.where(done, np.nan, np.asarray(info.kl)))
+            decisions.append(np.where(done, np.nan, _of_decisions(info)))
         key, action_key = jax.random.split(key)
         action, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
         clipped += ~done & np.asarray(was_clipped)
@@ -187,6 +194,8 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         step += 1
         if progress is not None:
             progress(int(active.sum()))
+    # Of (decision, quantity, episode).
+    kl, value, prior_value = np.moveaxis(np.stack(decisions), (0, 1, 2), (2, 0, 1))
     return _Rollout(
         observations=np.stack(visited, axis=1),
         rewards=np.stack(rewards, axis=1),
@@ -194,12 +203,13 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         terminated=terminated,
         success=success,
         promised=np.asarray(first.value),
-        kl=np.nanmean(np.stack(kls, axis=1), axis=1),
+        kl=np.nanmean(kl, axis=1),
         fallbacks=fallbacks,
         overruns=overruns,
         clipped=clipped,
         nfe=int(first.nfe[0]),
-        first=jax.tree.map(lambda leaf: leaf[0], first),
+        first=first,
+        decisions={"kl": kl, "value": value, "prior_value": prior_value},
     )
 
 
@@ -230,6 +240,13 @@ class _Deciding:
         self._timed[0] = eqx.tree_at(lambda s: s.paces, self._timed[0], paces)
         psi, info = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[(s.psi, s.info) for s in self._timed])
         return psi, info, late
+
+
+def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
+    """KL, V(ψ*) and the mean V of the trained model's draws, which some planners do not make."""
+    prior = np.asarray(info.prior_values)
+    mean = prior.mean(axis=1) if prior.shape[1] else np.full(len(prior), np.nan)
+    return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
 
 
 def _finite(obs: Float[np.ndarray, "n obs"], step: int) -> Float[np.ndarray, "n obs"]:

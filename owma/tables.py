@@ -28,7 +28,7 @@ _COUNTS = ("fallbacks", "overruns", "clipped")
 _CONFIDENCE = 0.95
 _RESAMPLES = 5000
 
-_HEADINGS = (
+HEADINGS = (
     "planner",
     "success % [95 %]",
     "return [95 %]",
@@ -39,6 +39,7 @@ _HEADINGS = (
     "ms p50",
     "ms p95",
 )
+"""Of the table of planners."""
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
 
     Raises `ValueError` where the two were not evaluated on the same episodes or an episode lacks the metric.
     """
-    left, right = (_by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
+    left, right = (by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
     if left.keys() != right.keys() or not left:
         alone = sorted(left.keys() ^ right.keys())
         raise ValueError(
@@ -89,7 +90,7 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
     differences = np.array([_number(left[pair][key]) - _number(right[pair][key]) for pair in left])
     if np.isnan(differences).any():
         raise ValueError(f"paired_difference: {int(np.isnan(differences).sum())} episodes have no `{key}`.")
-    return {"mean": float(differences.mean()), "interval": _interval(differences), "pairs": len(differences)}
+    return {"mean": float(differences.mean()), "interval": interval(differences), "pairs": len(differences)}
 
 
 def results_table(results: Mapping[str, Any]) -> "Table":
@@ -100,27 +101,27 @@ def results_table(results: Mapping[str, Any]) -> "Table":
     # Eighty columns must do: headings and intervals go to a second line, and no number is ever cut short.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_caption(results))
     table.caption_justify = "left"
-    for heading in _HEADINGS:
+    for heading in HEADINGS:
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
         table.add_column(narrow, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
     successes = [entry["success"] for entry in results["planners"].values()]
     for name, entry in results["planners"].items():
         is_best = min(successes) < entry["success"] == max(successes)
-        shown, *cells = (cell.replace(" [", "\n[") for cell in _cells(name, entry))
-        table.add_row(shown.replace("_", "_\n", 1), *cells, style="bold" if is_best else None)
+        shown, *others = (cell.replace(" [", "\n[") for cell in cells(name, entry))
+        table.add_row(shown.replace("_", "_\n", 1), *others, style="bold" if is_best else None)
     return table
 
 
 def results_markdown(results: Mapping[str, Any]) -> str:
     """The same table as Markdown, for a README; ends with a line end."""
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|-" + "|-:" * (len(_HEADINGS) - 1) + "|"]
-    lines += ["| " + " | ".join(_cells(name, entry)) + " |" for name, entry in results["planners"].items()]
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|-" + "|-:" * (len(HEADINGS) - 1) + "|"]
+    lines += ["| " + " | ".join(cells(name, entry)) + " |" for name, entry in results["planners"].items()]
     return "\n".join([*lines, "", _caption(results), ""])
 
 
 def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
-    _by_episode(name, rows)
+    by_episode(name, rows)
     summary: dict[str, Any] = {}
     intervals: dict[str, list[float] | None] = {}
     missing: dict[str, int] = {}
@@ -133,13 +134,14 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
         if key in _WITH_INTERVAL:
-            intervals[key] = _interval(values, proportion=key == "success")
+            intervals[key] = interval(values, proportion=key == "success")
     summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
     summary |= {"episodes": len(rows), "seeds": len({row["seed"] for row in rows}), "intervals": intervals}
     return summary | ({"missing": missing} if missing else {})
 
 
-def _by_episode(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
+def by_episode(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
+    """A planner's rows by seed and episode. Raises `ValueError` where one of them is there twice."""
     episodes = {(row["seed"], row["episode"]): row for row in rows}
     if len(episodes) < len(rows):
         raise ValueError(f"`{name}` has {len(rows)} rows for {len(episodes)} episodes: some were written twice.")
@@ -150,7 +152,13 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _interval(values: Float[np.ndarray, " n"], *, proportion: bool = False) -> list[float] | None:
+def interval(
+    values: Float[np.ndarray, " n"],
+    statistic: Callable[..., Any] = np.mean,
+    *,
+    proportion: bool = False,
+) -> list[float] | None:
+    """The 95 % bootstrap interval of a statistic, by default the mean; see `summarise` for its edge cases."""
     if len(values) < 2 and not (proportion and len(values)):
         return None
     if np.ptp(values) == 0:
@@ -159,7 +167,7 @@ def _interval(values: Float[np.ndarray, " n"], *, proportion: bool = False) -> l
 
     # A fixed seed: the same rows give the same table. Batches bound the memory, which grows with n squared otherwise.
     found = bootstrap(
-        (values,), np.mean, confidence_level=_CONFIDENCE, n_resamples=_RESAMPLES, batch=200, method="BCa", rng=0
+        (values,), statistic, confidence_level=_CONFIDENCE, n_resamples=_RESAMPLES, batch=200, method="BCa", rng=0
     ).confidence_interval
     return [float(found.low), float(found.high)]
 
@@ -171,7 +179,8 @@ def _wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
-def _cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+def cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+    """A row of the table of planners, under `HEADINGS`."""
     intervals = entry.get("intervals", {})
 
     def spread(key: str, scale: float, form: str) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import operator
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ import tyro
 from owma._command import command, keep_programs, open_progress, parse, resumable, show_fit, show_results
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
+from owma.logs import LogKind, MetricsLog, check_logs, open_logs
 from owma.planners_config import PLANNERS
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
@@ -41,11 +43,14 @@ class Train:
     """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
     runs: Path = Path("runs")
     """Where run folders go."""
+    log: tuple[LogKind, ...] = ()
+    """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
 
 
 def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Train, prog="python -m owma.train")
+    check_logs(arguments.log)
     keep_programs()
     if arguments.resume is None:
         config = arguments.preset
@@ -60,15 +65,16 @@ def main() -> None:
         material = config.gather(open_progress)
     print(f"run {folder.path}", file=sys.stderr)
     with resumable("python -m owma.train", folder.path):
-        _run(config, material, folder)
+        with open_logs(arguments.log, folder.path, to_json(config)) as logs:
+            _run(config, material, folder, logs)
     print(folder.path)
 
 
-def _run(config: ExperimentConfig, material: "Material", folder: RunFolder) -> None:
+def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
 
-    parts = Experiment(config, material, folder, open_progress).train()
+    parts = Experiment(config, material, folder, open_progress, logs).train()
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)
     if material.env is None:
@@ -83,6 +89,9 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder) -> N
         seed=config.seed,
         progress=open_progress,
     )
+    for log in logs:
+        for name, entry in results["planners"].items():
+            log.log({"phase": f"evaluation/{name}"} | entry)
     show_results(results)
 
 

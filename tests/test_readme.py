@@ -43,7 +43,8 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
 
     for name in ("owma.train.ExperimentConfig.gather", "owma.train.RunFolder.open", "owma.run.load"):
         monkeypatch.setattr(name, stop)
-    monkeypatch.setattr("owma.data.is_collected", stop)
+    for name in ("owma.data.is_collected", "owma.sweep._need_ray", "owma.reporting.Source.read"):
+        monkeypatch.setattr(name, stop)
     monkeypatch.setattr(sys, "argv", [module, *flags])
     with pytest.raises(_Parsed):
         importlib.import_module(module).main()

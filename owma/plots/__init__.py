@@ -1,5 +1,14 @@
 """Figures as PNG files, from plain arrays; matplotlib is imported where it is used, without its global state."""
 
+from owma.plots.analysis import (
+    ablation as ablation,
+    calibration as calibration,
+    centres as centres,
+    convergence as convergence,
+    decisions as decisions,
+    value_before_after as value_before_after,
+)
+from owma.plots.animation import map_animation as map_animation
 from owma.plots.canvas import planner_colours as planner_colours
 from owma.plots.comparison import (
     attainment_against_latency as attainment_against_latency,

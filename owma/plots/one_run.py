@@ -159,7 +159,7 @@ def maze_trajectories(
     colours = planner_colours(trajectories)
     with new_figure(path, 2.7 * columns, (2.7 * rows / cols + 0.35) * lines) as figure:
         for axes, (name, episodes) in zip(panels(figure, len(trajectories), columns), trajectories.items()):
-            _draw_walls(axes, maze_map, cell_size)
+            draw_walls(axes, maze_map, cell_size)
             faint = float(np.clip(6.0 / max(1, len(episodes)), 0.25, 0.8))
             for positions in episodes:
                 axes.plot(*np.asarray(positions).T, color=colours[name], linewidth=1.2, alpha=faint)
@@ -173,7 +173,8 @@ def maze_trajectories(
     return path
 
 
-def _draw_walls(axes: "Axes", maze_map: Sequence[Sequence[int | str]], cell_size: float) -> None:
+def draw_walls(axes: "Axes", maze_map: Sequence[Sequence[int | str]], cell_size: float) -> None:
+    """The walls of a maze as in `maze_trajectories`."""
     from matplotlib.patches import Rectangle
 
     rows, cols = len(maze_map), len(maze_map[0])

@@ -20,7 +20,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "anytime", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets"),
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps")
+    + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
@@ -35,10 +36,16 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "data": ("envs",),
     "rollout": ("envs",),
     "material": ("data", "rollout"),
-    "experiment": ("checkpoint", "data", "material", "runs", "training"),
+    "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
     "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "run": ("checkpoint", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
+    "analysis": ("tables",),
+    "claims": ("analysis", "tables"),
+    "videos": ("envs", "plots"),
+    "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
+    + ("run", "runs", "sweeps", "tables"),
+    "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),
     "transfer": ("_command",),
@@ -50,10 +57,10 @@ BESIDE: dict[str, tuple[str, ...]] = {
 }
 """The imports within one layer."""
 
-LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "tyro": 7}
+LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "ray": 7, "tyro": 7}
 """Third parties and the lowest layer that may import them."""
 
-WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari"}
+WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
 LIGHT = ("owma._errors", "owma.config_json", "owma.runs")

@@ -1,0 +1,224 @@
+"""What rows say beyond their means: robust centres, comparisons, calibration, trends. Rows in, plain numbers out."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from owma._types import Float
+from owma.tables import by_episode, interval, paired_difference, summarise
+
+Rows = Sequence[Mapping[str, Any]]
+
+OURS = "online_adaptation"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Rows of one experiment, all seeds: planners in it can be compared episode by episode."""
+
+    settings: dict[str, Any]
+    """What was varied of the experiment."""
+    rows: list[Mapping[str, Any]]
+
+    @property
+    def label(self) -> str:
+        """The settings in words; empty where nothing was varied."""
+        return ", ".join(f"{field} = {value:g}" for field, value in self.settings.items() if _is_number(value)) or (
+            ", ".join(f"{field} = {value}" for field, value in self.settings.items())
+        )
+
+
+def groups(rows: Rows) -> list[Group]:
+    """Rows by what was varied of the experiment, in order of first appearance.
+
+    Rows of a sweep say so under `settings`, rows of `benchmarks/skew.py` under `skew`; those of a run were not varied.
+    """
+    found: dict[str, Group] = {}
+    for row in rows:
+        settings = dict(row["settings"]) if "settings" in row else {}
+        if "skew" in row:
+            settings = {"data.skew": row["skew"]}
+        found.setdefault(repr(settings), Group(settings, [])).rows.append(row)
+    return list(found.values())
+
+
+def interquartile_mean(values: Float[np.ndarray, "*batch n"], axis: int = -1) -> Float[np.ndarray, "*batch"]:
+    """The mean of the middle half (Agarwal et al., arXiv 2108.13264): neither an outlier's nor blind as a median."""
+    from scipy.stats import trim_mean
+
+    return np.asarray(trim_mean(values, 0.25, axis=axis))
+
+
+def robust(rows: Rows, key: str = "return") -> dict[str, dict[str, Any]]:
+    """For each planner the interquartile mean of a metric over all episodes, `iqm`, and its 95 % `interval`."""
+    found = {}
+    for name, group in _by_planner(rows).items():
+        values = _column(group, key)
+        found[name] = {"iqm": float(interquartile_mean(values)), "interval": interval(values, interquartile_mean)}
+    return found
+
+
+def probability_of_improvement(rows: Rows, a: str, b: str, key: str = "return") -> dict[str, Any]:
+    """How likely an episode of `a` is better than one of `b`, ties counted half.
+
+    **Returns:** `{"probability", "interval"}`. The interval is by bootstrap over episodes that start alike, which keeps
+    what they share; it is `None` for one episode. Raises `ValueError` where the two have other episodes.
+    """
+    from scipy.stats import bootstrap
+
+    left, right = _paired(rows, a, b, key)
+
+    def probability(x: Float[np.ndarray, "... n"], y: Float[np.ndarray, "... n"], axis: int = -1) -> Any:
+        del axis
+        difference = np.sign(x[..., :, None] - y[..., None, :])
+        return 0.5 + 0.5 * difference.mean(axis=(-2, -1))
+
+    found, ends = float(probability(left, right)), None
+    if len(left) > 1:
+        # The percentile method: BCa has no answer where one planner is always better.
+        spread = bootstrap(
+            (left, right), probability, paired=True, vectorized=True, n_resamples=2000, batch=50, rng=0,
+            method="percentile",
+        ).confidence_interval  # fmt: skip
+        ends = [float(spread.low), float(spread.high)]
+    return {"probability": found, "interval": ends}
+
+
+def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", "return")) -> list[dict[str, Any]]:
+    """`ours` minus every planner that is not a variation of it, in every group, paired by seed and episode.
+
+    **Returns:** mappings with `group` (its label), `rival`, `metric`, `ours`, `theirs` (means), `mean` and `interval`
+    of the difference, `pairs`, and `verdict`: `"loses"`, `"wins"` or `"open"` by the interval. Rivals that were
+    evaluated on other episodes are left out.
+    """
+    found = []
+    for group in groups(rows):
+        planners = _by_planner(group.rows)
+        for rival, theirs in planners.items():
+            is_variation = theirs[0].get("base", rival) == ours
+            if is_variation or ours not in planners or _episodes(ours, planners) != _episodes(rival, planners):
+                continue
+            for key in keys:
+                difference = paired_difference(group.rows, ours, rival, key)
+                low, high = difference["interval"] or [-np.inf, np.inf]
+                means = {"ours": _column(planners[ours], key).mean(), "theirs": _column(theirs, key).mean()}
+                verdict = "loses" if high < 0 else "wins" if low > 0 else "open"
+                place = {"group": group.label, "rival": rival, "metric": key}
+                found.append(place | {name: float(mean) for name, mean in means.items()} | difference)
+                found[-1]["verdict"] = verdict
+    return found
+
+
+def calibration(rows: Rows) -> dict[str, dict[str, Any]]:
+    """What each planner promised and what came of it, by episode.
+
+    **Returns:** for each planner `promised` and `realised` (lists), the mean `gap` with its `interval`, and
+    `correlation`, Spearman's (`None` where either does not vary).
+    """
+    found = {}
+    for name, group in _by_planner(rows).items():
+        promised, gap = _column(group, "value"), _column(group, "promise_gap")
+        realised = promised - gap
+        varies = len(group) > 2 and np.ptp(promised) > 0 and np.ptp(realised) > 0
+        found[name] = {
+            "promised": promised.tolist(),
+            "realised": realised.tolist(),
+            "gap": float(gap.mean()),
+            "interval": interval(gap),
+            "correlation": _correlation(promised, realised) if varies else None,
+        }
+    return found
+
+
+def pareto(results: Mapping[str, Any]) -> list[str]:
+    """Planners that no other one beats in success at the same milliseconds or less, the quickest first.
+
+    `results` is what `owma.tables.summarise` returns; planners that were not timed are left out.
+    """
+    timed = {name: entry for name, entry in results["planners"].items() if entry["ms_p50"]}
+    front, best = [], -1.0
+    for name, entry in sorted(timed.items(), key=lambda item: (item[1]["ms_p50"], -item[1]["success"])):
+        if entry["success"] > best:
+            front.append(name)
+            best = entry["success"]
+    return front
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One knob of one planner, all else as it is by default."""
+
+    group: str
+    """The label of the experiment."""
+    base: str
+    field: str
+    values: list[Any]
+    entries: list[dict[str, Any]]
+    """Of `owma.tables.summarise`, one a value."""
+
+    def trend(self, key: str) -> float | None:
+        """Spearman's correlation of a metric's mean with a number that is varied; `None` where there is none."""
+        found = [entry[key] for entry in self.entries]
+        usable = len(found) > 2 and all(map(_is_number, self.values)) and None not in found and np.ptp(found) > 0
+        return _correlation(self.values, found) if usable else None
+
+
+def ablations(rows: Rows, defaults: Mapping[str, Any]) -> list[Axis]:
+    """The axes along which planners were varied one field at a time.
+
+    `defaults`: for each planner's name, its configuration, from which the value is read that the planner has where it
+    is not varied.
+    """
+    found = []
+    for group in groups(rows):
+        known = [row for row in group.rows if "planner_settings" in row]
+        names = {row["planner"]: (row["base"], row["planner_settings"]) for row in known}
+        entries = summarise(known)["planners"]
+        varied = [(base, field) for base, settings in names.values() for field in settings if len(settings) == 1]
+        for base, field in dict.fromkeys(varied):
+            points = [
+                (settings.get(field, getattr(defaults[base], field)), entries[name])
+                for name, (its_base, settings) in names.items()
+                if its_base == base and set(settings) <= {field}
+            ]
+            if all(_is_number(value) for value, _ in points):
+                points.sort(key=lambda point: point[0])
+            values, found_entries = [value for value, _ in points], [entry for _, entry in points]
+            found.append(Axis(group.label, base, field, values, found_entries))
+    return found
+
+
+def _by_planner(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["planner"], []).append(row)
+    return found
+
+
+def _episodes(name: str, planners: Mapping[str, list[Mapping[str, Any]]]) -> set[tuple[int, int]]:
+    return set(by_episode(name, planners[name]))
+
+
+def _column(rows: Rows, key: str) -> Float[np.ndarray, " n"]:
+    return np.array([float(row[key]) for row in rows])
+
+
+def _paired(rows: Rows, a: str, b: str, key: str) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    left, right = (by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
+    if left.keys() != right.keys() or not left:
+        raise ValueError(f"`{a}` and `{b}` were not evaluated on the same episodes, so they cannot be compared.")
+    return _column(list(left.values()), key), _column([right[pair] for pair in left], key)
+
+
+def _correlation(x: Any, y: Any) -> float:
+    """Spearman's."""
+    from scipy.stats import spearmanr
+
+    found: Any = spearmanr(x, y)  # its annotation hides the fields of the result
+    return float(found.statistic)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,90 @@
+"""Where metrics go beside the run's `metrics.jsonl`, which is written always: TensorBoard, Weights & Biases."""
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from owma._errors import ConfigError
+
+LogKind: TypeAlias = Literal["tensorboard", "wandb"]
+
+_MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+
+
+@runtime_checkable
+class MetricsLog(Protocol):
+    """A back end: it is given every row of metrics, and is closed at the end."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Keep a row: a `phase`, numbers by name, and a `step` within the phase where it has one."""
+
+    def close(self) -> None:
+        """Write what is left to write."""
+
+
+class TensorBoardLog:
+    """Event files in the run's folder `tensorboard`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._writer: Any = importlib.import_module("tensorboardX").SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """A scalar for each number, called PHASE/NAME."""
+        for name, value in _numbers(row).items():
+            self._writer.add_scalar(f"{row['phase']}/{name}", value, row.get("step") or 0)
+
+    def close(self) -> None:
+        """Flush the event files."""
+        self._writer.close()
+
+
+class WandbLog:
+    """A run of the project `owma`, of the same id when training goes on; `WANDB_MODE=offline` keeps it here."""
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        name = f"{folder.parent.name}-{folder.name}"
+        wandb: Any = importlib.import_module("wandb")
+        self._run = wandb.init(
+            project="owma", name=name, id=name, resume="allow", dir=str(folder), config=dict(config)
+        )  # fmt: skip
+        self._phases: set[str] = set()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """The numbers of a row as PHASE/NAME, against the phase's own steps."""
+        phase = row["phase"]
+        if phase not in self._phases:
+            self._phases.add(phase)
+            self._run.define_metric(f"{phase}/*", step_metric=f"{phase}/step")
+        numbers = {f"{phase}/{name}": value for name, value in _numbers(row).items()}
+        self._run.log(numbers | {f"{phase}/step": row.get("step") or 0})
+
+    def close(self) -> None:
+        """End the run, and wait for its upload."""
+        self._run.finish()
+
+
+def check_logs(kinds: Sequence[LogKind]) -> None:
+    """Raises `ConfigError` where a back end is not installed: before there is anything to log."""
+    for kind in kinds:
+        if importlib.util.find_spec(_MODULES[kind]) is None:
+            raise ConfigError(f"--log {kind} needs {_MODULES[kind]}: `pip install 'owma[{kind}]'`.")
+
+
+@contextlib.contextmanager
+def open_logs(kinds: Sequence[LogKind], folder: Path, config: Mapping[str, Any]) -> Iterator[Sequence[MetricsLog]]:
+    """The back ends of a run in `folder`, closed at the end, whatever ends it."""
+    with contextlib.ExitStack() as stack:
+        logs: list[MetricsLog] = []
+        for kind in dict.fromkeys(kinds):
+            log = TensorBoardLog(folder) if kind == "tensorboard" else WandbLog(folder, config)
+            stack.callback(log.close)
+            logs.append(log)
+        yield logs
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: value for name, value in row.items() if name != "step" and isinstance(value, int | float)}
+    return {name: float(value) for name, value in found.items()}

@@ -1,0 +1,76 @@
+"""Every planner for the same problem, in about the time that online adaptation takes."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from owma.planners_config.base import AbstractPlannerConfig
+from owma.planners_config.online_adaptation import PUBLISHED, OnlineAdaptation
+from owma.planners_config.rivals import (
+    CEM,
+    SVDD,
+    FKSteering,
+    GuidedDiffusion,
+    NoiseOptimization,
+    RandomShooting,
+    Static,
+    TiltedResampling,
+    TwistedSMC,
+)
+
+Scaled = Callable[[float], AbstractPlannerConfig]
+"""A planner with `scale` times the budget of online adaptation's default decision."""
+
+_CHAINS = 1000
+"""Draws of the trained model that take as long as the default decision of online adaptation. Its own network passes are
+those of 704 draws, 32 samples × (10 steps × 2, and 2 to choose), but they wait for one another.
+"""
+
+_ADAPTATION = {0.25: (5, 16), 1.0: (10, 32), 4.0: (20, 64)}
+"""Steps and samples that have about `scale` times the budget."""
+
+
+def _times(scale: float, share: float = 1.0) -> int:
+    return max(1, round(scale * share * _CHAINS))
+
+
+def _adaptation(scale: float, **changes: object) -> OnlineAdaptation:
+    steps, samples = _ADAPTATION[scale]
+    return dataclasses.replace(OnlineAdaptation(adaptation_steps=steps, n_adaptation_samples=samples), **changes)
+
+
+# A guided particle takes twice the passes of a draw, a guided draw with its measured path three times as many, a
+# gradient through a draw twice as many; an outcome needs no pass after the last transition.
+SCALED: Mapping[str, Scaled] = {
+    "random_shooting": lambda scale: RandomShooting(num_samples=_times(scale)),
+    "guided_diffusion": lambda scale: GuidedDiffusion(num_samples=_times(scale, 1 / 3)),
+    "tilted_resampling": lambda scale: TiltedResampling(num_samples=_times(scale)),
+    "fk_steering": lambda scale: FKSteering(num_particles=_times(scale)),
+    "twisted_smc": lambda scale: TwistedSMC(num_particles=_times(scale, 1 / 2)),
+    "svdd": lambda scale: SVDD(num_candidates=_times(scale, 11 / 10)),
+    "noise_optimization": lambda scale: NoiseOptimization(
+        num_steps=round((31 * scale**0.5 - 1) / 2), num_samples=round(32 * scale**0.5)
+    ),
+    "cem": lambda scale: CEM(num_samples=_times(scale, 1 / 5), num_elites=_times(scale, 1 / 40)),
+    "online_adaptation": _adaptation,
+}
+"""Planners whose budget can be chosen."""
+
+
+def matched(kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
+    """All planners at equal budgets, at their own λ or at `kl_coef`; and what has no budget to choose."""
+    planners: dict[str, AbstractPlannerConfig] = {
+        "static": Static(),
+        **{name: scaled(1.0) for name, scaled in SCALED.items()},
+        "adaptation_draw": OnlineAdaptation(choice="draw"),
+        "published": PUBLISHED,
+    }
+    return planners if kl_coef is None else {name: at_price(config, kl_coef) for name, config in planners.items()}
+
+
+def at_price(config: AbstractPlannerConfig, kl_coef: float) -> AbstractPlannerConfig:
+    """The planner with another λ, where it has one."""
+    if isinstance(config, GuidedDiffusion):
+        return dataclasses.replace(config, guidance_coef=1 / kl_coef)
+    if isinstance(config, Static | RandomShooting):
+        return config
+    return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg]

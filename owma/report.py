@@ -1,0 +1,57 @@
+"""`python -m owma.report RUN-or-SWEEP`: one HTML file with tables, pictures, losing cases, and decisions to explore."""
+
+import dataclasses
+from pathlib import Path
+
+import tyro
+
+from owma._command import command, keep_programs, parse, progress
+from owma._errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Writes one HTML file that needs no other: where adaptation loses, results, pictures, how to reproduce each."""
+
+    folder: tyro.conf.Positional[Path]
+    """runs/NAME (its newest version), runs/NAME/v<N> of a run or a sweep, or any folder with an episodes.jsonl."""
+    out: Path | None = None
+    """The file to write; by default report.html in the folder."""
+    states: int = 6
+    """Start states in the explorer of decisions; 0 leaves it out."""
+    draws: int = 64
+    """Draws of each state that it shows."""
+
+    def __post_init__(self) -> None:
+        if self.states < 0 or self.draws < 2:
+            raise ConfigError(f"states={self.states}, draws={self.draws}: at least 0 states and 2 draws.")
+
+
+def main() -> None:
+    """Parse, report, print the file."""
+    arguments = parse(Report, prog="python -m owma.report")
+    keep_programs()
+    from owma._json import replace_text
+    from owma.reporting import Source, build, explore
+    from owma.run import load
+
+    source = Source.read(arguments.folder)
+    decisions = None
+    with progress("report", 2, unit="parts") as advance:
+        trained = source.trained() if arguments.states else None
+        if trained is not None:
+            path, planner = trained
+            run = load(path)
+            if run.env is not None:
+                decisions = explore(run, planner, states=arguments.states, draws=arguments.draws)
+        advance(1)
+        text = build(source, decisions)
+        advance(1)
+    out = arguments.out or source.folder.path / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(out, text)
+    print(out)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,83 @@
+"""The commands that make rows again, from the configurations that made them."""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from owma.experiment import EvaluationConfig, ExperimentConfig
+from owma.presets import PRESETS
+from owma.sweeps import SWEEPS, SweepConfig
+
+
+def train_command(config: ExperimentConfig) -> str:
+    """The shortest `python -m owma.train ...` that trains and evaluates by `config`."""
+    return _shortest("train", config, {name: preset for name, (_, preset) in PRESETS.items()})
+
+
+def sweep_command(config: SweepConfig) -> str:
+    """The shortest `python -m owma.sweep ...` that runs the same points."""
+    return _shortest("sweep", config, {name: preset for name, (_, preset) in SWEEPS.items()})
+
+
+def eval_command(run: str, planner: Any, evaluation: EvaluationConfig, seed: int) -> str:
+    """`python -m owma.eval RUN ...` with a planner, from the same start states."""
+    usual = EvaluationConfig()
+    shown = dataclasses.replace(evaluation, planners=usual.planners)  # one planner is evaluated, this one
+    words = [run, f"planner:{_kebab(type(planner).__name__)}"]
+    for subcommands, flags in (_words(planner, None, "planner."), _words(shown, usual, "")):
+        words += subcommands + flags
+    return _command("eval", *words, *(("--seed", str(seed)) if seed else ()))
+
+
+def _shortest(module: str, config: Any, presets: Mapping[str, Any]) -> str:
+    found = {name: _words(config, preset, "") for name, preset in presets.items()}
+    name = min(found, key=lambda name: sum(map(len, found[name])))
+    subcommands, flags = found[name]
+    return _command(module, name, *subcommands, *flags)
+
+
+def _words(config: Any, default: Any, prefix: str) -> tuple[list[str], list[str]]:
+    """What of `config` is other than in `default`: the subcommands that choose members of unions, and the flags.
+
+    `default` is `None` for the defaults of the configuration's class.
+    """
+    subcommands: list[str] = []
+    flags: list[str] = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        usual = _usual(field) if default is None else getattr(default, field.name)
+        name = prefix + field.name.replace("_", "-")
+        if value == usual and type(value) is type(usual):
+            continue
+        if dataclasses.is_dataclass(value):
+            if type(value) is not type(usual):
+                subcommands.append(f"{name}:{_kebab(type(value).__name__)}")
+                usual = None
+            deeper, more = _words(value, usual, f"{name}.")
+            subcommands += deeper
+            flags += more
+        elif isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--{prefix}no-{name.removeprefix(prefix)}")
+        elif isinstance(value, tuple | list):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags += [f"--{name}", str(value)]
+    return subcommands, flags
+
+
+def _usual(field: dataclasses.Field[Any]) -> Any:
+    """The field's default; what no configuration holds where it has none, so that its value is shown."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _command(module: str, *words: str) -> str:
+    return " ".join([f"python -m owma.{module}", *map(shlex.quote, words)])
+
+
+def _kebab(name: str) -> str:
+    """OnlineAdaptation -> online-adaptation, FKSteering -> fk-steering, as tyro names subcommands."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()

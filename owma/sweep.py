@@ -1,0 +1,193 @@
+"""`python -m owma.sweep PRESET`: grids over configurations, seeds and planners, on Ray; a killed sweep goes on."""
+
+import dataclasses
+import functools
+import importlib.util
+import logging
+import operator
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from owma._command import command, keep_programs, parse, progress, resumable, show_results
+from owma._errors import ConfigError, OwmaError
+from owma._json import replace_text
+from owma.config_json import from_json, to_json
+from owma.runs import RunFolder, versions
+from owma.sweeps import SWEEPS, Point, SweepConfig, points, read_points, write_points
+
+_Preset: Any = functools.reduce(
+    operator.or_,
+    (
+        Annotated[SweepConfig, tyro.conf.subcommand(name, default=config, description=description)]
+        for name, (description, config) in SWEEPS.items()
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Trains a model for every experiment and seed, once, and lets planners act in each; on Ray (`owma[sweep]`)."""
+
+    preset: Annotated[_Preset, tyro.conf.arg(name="")] = SWEEPS["planners"][1]  # pyright: ignore[reportInvalidTypeForm]
+    """The sweep to start from; every field of it is a flag."""
+    resume: Path | None = None
+    """Go on with this sweep (runs/NAME or runs/NAME/v<N>), as it was begun; flags of the preset are ignored."""
+    runs: Path = Path("runs")
+    """Where trained runs are, or go, and the sweep's own folder."""
+    ray_address: str | None = None
+    """Of a cluster whose machines share these folders (`auto` for the one that this machine is part of); by default
+    Ray is started here, for this sweep."""
+    parallel: int | None = None
+    """Steps at once, where Ray is started here; by default one a core."""
+    gpus: float = 0.0
+    """Share of a GPU that a step takes."""
+    dry_run: bool = False
+    """Print the points, one a line, and stop."""
+
+
+def main() -> None:
+    """Parse, run, print the folder."""
+    arguments = parse(Sweep, prog="python -m owma.sweep")
+    if arguments.resume is None:
+        found = points(arguments.preset)
+        if arguments.dry_run:
+            print("\n".join(point.key for point in found))
+            return
+        _need_ray()
+        folder = RunFolder.create(arguments.runs, arguments.preset.name)
+        folder.write_json("config.json", to_json(arguments.preset))
+        # The points as they are now: when the sweep goes on, a default may have become another.
+        folder.write_jsonl("points.jsonl", write_points(found))
+    else:
+        _need_ray()
+        folder = RunFolder.open(arguments.resume)
+        from_json(SweepConfig, folder.read_json("config.json"))
+        found = read_points(folder.read_jsonl("points.jsonl"))
+    print(f"sweep {folder.path}: {len(found)} points", file=sys.stderr)
+    with resumable("python -m owma.sweep", folder.path):
+        failures = _run(found, folder, arguments)
+    _finish(found, folder)
+    if failures:
+        raise OwmaError(
+            f"{len(failures)} steps of the sweep failed, the first with: {failures[0]} Mend that, and go on with "
+            f"`python -m owma.sweep --resume {folder.path}`."
+        )
+    print(folder.path)
+
+
+def _need_ray() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("A sweep runs on Ray, which is not installed: `pip install 'owma[sweep]'`.")
+
+
+@contextmanager
+def _ray(arguments: Sweep) -> Iterator[Any]:
+    # Ray would report its use over the network.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    keep_programs()
+    import jax
+    import ray
+
+    # Programs that one worker has compiled, the others load.
+    programs = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    kept = {"JAX_COMPILATION_CACHE_DIR": programs, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    options: dict[str, Any] = {"address": arguments.ray_address}
+    if arguments.ray_address is None:
+        cores = arguments.parallel or len(os.sched_getaffinity(0))
+        options |= {"num_cpus": cores, "include_dashboard": False}
+    environment = {"env_vars": kept if programs else {}}
+    ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[str]:
+    """Every step that is not done, as a task of Ray; what went wrong, in sentences."""
+    from owma.sweeps import work
+
+    config = from_json(SweepConfig, folder.read_json("config.json"))
+    sweep = folder.path.resolve()
+    runs = sweep.parent.parent
+    missing = [point for point in found if not work.is_evaluated(point, sweep)]
+    if not missing and (config.timed_decisions == 0 or (sweep / "timing" / "results.json").exists()):
+        return []
+    failures: list[str] = []
+    with _ray(arguments) as ray:
+        if not folder.versions_json.exists():
+            # Not before Ray is there: it forks, and asking JAX for its devices starts threads.
+            folder.write_json("versions.json", versions())
+        task = functools.partial(ray.remote, num_cpus=1, num_gpus=arguments.gpus)
+        collect, train = task()(work.collect), task()(work.train)
+        evaluate, timing = task()(work.evaluate_point), task()(work.time_planners)
+        # A dataset is collected once, a model trained once, whatever is varied of those who act with it.
+        data: dict[Any, Any] = {}
+        models: dict[str, Any] = {}
+        for point in missing or found[:1]:
+            experiment, fingerprint = point.experiment, point.experiment.training_fingerprint
+            if experiment.data not in data:
+                data[experiment.data] = collect.remote(experiment, sweep)
+            if fingerprint not in models:
+                models[fingerprint] = train.remote(experiment, runs, sweep, data[experiment.data])
+        rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in missing]
+        waiting = [*models.values(), *rows]
+        times = config.timed_decisions > 0
+        total = len(found) + len(models) + times
+        with progress("sweep", total, done=total - times - len(waiting)) as advance:
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                failures += _failure(ray, done[0])
+                work.gather_rows(found, folder)
+                advance(1, note=f"{len(failures)} failed" if failures else "")
+            if times and not failures:
+                # Alone, now that all else is done.
+                last = timing.remote(found, next(iter(models.values())), sweep, config.timed_decisions)
+                failures += _failure(ray, last)
+                advance(1)
+    # A step that failed takes down those that need it, with the same words.
+    return list(dict.fromkeys(failures))
+
+
+def _failure(ray: Any, reference: Any) -> list[str]:
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        cause = error
+        while isinstance(cause, ray.exceptions.RayTaskError) and cause.cause is not None:
+            cause = cause.cause
+        # A user's mistake is a sentence; anything else keeps its traceback.
+        return [str(cause) if isinstance(cause, OwmaError) else str(error)]
+    except ray.exceptions.RayError as error:
+        return [f"{type(error).__name__}: {error}"]
+    return []
+
+
+def _finish(found: Sequence[Point], folder: RunFolder) -> None:
+    """Results and tables of the rows that there are, for each experiment that was varied."""
+    from owma.analysis import comparisons, groups
+    from owma.sweeps import work
+    from owma.tables import results_markdown, summarise
+
+    _, episodes = work.gather_rows(found, folder)
+    results, tables = [], []
+    for group in groups(episodes):
+        summary = summarise(group.rows)
+        results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
+        tables += [f"**{group.label}**", ""] if group.label else []
+        tables.append(results_markdown(summary))
+        print(f"\n{group.label}", file=sys.stderr)
+        show_results(summary)
+    folder.write_json("results.json", {"groups": results})
+    replace_text(folder.path / "table.md", "\n".join(tables))
+
+
+if __name__ == "__main__":
+    command(main)

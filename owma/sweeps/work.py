@@ -1,0 +1,183 @@
+"""The steps of a sweep. Each is keyed by its folder and goes on from what is there, so that it can be run again.
+
+They know nothing of who runs them: in turn, or as tasks of a cluster whose machines share the folders.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
+
+from owma import checkpoint
+from owma._errors import ConfigError, OwmaError
+from owma.config_json import from_json, to_json
+from owma.evaluation import evaluate
+from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
+from owma.material import load_dataset
+from owma.planners import AbstractPlannerConfig
+from owma.rollout import find_env
+from owma.run import Run, load
+from owma.runs import RunFolder, versions
+from owma.sweeps.plan import Point
+from owma.tables import summarise
+
+
+@contextlib.contextmanager
+def silent(label: str, total: int, done: int) -> Iterator[Callable[..., None]]:
+    """No progress: that of single steps would be shown by several processes at once."""
+    del label, total, done
+    yield lambda *_, **__: None
+
+
+def collect(config: ExperimentConfig, sweep: Path) -> str:
+    """The id of the experiment's dataset, which is collected if it is not there."""
+    with _alone(sweep, "data"):
+        return load_dataset(config.data, silent).dataset_id
+
+
+def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) -> Path:
+    """A finished run of this training: one that is there, whatever its name, or else `runs/NAME/v<N>`, new.
+
+    `dataset_id` is what `collect` gave: whoever waits for it has the steps in order.
+
+    **Returns:** its folder. The sweep remembers which it was, in `trained/NAME.json`.
+    """
+    del dataset_id
+    with _alone(sweep, config.name):
+        note = RunFolder(sweep / "trained")
+        if (note.path / f"{config.name}.json").exists():
+            folder = RunFolder(runs / note.read_json(f"{config.name}.json")["run"])
+        else:
+            folder = _finished(config, runs) or RunFolder.create(runs, config.name)
+            note.path.mkdir(exist_ok=True)
+            note.write_json(f"{config.name}.json", {"run": str(folder.path.relative_to(runs))})
+        if checkpoint.latest(folder.path / "models") is None:
+            folder.write_json("config.json", to_json(config))
+            folder.write_json("versions.json", versions())
+            Experiment(config, config.gather(silent), folder, silent).train()
+        return folder.path
+
+
+def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
+    """The row of a point; its episodes, traces and pictures go to `evaluations/EXPERIMENT/PLANNER`."""
+    folder = RunFolder(sweep / "evaluations" / point.key)
+    with _alone(sweep, point.key.replace("/", "--")):
+        if is_evaluated(point, sweep):
+            return folder.read_json("row.json")
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.write_json("config.json", to_json(point))
+        # In the sweep nothing is timed: what runs beside a decision would be timed with it.
+        config = dataclasses.replace(point.experiment.evaluation, timed_decisions=0)
+        _evaluate(load(run), {point.name: point.planner}, folder, config, point.experiment)
+        means = summarise(folder.read_jsonl("episodes.jsonl"))["planners"][point.name]
+        means = {key: value for key, value in means.items() if key not in ("seeds", "missing")}
+        row = {**identity(point), "run": f"{run.parent.name}/{run.name}", **means}
+        folder.write_json("row.json", row)
+        return row
+
+
+def time_planners(points: Sequence[Point], run: Path, sweep: Path, decisions: int) -> None:
+    """Milliseconds of every planner's decisions, one after the other, in one run; rows go to `timing`.
+
+    To be called when nothing else runs. What a decision costs does not depend on what the model has learnt.
+    """
+    planners: dict[str, AbstractPlannerConfig] = {point.name: point.planner for point in points}
+    folder = RunFolder(sweep / "timing")
+    with _alone(sweep, "timing"):
+        folder.path.mkdir(exist_ok=True)
+        experiment = points[0].experiment
+        config = dataclasses.replace(experiment.evaluation, episodes=1, timed_decisions=decisions)
+        _evaluate(load(run), planners, folder, config, experiment)
+
+
+def is_evaluated(point: Point, sweep: Path) -> bool:
+    """Whether the point has its row. Raises `ConfigError` where the row is of another point of that name."""
+    folder = RunFolder(sweep / "evaluations" / point.key)
+    if not (folder.path / "row.json").exists():
+        return False
+    if from_json(Point, folder.read_json("config.json")) != point:
+        raise ConfigError(f"{folder.path} holds a row of other settings; delete the folder, or start a new sweep.")
+    return True
+
+
+def identity(point: Point) -> dict[str, Any]:
+    """What tells a row from others."""
+    return {
+        "experiment": point.experiment.name,
+        "planner": point.name,
+        "base": point.base,
+        "seed": point.experiment.seed,
+        "settings": point.settings,
+        "planner_settings": point.planner_settings,
+    }
+
+
+def gather_rows(points: Sequence[Point], sweep: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of the points that have one, and those of their episodes; written as `rows.jsonl`, `episodes.jsonl`.
+
+    Both files are made anew from the points' folders, so that nothing in them is there twice.
+    """
+    times: Mapping[str, Any] = {}
+    if (sweep.path / "timing" / "episodes.jsonl").exists():
+        timed = RunFolder(sweep.path / "timing").read_jsonl("episodes.jsonl", drop_torn=True)
+        times = {row["planner"]: {key: row[key] for key in ("ms_p50", "ms_p95")} for row in timed}
+    rows, episodes = [], []
+    for point in points:
+        if is_evaluated(point, sweep.path):
+            folder = RunFolder(sweep.path / "evaluations" / point.key)
+            known = times.get(point.name, {})
+            rows.append(folder.read_json("row.json") | known)
+            episodes += [identity(point) | row | known for row in folder.read_jsonl("episodes.jsonl")]
+    sweep.write_jsonl("rows.jsonl", rows)
+    sweep.write_jsonl("episodes.jsonl", episodes)
+    return rows, episodes
+
+
+def _evaluate(
+    run: Run,
+    planners: Mapping[str, AbstractPlannerConfig],
+    folder: RunFolder,
+    config: EvaluationConfig,
+    experiment: ExperimentConfig,
+) -> None:
+    env = _env(run, experiment)
+    evaluate(run.model, planners, folder, config, env=env, obs_keys=run.obs_keys, seed=experiment.seed, progress=silent)
+
+
+def _env(run: Run, experiment: ExperimentConfig) -> EnvSpec:
+    named = experiment.evaluation.env
+    env = find_env(named) if named is not None else run.env or load_dataset(experiment.data, silent).env_spec
+    if env is None:
+        raise ConfigError("The dataset names no environment to evaluate in; pass --overrides evaluation.env=ID.")
+    return env
+
+
+def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:
+    """The first run below `runs` that was trained to the end as `config` says."""
+    for path in sorted(runs.glob("*/v*/config.json")):
+        folder = RunFolder(path.parent)
+        try:
+            found = from_json(ExperimentConfig, folder.read_json("config.json"))
+        except OwmaError:
+            continue  # of another version of owma, or no run's
+        same = found.training_fingerprint == config.training_fingerprint
+        if same and checkpoint.latest(folder.path / "models") is not None:
+            return folder
+    return None
+
+
+@contextlib.contextmanager
+def _alone(sweep: Path, name: str) -> Iterator[None]:
+    """Wait for whoever else is at this step: the workers of a driver that was killed may outlive it for a moment.
+
+    The operating system lets go of the lock when its holder dies.
+    """
+    locks = sweep / "locks"
+    locks.mkdir(exist_ok=True)
+    with (locks / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,103 @@
+"""Metrics reach the back ends that were asked for, and metrics.jsonl whatever was."""
+
+import struct
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_train import TINY
+
+import owma.train
+from owma import logs
+from owma.runs import RunFolder
+
+ROWS = ({"phase": "outcomes", "step": 5, "world_loss": 0.5, "note": "words"}, {"phase": "task", "r2": None, "n": 3})
+
+
+def _scalars(folder: Path) -> list[tuple[str, int, float]]:
+    """What TensorBoard would show: each record is a length, a checksum, an event, a checksum."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs owma[tensorboard]")
+    found = []
+    for path in sorted(folder.glob("events*")):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack("<Q", data[at : at + 8])
+            event = event_pb2.Event.FromString(data[at + 12 : at + 12 + length])
+            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            at += length + 16
+    return found
+
+
+class _Wandb(types.ModuleType):
+    """What the back end calls of wandb, remembered."""
+
+    def __init__(self) -> None:
+        types.ModuleType.__init__(self, "wandb")
+        self.__spec__ = types.SimpleNamespace()  # pyright: ignore[reportAttributeAccessIssue]
+        self.calls: list[tuple[str, Any]] = []
+
+    def init(self, **settings: Any) -> "_Wandb":
+        self.calls.append(("init", settings))
+        return self
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        self.calls.append(("define", (name, step_metric)))
+
+    def log(self, numbers: dict[str, float]) -> None:
+        self.calls.append(("log", numbers))
+
+    def finish(self) -> None:
+        self.calls.append(("finish", None))
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> _Wandb:
+    fake = _Wandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    return fake
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX", reason="needs owma[tensorboard]")
+    with logs.open_logs(("tensorboard", "tensorboard"), tmp_path, {}) as opened:
+        assert len(opened) == 1 and isinstance(opened[0], logs.MetricsLog)
+        for row in ROWS:
+            opened[0].log(row)
+    assert _scalars(tmp_path / "tensorboard") == [("outcomes/world_loss", 5, 0.5), ("task/n", 0, 3.0)]
+
+
+def test_wandb(wandb: _Wandb, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "v2"
+    with pytest.raises(RuntimeError), logs.open_logs(("wandb",), folder, {"seed": 1}) as (log,):
+        for row in (*ROWS, ROWS[0]):
+            log.log(row)
+        raise RuntimeError
+    (_, settings), *calls = wandb.calls
+    assert settings["id"] == "mine-v2" and settings["resume"] == "allow" and settings["config"] == {"seed": 1}
+    assert calls == [
+        ("define", ("outcomes/*", "outcomes/step")),
+        ("log", {"outcomes/world_loss": 0.5, "outcomes/step": 5}),
+        ("define", ("task/*", "task/step")),
+        ("log", {"task/n": 3.0, "task/step": 0}),
+        ("log", {"outcomes/world_loss": 0.5, "outcomes/step": 5}),
+        ("finish", None),  # whatever ended it
+    ]
+
+
+def test_what_is_not_installed_is_said_before_anything_runs(invoke, elsewhere: Path, monkeypatch) -> None:
+    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'owma[wandb]'" in invoke(owma.train.main, *TINY, "--log", "wandb").refused()
+    assert not list(elsewhere.iterdir())
+
+
+def test_training_logs_to_all_of_them(invoke, wandb: _Wandb, elsewhere: Path) -> None:
+    pytest.importorskip("tensorboardX", reason="needs owma[tensorboard]")
+    done = invoke(owma.train.main, *TINY, "--log", "tensorboard", "wandb")
+    assert done.code == 0, done.stderr
+    folder = RunFolder.open(Path("runs/smoke"))
+    rows = folder.read_jsonl("metrics.jsonl")
+    losses = [("outcomes/world_loss", row["step"]) for row in rows if row["phase"] == "outcomes"]
+    assert [(tag, step) for tag, step, _ in _scalars(folder.path / "tensorboard") if tag == losses[0][0]] == losses
+    assert sum(name == "log" for name, _ in wandb.calls) == len(rows)

@@ -1,0 +1,83 @@
+"""`python -m owma.sweep`: what it would run, what it refuses, and a driver that is killed half way."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_train import TINY
+
+import owma.sweep
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+def _overrides() -> list[str]:
+    """The flags of a tiny training as overrides."""
+    flags = iter(TINY[1:])
+    pairs = {flag.removeprefix("--").replace("-", "_"): value for flag, value in zip(flags, flags)}
+    return [f"{field}={value}" for field, value in (pairs | {"evaluation.episodes": "1"}).items()]
+
+
+def test_a_dry_run_prints_the_points_and_leaves_nothing(invoke, elsewhere: Path) -> None:
+    flags = ("--grid", "data.skew=0.1,0.2", "online-adaptation.kl-coef=0.5", "--seeds", "1", "2", "--dry-run")
+    done = invoke(owma.sweep.main, "own", *flags)
+    assert done.code == 0 and len(done.stdout.splitlines()) == 4
+    assert done.stdout.splitlines()[0] == "two-routes-skew0.1-seed1/online_adaptation-kl_coef=0.5"
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("own", "--grid", "no.such=1"), "There is no field 'no.such'"),
+        (("planners", "--planners", "best"), "choose from static"),
+        (("--resume", "runs/none"), "no run at runs/none"),
+    ],
+)
+def test_refusals(flags, sentence: str, invoke, elsewhere: Path) -> None:
+    assert re.search(sentence, invoke(owma.sweep.main, *flags).refused())
+    assert not list(elsewhere.iterdir())
+
+
+def test_without_ray_it_says_what_to_install(invoke, elsewhere: Path, monkeypatch) -> None:
+    monkeypatch.setattr(owma.sweep.importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'owma[sweep]'" in invoke(owma.sweep.main, "own").refused()
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_and_no_row_is_there_twice(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="a sweep needs Ray: pip install 'owma[sweep]'")
+    environment = os.environ | {
+        "MINARI_DATASETS_PATH": str(tmp_path / "datasets"),
+        "PYTHONPATH": str(CHECKOUT),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    start = [sys.executable, "-m", "owma.sweep"]
+    flags = ["own", "--base", "smoke", "--planners", "static", "--timed-decisions", "0", "--parallel", "2"]
+    flags += ["--seeds", *map(str, range(8)), "--overrides", *_overrides()]
+    rows = tmp_path / "runs" / "sweep" / "v1" / "rows.jsonl"
+    deadline = time.monotonic() + 500
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen([*start, *flags], cwd=tmp_path, env=environment, stdout=log, stderr=log)
+        while not rows.exists() or len(rows.read_text().splitlines()) < 3:
+            assert driver.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    done_before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("row.json")}
+    assert 3 <= len(done_before) < 8
+    resume = [*start, "--resume", "runs/sweep"]
+    done = subprocess.run(resume, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0 and done.stdout == "runs/sweep/v1\n", done.stderr
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert sorted(row["seed"] for row in found) == list(range(8))
+    # What was done stayed, and each model was trained in one place.
+    assert all(path.stat().st_mtime_ns == then for path, then in done_before.items())
+    assert all(path.name == "v1" for path in (tmp_path / "runs").glob("smoke-seed*/v*"))

@@ -1,0 +1,72 @@
+"""The steps of a sweep, in turn: a trained run is found and not made again, a row is written once."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from owma._errors import ConfigError
+from owma.config_json import to_json
+from owma.runs import RunFolder
+from owma.sweeps import Point, SweepConfig, points, work
+
+QUICK = ("evaluation.episodes=2",)
+
+
+@pytest.fixture
+def runs(smoke_run, elsewhere: Path) -> Path:
+    """Runs with a trained one among them, and a sweep beside it."""
+    shutil.copytree(smoke_run.runs, elsewhere / "runs")
+    (elsewhere / "runs" / "sweep" / "v1").mkdir(parents=True)
+    return elsewhere / "runs"
+
+
+def _points(*axes: str) -> tuple[Point, ...]:
+    return points(SweepConfig(base="smoke", grid=axes, planners=("static", "random_shooting"), overrides=QUICK))
+
+
+def test_a_trained_run_is_used_whatever_its_name(runs: Path) -> None:
+    sweep, experiment = runs / "sweep" / "v1", _points()[0].experiment
+    assert experiment.name == "smoke-seed0"
+    folder = work.train(experiment, runs, sweep, "any")
+    assert folder == runs / "smoke" / "v1" and not (runs / "smoke-seed0").exists()
+    assert RunFolder(sweep / "trained").read_json("smoke-seed0.json") == {"run": "smoke/v1"}
+    # It stays with the run that it began with, though another one has appeared.
+    shutil.copytree(runs / "smoke" / "v1", runs / "another" / "v1")
+    assert work.train(experiment, runs, sweep, "any") == folder
+
+
+def test_rows_are_written_once(runs: Path) -> None:
+    sweep = RunFolder(runs / "sweep" / "v1")
+    found = _points("random_shooting.num_samples=4,8")
+    assert [point.name for point in found] == [
+        "static",
+        "random_shooting-num_samples=4",
+        "random_shooting-num_samples=8",
+    ]
+    for point in found[:2]:
+        row = work.evaluate_point(point, runs / "smoke" / "v1", sweep.path)
+        assert row["planner"] == point.name and row["episodes"] == 2 and row["run"] == "smoke/v1"
+    kept = sweep.path / "evaluations" / found[0].key / "row.json"
+    before = kept.stat().st_mtime_ns
+    work.evaluate_point(found[0], runs / "smoke" / "v1", sweep.path)
+    work.time_planners(found[:2], runs / "smoke" / "v1", sweep.path, 2)
+    rows: list[dict] = []
+    for _ in range(2):
+        rows, episodes = work.gather_rows(found, sweep)
+        assert [row["planner"] for row in rows] == ["static", "random_shooting-num_samples=4"]
+        assert all(row["ms_p50"] > 0 for row in rows) and len(episodes) == 4
+        assert sweep.read_jsonl("rows.jsonl") == rows and sweep.read_jsonl("episodes.jsonl") == episodes
+    assert kept.stat().st_mtime_ns == before
+    assert rows[1]["base"] == "random_shooting" and rows[1]["planner_settings"] == {"num_samples": 4}
+
+
+def test_a_row_of_other_settings_is_refused(runs: Path) -> None:
+    sweep, point = RunFolder(runs / "sweep" / "v1"), _points()[0]
+    folder = RunFolder(sweep.path / "evaluations" / point.key)
+    folder.path.mkdir(parents=True)
+    other = points(SweepConfig(base="smoke", planners=("static",), overrides=("evaluation.episodes=3",)))[0]
+    folder.write_json("config.json", to_json(other))
+    folder.write_json("row.json", {})
+    with pytest.raises(ConfigError, match="holds a row of other settings; delete the folder"):
+        work.evaluate_point(point, runs / "smoke" / "v1", sweep.path)

@@ -1,0 +1,87 @@
+"""The report of a sweep: what was varied, which claims are false, how to make each row again."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from owma.config_json import to_json
+from owma.reporting import Source, build
+from owma.runs import RunFolder
+from owma.sweeps import Point, SweepConfig, points, write_points
+from owma.sweeps.work import identity
+
+_QUANTITIES = ("kl", "value", "prior_value")
+
+SWEEP = SweepConfig(
+    planners=("online_adaptation", "random_shooting"),
+    seeds=(1, 2),
+    grid=("data.skew=0.001,0",),
+    each=("online_adaptation.kl_coef=0.1,1,5",),
+)
+
+
+def _row(point: Point, episode: int) -> dict[str, Any]:
+    """Adaptation succeeds in one of four where it is possible, shooting always; a higher price narrows the gap."""
+    possible = point.settings["data.skew"] > 0
+    success = possible and (point.base == "random_shooting" or episode == 0)
+    price = getattr(point.planner, "kl_coef", 10.0)
+    return identity(point) | {
+        "episode": episode,
+        "success": success,
+        "return": 100.0 * success + episode,
+        "value": 120.0 / (1 + price),
+        "promise_gap": 20.0 / (1 + price) + 0.1 * episode,
+        "kl": 8.0 / (1 + price),
+        "nfe": 100,
+        "ms_p50": 3.0,
+        "ms_p95": 4.0,
+    }
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> RunFolder:
+    folder = RunFolder.create(tmp_path, "sweep")
+    found = points(SWEEP)
+    folder.write_json("config.json", to_json(SWEEP))
+    folder.write_jsonl("points.jsonl", write_points(found))
+    folder.write_jsonl("episodes.jsonl", [_row(point, episode) for point in found for episode in range(4)])
+    for point in found:
+        if point.experiment.seed == 1 and not point.planner_settings:
+            traces = folder.path / "evaluations" / point.key / "traces"
+            traces.mkdir(parents=True)
+            way = np.zeros((4, 5, 2), np.float32)
+            of_decisions: dict[str, Any] = {f"decision_{key}": np.ones((4, 3)) for key in _QUANTITIES}
+            np.savez(traces / f"{point.name}.npz", positions=way, **of_decisions)
+    return folder
+
+
+def _section(text: str, title: str) -> str:
+    start = text.index(f"<h2>{title}</h2>")
+    return text[start : text.index("</section>", start)]
+
+
+def test_a_sweep(sweep: RunFolder) -> None:
+    text = build(Source.read(sweep.path), None)
+    first = _section(text, "Where adaptation loses")
+    assert "online_adaptation is below a rival in 2 of 4 paired comparisons" in first
+    assert first.count('<tr class="loses"><td>random_shooting</td><td>data.skew = 0.001</td>') == 2
+    # Two claims of the skew curve are false; the negative control and the ablation of λ hold.
+    assert first.count('class="false">FALSE') == 2 and "Below: random_shooting at 0.001." in first
+    assert first.count('class="true">holds') == 1 + 2 * 2 and "nobody knows the way" in first
+    assert _section(text, "Knobs").count("<img") == 2  # one axis, in two experiments
+    assert _section(text, "Trajectories").count("<img") == 2
+    assert "Not beaten in success at the same milliseconds: random_shooting." in _section(text, "Results")
+    made = _section(text, "How to reproduce")
+    assert "python -m owma.sweep own --grid data.skew=0.001,0 --each online_adaptation.kl_coef=0.1,1,5" in made
+    assert "python -m owma.train two-routes --name two-routes-skew0-seed2 --seed 2 --data.skew 0" in made
+    assert "planner:online-adaptation --planner.kl-coef 5" in made
+    assert str(sweep.path.parent) not in text
+
+
+def test_rows_alone_are_enough(sweep: RunFolder) -> None:
+    for name in ("config.json", "points.jsonl"):
+        (sweep.path / name).unlink()
+    text = build(Source.read(sweep.path), None)
+    assert "These rows came without a configuration" in text and "<h2>Knobs</h2>" not in text

@@ -1,0 +1,80 @@
+"""The command that a report gives for a row is understood as the configuration of that row."""
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from owma._command import parse
+from owma.data import PointMazeCollect, TwoRoutesCollect
+from owma.eval import Eval
+from owma.experiment import EvaluationConfig, ExperimentConfig
+from owma.material import GoalTaskConfig, MinariDataset
+from owma.planners import PUBLISHED, FKSteering, OnlineAdaptation, PlannerConfig, Static
+from owma.presets import PRESETS
+from owma.reporting import eval_command, sweep_command, train_command
+from owma.sweep import Sweep
+from owma.sweeps import SWEEPS, SweepConfig
+from owma.train import Train
+
+USUAL = ExperimentConfig()
+
+
+@pytest.fixture
+def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
+    def understood(cls: type, line: str) -> Any:
+        _, _, module, *words = shlex.split(line)
+        monkeypatch.setattr(sys, "argv", [module, *words])
+        return parse(cls, prog=module)
+
+    return understood
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(preset for _, preset in PRESETS.values()),
+        dataclasses.replace(
+            USUAL,
+            name="my run",
+            seed=3,
+            data=TwoRoutesCollect(skew=0.001, episodes=4000),
+            world=dataclasses.replace(USUAL.world, discount=0.95),
+            evaluation=EvaluationConfig(planners=("static",), episodes=2),
+        ),
+        dataclasses.replace(USUAL, data=PointMazeCollect(maze="medium"), task=GoalTaskConfig((1.0, -2.0))),
+        dataclasses.replace(USUAL, data=MinariDataset("D4RL/x/y-v0", download=True)),
+    ],
+)
+def test_train(config: ExperimentConfig, understood) -> None:
+    assert understood(Train, train_command(config)).preset == config
+
+
+@pytest.mark.parametrize(
+    "planner", [Static(), PUBLISHED, OnlineAdaptation(defensive=False, max_gradient=1.0), FKSteering(kl_coef=0.5)]
+)
+def test_eval(planner: PlannerConfig, understood) -> None:
+    evaluation = EvaluationConfig(planners=("static",), episodes=7, replan_every=3)
+    found = understood(Eval, eval_command("runs/my run", planner, evaluation, 5))
+    assert found.planner == planner and found.seed == 5 and found.run == Path("runs/my run")
+    assert found.evaluation == dataclasses.replace(evaluation, planners=EvaluationConfig().planners)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(sweep for _, sweep in SWEEPS.values()),
+        SweepConfig(grid=("data.skew:data.episodes=0.1:10,0:20", 'evaluation.planners=["static"]'), seeds=(4, 5)),
+    ],
+)
+def test_sweep(config: SweepConfig, understood) -> None:
+    assert understood(Sweep, sweep_command(config)).preset == config
+
+
+def test_short_commands_stay_short() -> None:
+    assert train_command(USUAL) == "python -m owma.train two-routes"
+    assert train_command(dataclasses.replace(USUAL, seed=2)) == "python -m owma.train two-routes --seed 2"

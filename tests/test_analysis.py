@@ -1,0 +1,110 @@
+"""Analysis of rows, against numbers worked out by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from owma import analysis
+from owma.planners import OnlineAdaptation
+
+
+def _rows(planner: str, returns: list[float], **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "planner": planner,
+            "seed": 0,
+            "episode": i,
+            "success": value > 2,
+            "return": value,
+            "value": 10.0 + value,
+            "promise_gap": 10.0,
+            "kl": 1.0,
+            "nfe": 10,
+            "ms_p50": None,
+            "ms_p95": None,
+        }
+        | fields
+        for i, value in enumerate(returns)
+    ]
+
+
+def test_an_outlier_does_not_own_the_interquartile_mean() -> None:
+    assert analysis.interquartile_mean(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9])) == pytest.approx(3.5)
+    found = analysis.robust(_rows("a", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9]))["a"]
+    assert found["iqm"] == pytest.approx(3.5) and found["interval"][0] < 3.5 < found["interval"][1]
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    rows = _rows("a", [1.0, 2.0, 3.0]) + _rows("b", [0.0, 2.0, 2.5])
+    # Of nine pairs a is better in 1 + 1 + 3, and level in one.
+    found = analysis.probability_of_improvement(rows, "a", "b")
+    assert found["probability"] == pytest.approx(5.5 / 9)
+    assert found["interval"][0] <= 5.5 / 9 <= found["interval"][1]
+    certain = analysis.probability_of_improvement(_rows("a", [5.0] * 4) + _rows("b", [1.0] * 4), "a", "b")
+    assert certain == {"probability": 1.0, "interval": [1.0, 1.0]}
+    with pytest.raises(ValueError, match="same episodes"):
+        analysis.probability_of_improvement(_rows("a", [1.0]) + _rows("b", [1.0, 2.0]), "a", "b")
+
+
+def test_where_ours_loses_is_said_for_each_group() -> None:
+    ours = _rows("online_adaptation", [1.0, 1.5, 1.0, 1.2, 1.1], skew=0.1)
+    better = _rows("rival", [3.0, 3.5, 3.2, 3.1, 3.3], skew=0.1)
+    rows = [*ours, *better, *_rows("elsewhere", [9.0], skew=0.1)]
+    rows += _rows("online_adaptation", [3.0, 3.1], skew=0.5) + _rows("rival", [3.0, 3.2], skew=0.5)
+    found = {(c["group"], c["rival"], c["metric"]): c for c in analysis.comparisons(rows)}
+    assert len(found) == 4  # not with the planner that other episodes were run of
+    lost = found["data.skew = 0.1", "rival", "return"]
+    assert lost["verdict"] == "loses" and lost["mean"] == pytest.approx(-2.06) and lost["pairs"] == 5
+    assert found["data.skew = 0.1", "rival", "success"]["theirs"] == 1.0
+    assert found["data.skew = 0.5", "rival", "return"]["verdict"] == "open"
+
+
+def test_variations_of_ours_are_no_rivals() -> None:
+    variation = {"base": "online_adaptation", "planner_settings": {"kl_coef": 1.0}, "settings": {}}
+    rows = _rows("online_adaptation", [1.0, 2.0], **variation) + _rows("online_adaptation-kl_coef=1", [5.0, 6.0])
+    rows[2:] = [row | variation for row in rows[2:]]
+    assert analysis.comparisons(rows) == []
+
+
+def test_calibration() -> None:
+    rows = _rows("a", [1.0, 2.0, 3.0, 4.0])
+    found = analysis.calibration(rows)["a"]
+    assert found["promised"] == [11.0, 12.0, 13.0, 14.0] and found["realised"] == [1.0, 2.0, 3.0, 4.0]
+    assert found["gap"] == 10.0 and found["interval"] == [10.0, 10.0] and found["correlation"] == pytest.approx(1.0)
+    assert analysis.calibration(_rows("a", [1.0, 1.0, 1.0]))["a"]["correlation"] is None
+
+
+def test_pareto_front() -> None:
+    entries = {"quick": (1.0, 0.2), "dominated": (2.0, 0.2), "better": (3.0, 0.9), "slow": (9.0, 0.9), "no": (None, 1)}
+    results = {"planners": {name: {"ms_p50": ms, "success": success} for name, (ms, success) in entries.items()}}
+    assert analysis.pareto(results) == ["quick", "better"]
+
+
+def test_ablations_have_the_default_among_their_values() -> None:
+    rows = []
+    for value, kl in ((1.0, 0.5), (None, 2.0), (0.1, 4.0), (5.0, 0.1)):
+        settings = {} if value is None else {"kl_coef": value}
+        name = "online_adaptation" + ("" if value is None else f"-kl_coef={value}")
+        rows += _rows(name, [1.0, 2.0], base="online_adaptation", planner_settings=settings, kl=kl)
+    rows += _rows("static", [1.0, 2.0], base="static", planner_settings={})
+    (axis,) = analysis.ablations(rows, {"online_adaptation": OnlineAdaptation()})
+    assert (axis.base, axis.field, axis.values) == ("online_adaptation", "kl_coef", [0.1, 0.25, 1.0, 5.0])
+    assert [entry["kl"] for entry in axis.entries] == [4.0, 2.0, 0.5, 0.1]
+    assert axis.trend("kl") == pytest.approx(-1.0) and axis.trend("return") is None
+    assert analysis.ablations(_rows("a", [1.0]), {}) == []
+
+
+def test_ablations_keep_experiments_apart() -> None:
+    rows = []
+    for skew in (0.1, 0.2):
+        for settings in ({}, {"kl_coef": 1.0}):
+            name = "online_adaptation" + ("-kl_coef=1" if settings else "")
+            more = {"settings": {"data.skew": skew}, "base": "online_adaptation", "planner_settings": settings}
+            rows += _rows(name, [skew, skew], **more)
+    found = analysis.ablations(rows, {"online_adaptation": OnlineAdaptation()})
+    assert [(axis.group, axis.values) for axis in found] == [
+        ("data.skew = 0.1", [0.25, 1.0]),
+        ("data.skew = 0.2", [0.25, 1.0]),
+    ]
+    assert [entry["return"] for entry in found[1].entries] == [0.2, 0.2]
