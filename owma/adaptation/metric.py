@@ -102,7 +102,7 @@ class ReadoutMetric(AbstractMetric):
         slope = -chain.gains * ratios * jax.lax.rsqrt(1 + jnp.square(ratios))
         read = jax.vmap(readout.read)
         mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, samples.states)
-        free = (mean > chain.low) & (mean < chain.high)
+        free = (mean > chain.low[None, None]) & (mean < chain.high[None, None])
         scale = jnp.where(free, slope[:, None] / chain.widths, 0.0)
         square = jnp.square(scale) / hidden.shape[0]
         weight = jnp.einsum("nlx,nlw->lxw", square, jnp.square(hidden))
