@@ -1,5 +1,6 @@
 """An agent: what was learnt, and a planner that uses it."""
 
+import time
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma._types import Action, Array, Bool, Float, HostArray, Int, Obs, PRNGKeyArray, Psi, PyTree
+from owma.anytime import Paces, decide_in_time, measure_paces
 from owma.observations import read_obs, sized_obs
-from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
+from owma.planners.base import AbstractAnytimePlanner, AbstractPlanner, AgentModel, PlanInfo
 
 
 class AgentState(eqx.Module):
@@ -22,6 +24,8 @@ class AgentState(eqx.Module):
     """Of the decision that made it."""
     steps_left: Int[Array, ""]
     """Steps until the next decision."""
+    paces: Paces | None = None
+    """What the parts of a decision have taken so far; `None` without a deadline."""
 
 
 class StepInfo(eqx.Module):
@@ -34,6 +38,8 @@ class StepInfo(eqx.Module):
     planned: Bool[Array, ""]
     clipped: Bool[Array, ""]
     """Whether the policy's action left the action space and was moved to its boundary."""
+    overrun: Bool[Array, ""]
+    """Whether the action came after the deadline."""
 
 
 class Agent(eqx.Module):
@@ -51,14 +57,33 @@ class Agent(eqx.Module):
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
     replan_every: int = eqx.field(static=True, default=1)
     """A plan is followed for this many steps."""
+    deadline_ms: float | None = eqx.field(static=True, default=None)
+    """Milliseconds that `act` may take. Planners that work in steps stop when the time is gone, with the plan that they
+    have; how many steps were made is the number of entries of `info.plan.curves` that are not NaN. Kept on the host: a
+    traced or exported agent makes all steps.
+    """
 
     def __check_init__(self) -> None:
         if self.replan_every < 1:
             raise ValueError(f"Agent(replan_every={self.replan_every}): must be at least 1.")
+        if self.deadline_ms is not None and not self.deadline_ms > 0:
+            raise ValueError(f"Agent(deadline_ms={self.deadline_ms}): must be positive.")
+        if self.deadline_ms is not None and not isinstance(self.planner, AbstractAnytimePlanner):
+            raise ValueError(
+                f"Agent(deadline_ms={self.deadline_ms}): {type(self.planner).__name__} does not work in steps and "
+                "cannot be stopped; use online adaptation, or fewer samples and no deadline."
+            )
 
     def init(self) -> AgentState:
-        """The state at the start of an episode."""
-        return _init(self)
+        """The state at the start of an episode; with a deadline, compiles and times a decision."""
+        state = _init(self)
+        if self.deadline_ms is None:
+            return state
+        assert isinstance(self.planner, AbstractAnytimePlanner)
+        paces = measure_paces(self.planner, self.model, self.model.world.observation.mean)
+        # What acts on the plan is compiled too.
+        jax.block_until_ready(_read_out(self, self.model.world.observation.mean, state.psi, jax.random.key(0)))
+        return eqx.tree_at(lambda s: s.paces, state, paces, is_leaf=lambda leaf: leaf is None)
 
     def act(
         self, obs: Mapping[str, HostArray] | HostArray, state: AgentState, *, key: PRNGKeyArray
@@ -72,9 +97,45 @@ class Agent(eqx.Module):
 
         **Raises:** `OwmaError` if the observation is not finite or not of the size that the model was trained on.
         """
-        flat = read_obs(obs, self.obs_keys, self.obs_size)
-        action, state, info = step(self, jnp.asarray(flat), state, key)
-        return np.asarray(action), state, info
+        began = time.perf_counter()
+        flat = jnp.asarray(read_obs(obs, self.obs_keys, self.obs_size))
+        if self.deadline_ms is None:
+            action, state, info = step(self, flat, state, key)
+            return np.asarray(action), state, info
+        return self._act_in_time(flat, state, began, key)
+
+    def _act_in_time(
+        self, obs: Obs, state: AgentState, began: float, key: PRNGKeyArray
+    ) -> tuple[Float[np.ndarray, " act"], AgentState, StepInfo]:
+        assert self.deadline_ms is not None
+        plan_key, action_key = jax.random.split(key)
+        steps_left = int(state.steps_left)
+        due = steps_left <= 0
+        if due:
+            state = self.decide_in_time(obs, state, began, key=plan_key)
+            steps_left = self.replan_every
+        action, clipped = _read_out(self, obs, state.psi, action_key)
+        action = np.asarray(action)
+        overrun = 1e3 * (time.perf_counter() - began) > self.deadline_ms
+        state = eqx.tree_at(lambda s: s.steps_left, state, jnp.asarray(steps_left - 1))
+        return action, state, StepInfo(state.psi, state.info, jnp.asarray(due), clipped, jnp.asarray(overrun))
+
+    def decide_in_time(self, obs: Obs, state: AgentState, began: float, *, key: PRNGKeyArray) -> AgentState:
+        """The state with a new plan, decided within the deadline that began at `time.perf_counter() == began`."""
+        if self.deadline_ms is None or state.paces is None or not isinstance(self.planner, AbstractAnytimePlanner):
+            raise ValueError("decide_in_time needs an agent with a deadline, and a state from its own `init`.")
+        psi, planner_state, info, paces = decide_in_time(
+            self.planner,
+            self.model,
+            obs,
+            state.planner,
+            state.paces,
+            began=began,
+            deadline_ms=self.deadline_ms,
+            reserve_ms=_READ_OUT_MS,
+            key=key,
+        )
+        return AgentState(planner_state, psi, info, state.steps_left, paces)
 
     def flatten(self, obs: Mapping[str, HostArray] | HostArray) -> Float[np.ndarray, "*batch obs"]:
         """The flat state that the model was trained on. Raises `OwmaError` on another size."""
@@ -115,4 +176,14 @@ def step(agent: Agent, obs: Obs, state: AgentState, key: PRNGKeyArray) -> tuple[
     psi, planner_state, info = jax.lax.cond(due, decide, follow)
     action, clipped = agent.model.policy.act(obs, psi, action_key)
     steps_left = jnp.where(due, agent.replan_every, state.steps_left) - 1
-    return action, AgentState(planner_state, psi, info, steps_left), StepInfo(psi, info, due, clipped)
+    state = AgentState(planner_state, psi, info, steps_left, state.paces)
+    return action, state, StepInfo(psi, info, due, clipped, jnp.asarray(False))
+
+
+_READ_OUT_MS = 1.0
+"""Kept for the readout policy, which takes a third of that."""
+
+
+@eqx.filter_jit
+def _read_out(agent: Agent, obs: Obs, psi: Psi, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:
+    return agent.model.policy.act(obs, psi, key)

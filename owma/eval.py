@@ -28,6 +28,8 @@ class Eval:
     evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig()
     value: Literal["decoder", "linear"] | None = None
     """Which of the run's values to act by; by default the one that its configuration names."""
+    deadline_ms: float | None = None
+    """Milliseconds that a decision may take: adaptation stops when they are gone, and overruns are counted."""
     seed: int = 0
     """Of start states and of the planner's draws."""
     video: bool = False
@@ -36,6 +38,10 @@ class Eval:
     def __post_init__(self) -> None:
         if self.evaluation.episodes < 1:
             raise ConfigError(f"episodes={self.evaluation.episodes}: an evaluation needs at least one.")
+        if self.deadline_ms is not None and not self.deadline_ms > 0:
+            raise ConfigError(f"deadline_ms={self.deadline_ms}: must be positive.")
+        if self.deadline_ms is not None and not isinstance(self.planner, OnlineAdaptation):
+            raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: must not be negative.")
 
@@ -73,6 +79,7 @@ def main() -> None:
         obs_keys=run.obs_keys,
         seed=arguments.seed,
         progress=open_progress,
+        deadline_ms=arguments.deadline_ms,
     )
     if arguments.video:
         replan_every = arguments.evaluation.replan_every

@@ -27,11 +27,12 @@ def evaluate(
     obs_keys: tuple[str, ...] | None,
     seed: int,
     progress: Progress,
+    deadline_ms: float | None = None,
 ) -> dict[str, Any]:
     """Run `config.episodes` episodes of each planner, all from the same start states.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `results.json` and the pictures, and returns the results.
+    `results.json` and the pictures, and returns the results. With `deadline_ms` every decision has so long.
     """
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
@@ -39,7 +40,13 @@ def evaluate(
     folder.write_jsonl("episodes.jsonl", rows)
     with vector_env(env, config.episodes) as envs:
         for name in (name for name in planners if name not in done):
-            agent = Agent(model, planners[name].build(), obs_keys=obs_keys, replan_every=config.replan_every)
+            agent = Agent(
+                model,
+                planners[name].build(),
+                obs_keys=obs_keys,
+                replan_every=config.replan_every,
+                deadline_ms=deadline_ms,
+            )
             with progress(f"evaluating {name}", (env.max_episode_steps or 1000) * config.episodes, 0) as advance:
                 episodes = run_episodes(
                     agent,

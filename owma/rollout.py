@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 import owma.envs
 from owma._errors import ConfigError, OwmaError
 from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
-from owma.agent import Agent
+from owma.agent import Agent, AgentState
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
@@ -132,7 +132,7 @@ def run_episodes(
                 "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
                 "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
                 "fallbacks": int(rollout.fallbacks[i]),
-                "overruns": 0,
+                "overruns": int(rollout.overruns[i]),
                 "clipped": int(rollout.clipped[i]),
                 "steps": int(rollout.lengths[i]),
             }
@@ -151,6 +151,7 @@ class _Rollout:
     promised: np.ndarray
     kl: np.ndarray
     fallbacks: np.ndarray
+    overruns: np.ndarray
     clipped: np.ndarray
     nfe: int
     first: PlanInfo
@@ -161,10 +162,10 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
     raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
-    plan_state = _batch_init(agent, n)
+    batch = _Deciding(agent, n)
     visited, rewards, decisions, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
     lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
-    fallbacks, clipped = np.zeros(n, int), np.zeros(n, int)
+    fallbacks, overruns, clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
     psi: Any = None  # Step 0 plans.
     first: Any = None
     step = 0
@@ -172,9 +173,10 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         obs = jnp.asarray(_finite(visited[-1], step))
         if step % agent.replan_every == 0:
             key, plan_key = jax.random.split(key)
-            psi, plan_state, info = _batch_plan(agent, obs, plan_state, jax.random.split(plan_key, n))
+            psi, info, late = batch.decide(obs, jax.random.split(plan_key, n))
             if first is None:
                 first = info
+            overruns += ~done & late
             fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             decisions.append(np.where(done, np.nan, _of_decisions(info)))
         key, action_key = jax.random.split(key)
@@ -203,11 +205,41 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         promised=np.asarray(first.value),
         kl=np.nanmean(kl, axis=1),
         fallbacks=fallbacks,
+        overruns=overruns,
         clipped=clipped,
         nfe=int(first.nfe[0]),
         first=first,
         decisions={"kl": kl, "value": value, "prior_value": prior_value},
     )
+
+
+class _Deciding:
+    """The planners of n episodes and what they remember: all at once, or one by one where each has a deadline."""
+
+    def __init__(self, agent: Agent, n: int) -> None:
+        self._agent = agent
+        self._timed: list[AgentState] | None = None if agent.deadline_ms is None else [agent.init()] * n
+        self._states = _batch_init(agent, n) if self._timed is None else None
+
+    def decide(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        """Plans, and which of them came late."""
+        if self._timed is None:
+            psi, self._states, info = _batch_plan(self._agent, obs, self._states, keys)
+            return psi, info, np.zeros(len(obs), bool)
+        late = np.zeros(len(obs), bool)
+        paces = self._timed[0].paces
+        for i, state in enumerate(self._timed):
+            # One machine, one pace: what was measured in an episode is known in the next.
+            state = eqx.tree_at(lambda s: s.paces, state, paces)
+            began = time.perf_counter()
+            self._timed[i] = self._agent.decide_in_time(obs[i], state, began, key=keys[i])
+            late[i] = 1e3 * (time.perf_counter() - began) > (self._agent.deadline_ms or np.inf)
+            paces = self._timed[i].paces
+        self._timed[0] = eqx.tree_at(lambda s: s.paces, self._timed[0], paces)
+        psi, info = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[(s.psi, s.info) for s in self._timed])
+        return psi, info, late
 
 
 def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:

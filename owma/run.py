@@ -47,10 +47,13 @@ class Run:
         planner: AbstractPlannerConfig | AbstractPlanner = OnlineAdaptation(),  # noqa: B008  (frozen)
         *,
         replan_every: int = 1,
+        deadline_ms: float | None = None,
     ) -> Agent:
-        """An agent that plans every `replan_every` steps; `planner` is a configuration, or a planner built by hand."""
+        """An agent that plans every `replan_every` steps, within `deadline_ms` milliseconds if that is given; `planner`
+        is a configuration, or a planner built by hand.
+        """
         built = planner.build() if isinstance(planner, AbstractPlannerConfig) else planner
-        return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every)
+        return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every, deadline_ms=deadline_ms)
 
 
 def load(path: str | Path) -> Run:

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._types import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.ascent import AbstractAscent
 from owma.adaptation.delta import AbstractDeltaFilter
 from owma.adaptation.divergence import AbstractDivergence, PathKL
@@ -22,7 +22,7 @@ class AdaptationState(eqx.Module):
 
 
 class AdaptationCurves(eqx.Module):
-    """The course of one adaptation, each entry at the Δφ *before* that step."""
+    """The course of one adaptation, each entry at the Δφ *before* that step; NaN for steps that a deadline cut off."""
 
     objective: Float[Array, "*steps"]
     """J, in units of `value_scale`."""
@@ -64,40 +64,56 @@ class Adaptation(eqx.Module):
         delta = self.delta_filter.zeros(problem.denoiser)
         return AdaptationState(delta, self.ascent.init(delta))
 
-    def run(
-        self, problem: DecisionProblem, state: AdaptationState, *, key: PRNGKeyArray
-    ) -> tuple[AdaptationState, AdaptationCurves]:
-        """`num_steps` steps from `state`, on a prepared problem."""
+    def randomness(
+        self, problem: DecisionProblem, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "steps n draws x"], Key[Array, " steps"]]:
+        """The noise and the key of every step."""
         noise_key, step_key = jax.random.split(key)
-        step_keys = jax.random.split(step_key, self.num_steps)
         # All at once: a generator of random numbers takes longer to start than to run.
         draws = self.num_steps if self.fresh_noise else 1
         noise = problem.noise(draws * self.num_samples, key=noise_key)
         noise = noise.reshape(draws, self.num_samples, *noise.shape[1:])
-        noise = jnp.broadcast_to(noise, (self.num_steps, *noise.shape[1:]))
-        progress = jnp.arange(self.num_steps) / max(self.num_steps, 1)
+        return jnp.broadcast_to(noise, (self.num_steps, *noise.shape[1:])), jax.random.split(step_key, self.num_steps)
+
+    def step(
+        self,
+        problem: DecisionProblem,
+        state: AdaptationState,
+        noise: Float[Array, "n draws x"],
+        progress: Scalar,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[AdaptationState, AdaptationCurves]:
+        """One step on a prepared problem, when a share `progress` of them is done; a single entry of the curves."""
+        gradient_key, ascent_key = jax.random.split(key)
+        price = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
+        annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
+        found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
+        move, ascent = self.ascent.step(
+            annealed, state.delta, found.gradient, found.samples, state.ascent, progress, key=ascent_key
+        )
+        delta = jax.tree.map(jnp.add, state.delta, move)
+        curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
+        return AdaptationState(delta, ascent), curves
+
+    def run(
+        self, problem: DecisionProblem, state: AdaptationState, *, key: PRNGKeyArray
+    ) -> tuple[AdaptationState, AdaptationCurves]:
+        """`num_steps` steps from `state`, on a prepared problem."""
 
         def step(
             state: AdaptationState, inputs: tuple[Float[Array, "n draws x"], PRNGKeyArray, Scalar]
         ) -> tuple[AdaptationState, AdaptationCurves]:
             noise, step_key, progress = inputs
-            gradient_key, ascent_key = jax.random.split(step_key)
-            price = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
-            annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
-            found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
-            move, ascent = self.ascent.step(
-                annealed, state.delta, found.gradient, found.samples, state.ascent, progress, key=ascent_key
-            )
-            delta = jax.tree.map(jnp.add, state.delta, move)
-            curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
-            return AdaptationState(delta, ascent), curves
+            return self.step(problem, state, noise, progress, key=step_key)
 
-        return jax.lax.scan(step, state, (noise, step_keys, progress))
+        noise, keys = self.randomness(problem, key=key)
+        return jax.lax.scan(step, state, (noise, keys, jnp.arange(self.num_steps) / max(self.num_steps, 1)))
 
-    def passes(self, num_transitions: int) -> int:
-        """Network passes of a run, on a chain of `num_transitions` transitions: forward evaluations, and products with
+    def step_passes(self, num_transitions: int) -> int:
+        """Network passes of a step, on a chain of `num_transitions` transitions: forward evaluations, and products with
         its Jacobian or its transpose, each counted as one.
         """
         beside = (0, 0) if self.delta_filter.shares_hidden and self.divergence.needs_paths else self.divergence.passes
         one_draw = self.gradient.passes(beside, num_transitions) + self.ascent.passes * num_transitions
-        return self.num_steps * self.num_samples * one_draw
+        return self.num_samples * one_draw

@@ -81,3 +81,24 @@ class AbstractPlanner(eqx.Module):
     @abc.abstractmethod
     def plan(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
         """**Returns:** ψ*, the next state, and what there is to say of the decision."""
+
+
+class AbstractAnytimePlanner(AbstractPlanner):
+    """A planner that works in steps, and has a plan after any number of them: what a deadline needs."""
+
+    @property
+    @abc.abstractmethod
+    def num_steps(self) -> int:
+        """The most steps of a decision."""
+
+    @abc.abstractmethod
+    def begin(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[PyTree, PyTree]:
+        """What stays the same during the decision, and where the steps start from."""
+
+    @abc.abstractmethod
+    def advance(self, decision: PyTree, reached: PyTree, progress: Scalar) -> PyTree:
+        """One step; `progress`: the share of the decision that is over, in [0, 1)."""
+
+    @abc.abstractmethod
+    def finish(self, model: AgentModel, decision: PyTree, reached: PyTree) -> tuple[Psi, PyTree, PlanInfo]:
+        """As `plan` returns, from what the steps have reached; passes of steps that were not made are not counted."""

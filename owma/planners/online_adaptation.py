@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from owma._tree import all_finite, select
-from owma._types import Array, Int, Obs, PRNGKeyArray, Psi, Scalar
+from owma._types import Array, Float, Int, Key, Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import (
     AbstractCorrection,
     Adaptation,
+    AdaptationCurves,
     AdaptationState,
     Choice,
     DecisionProblem,
@@ -17,10 +18,29 @@ from owma.adaptation import (
     pooled,
 )
 from owma.diffusion import PathSample
-from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
+from owma.planners.base import AbstractAnytimePlanner, AgentModel, PlanInfo, PlanResult
 
 
-class OnlineAdaptationPlanner(AbstractPlanner):
+class _Decision(eqx.Module):
+    """What stays the same during a decision."""
+
+    problem: DecisionProblem
+    """Prepared."""
+    fresh: AdaptationState
+    noise: Float[Array, "steps n draws x"]
+    keys: Key[Array, " steps"]
+    finish_key: PRNGKeyArray
+
+
+class _Reached(eqx.Module):
+    """How far a decision is."""
+
+    state: AdaptationState
+    curves: AdaptationCurves
+    steps: Int[Array, ""]
+
+
+class OnlineAdaptationPlanner(AbstractAnytimePlanner):
     r"""$\Delta\phi$ ascends $E_{p_{\phi+\Delta\phi}}[V] - \lambda\,\mathrm{KL}$; ψ* is chosen from draws of the result.
 
     Draws of the adapted and of the trained model share their noise. If the objective on them is not finite, or (unless
@@ -53,12 +73,58 @@ class OnlineAdaptationPlanner(AbstractPlanner):
     def plan(
         self, model: AgentModel, obs: Obs, state: AdaptationState | None, *, key: PRNGKeyArray
     ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
-        run_key, noise_key, divergence_key, choice_key = jr.split(key, 4)
+        run_key, finish_key = jr.split(key)
         problem = self.adaptation.prepare(model.problem(obs, self.kl_coef))
         fresh = self.adaptation.init(problem)
-        adapted_state, curves = self.adaptation.run(problem, fresh if state is None else state, key=run_key)
-        delta = adapted_state.delta
+        adapted, curves = self.adaptation.run(problem, fresh if state is None else state, key=run_key)
+        return self._choose(problem, fresh, adapted, curves, jnp.asarray(self.num_steps), key=finish_key)
 
+    @property
+    def num_steps(self) -> int:
+        return self.adaptation.num_steps
+
+    def begin(
+        self, model: AgentModel, obs: Obs, state: AdaptationState | None, *, key: PRNGKeyArray
+    ) -> tuple[_Decision, _Reached]:
+        run_key, finish_key = jr.split(key)
+        problem = self.adaptation.prepare(model.problem(obs, self.kl_coef))
+        fresh = self.adaptation.init(problem)
+        noise, keys = self.adaptation.randomness(problem, key=run_key)
+        nothing = jnp.full(self.num_steps, jnp.nan)
+        reached = _Reached(
+            fresh if state is None else state, AdaptationCurves(nothing, nothing, nothing), jnp.asarray(0)
+        )
+        return _Decision(problem, fresh, noise, keys, finish_key), reached
+
+    def advance(self, decision: _Decision, reached: _Reached, progress: Scalar) -> _Reached:
+        i = reached.steps
+        state, entry = self.adaptation.step(
+            decision.problem, reached.state, decision.noise[i], progress, key=decision.keys[i]
+        )
+        curves = jax.tree.map(lambda curve, value: curve.at[i].set(value), reached.curves, entry)
+        return _Reached(state, curves, i + 1)
+
+    def finish(
+        self, model: AgentModel, decision: _Decision, reached: _Reached
+    ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
+        del model
+        return self._choose(
+            decision.problem, decision.fresh, reached.state, reached.curves, reached.steps, key=decision.finish_key
+        )
+
+    def _choose(
+        self,
+        problem: DecisionProblem,
+        fresh: AdaptationState,
+        adapted_state: AdaptationState,
+        curves: AdaptationCurves,
+        steps: Int[Array, ""],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
+        """The plan among draws of the adapted and of the trained model."""
+        noise_key, divergence_key, choice_key = jr.split(key, 3)
+        delta = adapted_state.delta
         noise = problem.noise(self.adaptation.num_samples, key=noise_key)
         draws = problem.draw_both(delta, noise)
         samples, values, prior_samples, prior_values = draws.samples, draws.values, draws.prior, draws.prior_values
@@ -95,7 +161,7 @@ class OnlineAdaptationPlanner(AbstractPlanner):
             denoised=chosen.mean,
             value=value,
             kl=choice.kl,
-            nfe=self._nfe(problem),
+            nfe=self._nfe(problem, steps),
             result=result,
             prior_values=prior_values,
             values=values,
@@ -105,14 +171,14 @@ class OnlineAdaptationPlanner(AbstractPlanner):
         next_state = select(kept, adapted_state, fresh) if self.warm_start else None
         return chosen.psi, next_state, info
 
-    def _nfe(self, problem: DecisionProblem) -> Int[Array, ""]:
+    def _nfe(self, problem: DecisionProblem, steps: Int[Array, ""]) -> Int[Array, ""]:
         per_draw = problem.chain.num_transitions
         # The draws to choose from, of φ + Δφ and of φ, each with the other beside it. A divergence that does not read
         # the paths is evaluated before and after.
         divergence = self.adaptation.divergence
         passes = 2 if self.adaptation.delta_filter.shares_hidden else 4
         passes += 0 if divergence.needs_paths else 2 * divergence.passes[0]
-        return jnp.asarray(self.adaptation.passes(per_draw) + passes * self.adaptation.num_samples * per_draw)
+        return steps * self.adaptation.step_passes(per_draw) + passes * self.adaptation.num_samples * per_draw
 
 
 def _at(samples: PathSample, index: Int[Array, ""]) -> PathSample:

@@ -1,4 +1,4 @@
-"""Every planner for the same problem, at about equal numbers of network passes."""
+"""Every planner for the same problem, in about the time that online adaptation takes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -18,13 +18,15 @@ from owma.planners_config.rivals import (
 )
 
 Scaled = Callable[[float], AbstractPlannerConfig]
-"""A planner with `scale` times the passes of online adaptation's default decision."""
+"""A planner with `scale` times the budget of online adaptation's default decision."""
 
-_CHAINS = 2720
-"""Passes of the default decision in draws of the trained model: 32 samples × (10 steps × 8, and 5 to choose)."""
+_CHAINS = 1000
+"""Draws of the trained model that take as long as the default decision of online adaptation. Its own network passes are
+those of 704 draws, 32 samples × (10 steps × 2, and 2 to choose), but they wait for one another.
+"""
 
 _ADAPTATION = {0.25: (5, 16), 1.0: (10, 32), 4.0: (20, 64)}
-"""Steps and samples that have about `scale` times the passes."""
+"""Steps and samples that have about `scale` times the budget."""
 
 
 def _times(scale: float, share: float = 1.0) -> int:
@@ -46,7 +48,7 @@ SCALED: Mapping[str, Scaled] = {
     "twisted_smc": lambda scale: TwistedSMC(num_particles=_times(scale, 1 / 2)),
     "svdd": lambda scale: SVDD(num_candidates=_times(scale, 11 / 10)),
     "noise_optimization": lambda scale: NoiseOptimization(
-        num_steps=round((85 * scale**0.5 - 1) / 2), num_samples=round(32 * scale**0.5)
+        num_steps=round((31 * scale**0.5 - 1) / 2), num_samples=round(32 * scale**0.5)
     ),
     "cem": lambda scale: CEM(num_samples=_times(scale, 1 / 5), num_elites=_times(scale, 1 / 40)),
     "online_adaptation": _adaptation,

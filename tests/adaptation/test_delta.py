@@ -15,7 +15,11 @@ from owma.adaptation import (
     LowRankParameters,
     OutputParameters,
     PredicateParameters,
+    ReadoutMetric,
+    ReadoutParameters,
+    SampledMetric,
     TrunkParameters,
+    scaled_means,
 )
 from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser, conditioning_table, same_network
 from owma.testbeds import GaussianDenoiser
@@ -95,7 +99,9 @@ def _network_problem(key: jax.Array) -> DecisionProblem:
     )
 
 
-@pytest.mark.parametrize("delta_filter", [LevelParameters(), LowRankParameters(2)], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "delta_filter", [LevelParameters(), ReadoutParameters(), LowRankParameters(2)], ids=lambda x: type(x).__name__
+)
 def test_other_coordinates_are_the_same_model(getkey, delta_filter: AbstractDeltaFilter) -> None:
     problem = _network_problem(getkey())
     prepared = delta_filter.prepare(problem)
@@ -111,8 +117,6 @@ def test_other_coordinates_are_the_same_model(getkey, delta_filter: AbstractDelt
 
 def test_the_rows_of_a_table_are_levels(getkey) -> None:
     # Moving the row of one level changes the mean there and nowhere else.
-    from owma.adaptation import scaled_means
-
     problem = LevelParameters().prepare(_network_problem(getkey()))
     delta = LevelParameters().zeros(problem.denoiser)
     moved = jax.tree.map(lambda x: x.at[2].add(0.5), delta)
@@ -144,12 +148,11 @@ def test_a_film_layer_reaches_what_a_table_reaches(getkey) -> None:
     assert np.linalg.norm(residual) < 1e-3 * np.linalg.norm(target)
 
 
-def test_one_product_for_both_networks_is_what_two_products_are(getkey) -> None:
+@pytest.mark.parametrize("delta_filter", [LevelParameters(), ReadoutParameters()], ids=lambda x: type(x).__name__)
+def test_one_product_for_both_networks_is_what_two_products_are(getkey, delta_filter: AbstractDeltaFilter) -> None:
     """φ and φ + Δφ differ in their tables only: values, path divergences and gradients as when evaluated apart."""
-    problem = LevelParameters().prepare(_network_problem(getkey()))
-    delta = jax.tree.map(
-        lambda x: 0.3 * jax.random.normal(getkey(), x.shape), LevelParameters().zeros(problem.denoiser)
-    )
+    problem = delta_filter.prepare(_network_problem(getkey()))
+    delta = jax.tree.map(lambda x: 0.3 * jax.random.normal(getkey(), x.shape), delta_filter.zeros(problem.denoiser))
     noise = problem.noise(5, key=getkey())
     # The same numbers, which are not known to be the same.
     apart = jax.tree.map(lambda x: x + 0 if eqx.is_array(x) else x, problem.denoiser)
@@ -158,12 +161,80 @@ def test_one_product_for_both_networks_is_what_two_products_are(getkey) -> None:
         adapted = problem.adapted(delta)
         assert same_network(adapted, reference) == (reference is problem.denoiser)
         found = jax.vmap(lambda e: problem.chain.simulate(adapted, problem.context, e, reference=reference))(noise)
-        return jnp.sum(found.psi) + jnp.sum(found.kl), found
+        # What a readout records is there where one network serves both.
+        return jnp.sum(found.psi) + jnp.sum(found.kl), (found.psi, found.kl, found.log_weight, found.states)
 
     (together, expected) = (jax.grad(drawn, has_aux=True)(delta, reference) for reference in (problem.denoiser, apart))
-    assert float(together[1].kl.min()) > 1e-3
+    assert float(together[1][1].min()) > 1e-3
     for found, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("delta_filter", [ReadoutParameters(), AllParameters()], ids=lambda x: type(x).__name__)
+def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDeltaFilter) -> None:
+    problem = delta_filter.prepare(_network_problem(getkey()))
+    delta = jax.tree.map(lambda x: 0.2 * jax.random.normal(getkey(), x.shape), delta_filter.zeros(problem.denoiser))
+    noise = problem.noise(6, key=getkey())
+    both = problem.draw_both(delta, noise)
+    samples, values = problem.draw(delta, noise, with_reference=True)
+    prior, prior_values = problem.draw(None, noise, with_reference=False)
+    for found, expected in (
+        (both.samples.psi, samples.psi),
+        (both.samples.log_weight, samples.log_weight),
+        (both.samples.kl, samples.kl),
+        (both.values, values),
+        (both.prior.psi, prior.psi),
+        (both.prior_values, prior_values),
+        (both.prior.kl, np.zeros(6)),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+    # log dP'/dP of φ's paths, by the densities of their transitions: with u the shift of the means in widths,
+    # u·ξ − ‖u‖²/2.
+    means = [scaled_means(problem.chain, problem.adapted(d), problem.context, prior.states) for d in (delta, None)]
+    shift = means[0] - means[1]
+    expected = jnp.sum(shift * noise[:, 1:] - 0.5 * jnp.square(shift), axis=(1, 2))
+    np.testing.assert_allclose(both.prior_log_ratio, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey) -> None:
+    problem = ReadoutParameters().prepare(_network_problem(getkey()))
+    zeros = ReadoutParameters().zeros(problem.denoiser)
+    delta = jax.tree.map(lambda x: 0.1 * jax.random.normal(getkey(), x.shape), zeros)
+    # Bounds that some of the means are held at: those do not move.
+    low, high = jnp.full(2, -1.0), jnp.full(2, 1.0)
+    problem = eqx.tree_at(lambda p: (p.chain.low, p.chain.high), problem, (low, high))
+    samples, _ = problem.draw(delta, problem.noise(5, key=getkey()), with_reference=True)
+    diagonal, push = ReadoutMetric().measure(problem, delta, samples, key=getkey())
+
+    def means(delta):
+        return scaled_means(problem.chain, problem.adapted(delta), problem.context, samples.states)
+
+    jacobian = jax.jacrev(means)(delta)
+    for found, leaf in zip(jax.tree.leaves(diagonal), jax.tree.leaves(jacobian), strict=True):
+        expected = jnp.sum(jnp.square(leaf), axis=(0, 1, 2)) / 5
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+    direction = jax.tree.map(lambda x: jax.random.normal(getkey(), x.shape), zeros)
+    _, expected = jax.jvp(means, (delta,), (direction,))
+    np.testing.assert_allclose(push(direction), expected, rtol=1e-3, atol=1e-3 * float(jnp.abs(expected).max()))
+    # Sampled, it is the same push; and the diagonal on average over signs.
+    _, sampled_push = SampledMetric().measure(problem, delta, samples, key=getkey())
+    np.testing.assert_allclose(sampled_push(direction), expected, rtol=1e-3, atol=1e-3 * float(jnp.abs(expected).max()))
+    many = jax.vmap(lambda k: SampledMetric().measure(problem, delta, samples, key=k)[0])(
+        jax.random.split(getkey(), 4000)
+    )
+    for found, exact in zip(jax.tree.leaves(many), jax.tree.leaves(diagonal), strict=True):
+        error = jnp.std(found, axis=0) / np.sqrt(4000)
+        assert float(jnp.max(jnp.abs(jnp.mean(found, axis=0) - exact) - 5 * error)) < 1e-3 * float(exact.max())
+
+
+def test_a_metric_of_readouts_needs_readouts(getkey) -> None:
+    problem = LevelParameters().prepare(_network_problem(getkey()))
+    delta = LevelParameters().zeros(problem.denoiser)
+    samples, _ = problem.draw(delta, problem.noise(2, key=getkey()), with_reference=True)
+    with pytest.raises(ValueError, match="ReadoutMetric measures what ReadoutParameters adapts"):
+        ReadoutMetric().measure(problem, delta, samples, key=getkey())
+    with pytest.raises(ValueError, match="ReadoutParameters needs a FiLMDenoiser, got TabulatedDenoiser"):
+        ReadoutParameters().prepare(problem)
 
 
 def test_a_table_serves_its_own_levels_only(getkey) -> None:

@@ -20,6 +20,8 @@ from owma.adaptation import (
     NaturalAscent,
     PathKL,
     PredicateParameters,
+    ReadoutMetric,
+    ReadoutParameters,
     Reparameterised,
     RewardWeighted,
     Truncated,
@@ -193,12 +195,15 @@ def test_gradients_with_a_divergence_of_their_own_refuse_another(divergence) -> 
 
 
 def test_passes_are_counted_by_hand() -> None:
-    # 2 steps of 3 draws of a chain of 5 transitions. Path KL: adapted and reference, each forward and back, 4 passes a
-    # transition, and for a natural step 4: the diagonal forward and back, forward again, and its length.
+    # 3 draws of a chain of 5 transitions. Path KL: adapted and reference, each forward and back, 4 passes a transition,
+    # and for a natural step 3: the metric, forward and back, and the length of the step.
     adaptation = _adaptation(AllParameters(), ascent=NaturalAscent(), num_steps=2, num_samples=3)
-    assert adaptation.passes(5) == 2 * 3 * 5 * (4 + 4)
+    assert adaptation.step_passes(5) == 3 * 5 * (4 + 3)
+    # Last layers: one network for both models, forward and back, and the metric from what was recorded.
+    readout = _adaptation(ReadoutParameters(), ascent=NaturalAscent(metric=ReadoutMetric()), num_steps=2, num_samples=3)
+    assert readout.step_passes(5) == 3 * 5 * 2
     # The published surrogate draws from the trained model besides, and does not differentiate that.
     hybrid = _adaptation(AllParameters(), divergence=HybridKL(), num_steps=1, num_samples=1)
-    assert hybrid.passes(5) == 5 * 3
+    assert hybrid.step_passes(5) == 5 * 3
     # Truncated to 2 of 5: forward 5, back 2, twice.
-    assert _adaptation(AllParameters(), gradient=Truncated(2), num_steps=1, num_samples=1).passes(5) == 2 * 7
+    assert _adaptation(AllParameters(), gradient=Truncated(2), num_steps=1, num_samples=1).step_passes(5) == 2 * 7

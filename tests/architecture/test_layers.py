@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
     ("adaptation",),
-    ("planners", "agent"),
+    ("planners", "anytime", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
     + ("material", "experiment", "evaluation", "run", "presets", "sweeps")
     + ("analysis", "claims", "logs", "reporting", "videos"),
