@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 import jax
@@ -110,10 +110,11 @@ class ReadoutMetric(AbstractMetric):
 
         def push(x: PyTree) -> Float[Array, "n levels x"]:
             weight, bias = _readout(x)
-            return scale * (jnp.einsum("nlw,lxw->nlx", hidden, weight) + bias)
+            return scale * (jnp.einsum("nlw,lxw->nlx", hidden, weight) + bias[None])
 
         return diagonal, push
 
 
-def _readout(delta: PyTree) -> tuple[Array, Array]:
+def _readout(delta: PyTree) -> tuple[Any, Any]:
+    # Not arrays always: `tree_at` asks it of placeholders.
     return delta.table.weight, delta.table.bias
