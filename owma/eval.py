@@ -82,8 +82,13 @@ def main() -> None:
         deadline_ms=arguments.deadline_ms,
     )
     if arguments.video:
-        replan_every = arguments.evaluation.replan_every
-        agent = Agent(model, arguments.planner.build(), obs_keys=run.obs_keys, replan_every=replan_every)
+        agent = Agent(
+            model,
+            arguments.planner.build(),
+            obs_keys=run.obs_keys,
+            replan_every=arguments.evaluation.replan_every,
+            deadline_ms=arguments.deadline_ms,
+        )
         with open_progress("recording", env.max_episode_steps or 1000, 0) as advance:
             record(
                 agent,

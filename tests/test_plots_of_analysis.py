@@ -53,13 +53,14 @@ def test_the_course_of_decisions(tmp_path: Path, drawn: list[Figure]) -> None:
         "decision_kl": np.array([[1.0, 3.0, nan], [3.0, nan, nan]]),
         "decision_value": np.array([[1.0, 2.0, nan], [1.0, nan, nan]]),
         "decision_prior_value": np.full((2, 3), nan),
-        "first_objective": np.array([[0.0, 1.0], [0.0, 3.0]]),
-        "first_value": np.zeros((2, 2)),
-        "first_kl": np.ones((2, 2)),
+        # Under a deadline: one decision made two steps, one three, none four.
+        "first_objective": np.array([[0.0, 1.0, nan, nan], [0.0, 3.0, 4.0, nan]]),
+        "first_value": np.zeros((2, 4)),
+        "first_kl": np.ones((2, 4)),
     }
     plots.decisions(tmp_path / "a.png", {"static": trace})
     # Over the episodes that had not ended; nothing where all had.
     assert _ys(drawn[0])[0] == [2.0, 3.0]
     plots.convergence(tmp_path / "b.png", {"online_adaptation": trace})
-    assert _ys(drawn[1])[0] == [0.0, 2.0]
+    assert _ys(drawn[1])[0] == [0.0, 2.0, 4.0]
     assert plots.value_before_after(tmp_path / "c.png", {"static": trace}).stat().st_size > 1000

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 import jax
@@ -102,7 +102,7 @@ class ReadoutMetric(AbstractMetric):
         slope = -chain.gains * ratios * jax.lax.rsqrt(1 + jnp.square(ratios))
         read = jax.vmap(readout.read)
         mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, samples.states)
-        free = (mean > chain.low) & (mean < chain.high)
+        free = (mean > chain.low[None, None]) & (mean < chain.high[None, None])
         scale = jnp.where(free, slope[:, None] / chain.widths, 0.0)
         square = jnp.square(scale) / hidden.shape[0]
         weight = jnp.einsum("nlx,nlw->lxw", square, jnp.square(hidden))
@@ -110,10 +110,11 @@ class ReadoutMetric(AbstractMetric):
 
         def push(x: PyTree) -> Float[Array, "n levels x"]:
             weight, bias = _readout(x)
-            return scale * (jnp.einsum("nlw,lxw->nlx", hidden, weight) + bias)
+            return scale * (jnp.einsum("nlw,lxw->nlx", hidden, weight) + bias[None])
 
         return diagonal, push
 
 
-def _readout(delta: PyTree) -> tuple[Array, Array]:
+def _readout(delta: PyTree) -> tuple[Any, Any]:
+    # Not arrays always: `tree_at` asks it of placeholders.
     return delta.table.weight, delta.table.bias

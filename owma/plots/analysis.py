@@ -108,10 +108,12 @@ def convergence(path: Path, traces: Mapping[str, Mapping[str, np.ndarray]]) -> P
         places = panels(figure, 3)
         for axes, (key, label) in zip(places, labels):
             for name, trace in traces.items():
-                low, high = np.quantile(trace[key], (0.1, 0.9), axis=0)
-                steps = np.arange(len(low))
+                # Under a deadline some decisions make fewer steps than others.
+                steps = np.flatnonzero(np.isfinite(trace[key]).any(axis=0))
+                curves = trace[key][:, steps]
+                low, high = np.nanquantile(curves, (0.1, 0.9), axis=0)
                 axes.fill_between(steps, low, high, color=colours[name], alpha=0.15, linewidth=0)
-                axes.plot(steps, trace[key].mean(axis=0), color=colours[name], label=spoken(name))
+                axes.plot(steps, np.nanmean(curves, axis=0), color=colours[name], label=spoken(name))
             axes.set(xlabel="adaptation step", ylabel=label)
             axes.locator_params(axis="x", integer=True)
         places[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

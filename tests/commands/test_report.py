@@ -39,8 +39,8 @@ def test_the_report_of_a_run_holds_everything_itself(report: Path) -> None:
     data = json.loads(re.findall(r'id="decision-data">(.*?)</script>', text)[0])
     assert len(data["states"]) == 2
     for state in data["states"]:
-        # Before the first step nothing is adapted.
-        assert len(state["kl"]) == len(state["objective"]) == 4 and state["kl"][0] == 0
+        # Before the first step nothing is adapted; two ways to compute one mean differ by rounding.
+        assert len(state["kl"]) == len(state["objective"]) == 4 and abs(state["kl"][0]) < 1e-9
         assert [len(draws) for draws in state["psi"]] == [8] * 4 and len(state["values"]) == 4
         shares = [found["rare_share"] for found in state["optimum"]]
         assert shares == sorted(shares, reverse=True)  # a higher price leaves less on what is rare
