@@ -26,6 +26,7 @@ from scipy.spatial import KDTree
 
 from owma import plots
 from owma._command import command, keep_programs, open_progress
+from owma._errors import ConfigError
 from owma._types import Array, Float
 from owma.adaptation import Optimum, estimate_optimum
 from owma.config_json import to_json
@@ -62,7 +63,6 @@ MIXTURES = (
 """Two round modes, V the coordinate between them, λ = separation/(2 − log rare weight): the tilt outweighs the
 rarity by two nats. K = 10 steps."""
 
-_SKEWS = (0.5, 0.1, 0.02, 0.005)
 _RARE = (0.02, 0.005)
 """Skews at which budgets and λ are varied."""
 
@@ -78,6 +78,14 @@ class Attainment:
     """Of the two-route models; settings were chosen on seeds 100 to 102."""
     decisions: int = 128
     """Of each planner on each problem."""
+    closed_forms: bool = True
+    """Gaussians and mixtures."""
+    skews: tuple[float, ...] = (0.5, 0.1, 0.02, 0.005)
+    """Of the two-route models."""
+    varied: bool = True
+    """Other λ and other budgets where the route is rare (skews of 0.02 and 0.005)."""
+    planners: tuple[str, ...] = ()
+    """Names of the planners to compare; all of them by default."""
     quick: bool = False
     """Two closed forms, a model that was hardly trained, three planners: that it runs, not what it shows."""
     runs: Path = Path("runs")
@@ -326,12 +334,20 @@ _FEW: Mapping[str, AbstractPlannerConfig] = {
 """What a quick run compares."""
 
 
+def _chosen(names: Sequence[str]) -> Mapping[str, AbstractPlannerConfig]:
+    planners = matched()
+    unknown = [name for name in names if name not in planners]
+    if unknown:
+        raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(planners)}.")
+    return {name: config for name, config in planners.items() if not names or name in names}
+
+
 class Campaign:
     """The problems in turn; what is done is on disk, and not done again."""
 
     def __init__(self, arguments: Attainment) -> None:
         self.arguments = arguments
-        self.planners = _FEW if arguments.quick else matched()
+        self.planners = _FEW if arguments.quick else _chosen(arguments.planners)
         self.decisions = 6 if arguments.quick else arguments.decisions
         self.out = RunFolder(arguments.json.parent)
         self.settings = {
@@ -383,7 +399,7 @@ class Campaign:
                 self.decisions // 2,
             )
         for scale in (0.25, 4.0):
-            scaled = {planner: make(scale) for planner, make in SCALED.items()}
+            scaled = {planner: make(scale) for planner, make in SCALED.items() if planner in self.planners}
             self._keep(
                 f"{name}-budget{scale:g}", lambda: learnt.problem(learnt.starts(4), price), scaled, self.decisions // 2
             )
@@ -415,13 +431,15 @@ def main() -> None:
     arguments = tyro.cli(Attainment, prog="python benchmarks/attainment.py", description=__doc__)
     keep_programs()
     campaign = Campaign(arguments)
-    campaign.closed_forms()
+    if arguments.closed_forms:
+        campaign.closed_forms()
     if arguments.quick:
         campaign.quick()
-    for skew in () if arguments.quick else _SKEWS:
+    for skew in () if arguments.quick else arguments.skews:
         campaign.learnt(skew)
-    for skew in () if arguments.quick else _RARE:
-        campaign.varied(skew)
+    for skew in arguments.skews if arguments.varied and not arguments.quick else ():
+        if skew in _RARE:
+            campaign.varied(skew)
     _write(campaign, arguments)
     print(arguments.json)
 
@@ -440,7 +458,7 @@ def _write(campaign: Campaign, arguments: Attainment) -> None:
     summary = {"metrics": metrics, "machine": versions(), "config": campaign.settings}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
     (out.path / "table.md").write_text(_table(plain))
-    for skew in (f"{s:g}" for s in _SKEWS):
+    for skew in (f"{s:g}" for s in arguments.skews):
         name = f"two-routes-{skew}"
         budgets = [row for row in rows if row["problem"].split("-budget")[0] == name]
         if any("-budget" in row["problem"] for row in budgets):

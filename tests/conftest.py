@@ -75,6 +75,17 @@ def _few_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(autouse=True)
+def _loops_stay_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written out, loops take two to three times as long to compile, and are the same (tests with the
+    mark `unrolled`, and every test that starts a command, have them as they are shipped).
+    """
+    from owma.diffusion import solvers
+
+    if request.node.get_closest_marker("unrolled") is None:
+        monkeypatch.setattr(solvers, "MOST_UNROLLED", 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class SmokeRun:
     """What `python -m owma.train smoke` did in a process of its own, outside the checkout."""

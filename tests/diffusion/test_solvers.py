@@ -118,6 +118,24 @@ def test_gradients_equal_those_of_diffrax_adjoints(getkey, monkeypatch, adjoint)
     _assert_close(ours, _gradients(loss, denoiser))
 
 
+@pytest.mark.unrolled
+def test_a_loop_that_is_written_out_is_the_loop(getkey, monkeypatch) -> None:
+    denoiser, context = _network(getkey()), jnp.ones(1)
+    chain = Chain.calibrated(ErrorCurve.untrained(2), num_steps=4, min_ratio=_FLOOR)
+    noise = chain.noise(key=getkey())
+    written_out = []
+
+    def loss(d: FiLMDenoiser) -> jax.Array:
+        written_out.append(solvers.unrolled(chain.num_transitions))
+        sample = chain.simulate(d, context, noise, reference=denoiser)
+        return jnp.sum(jnp.square(sample.psi)) + 0.1 * sample.kl
+
+    shipped = _gradients(loss, denoiser)
+    monkeypatch.setattr(solvers, "MOST_UNROLLED", 0)
+    _assert_close(shipped, _gradients(loss, denoiser))
+    assert written_out[0] and not written_out[-1]
+
+
 def test_gradients_equal_those_of_a_bare_scan(getkey) -> None:
     denoiser, context = _network(getkey()), jnp.ones(1)
     chain = Chain.calibrated(ErrorCurve.untrained(2), num_steps=7, min_ratio=_FLOOR)
