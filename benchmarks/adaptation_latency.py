@@ -27,7 +27,7 @@ from published import published_model
 from owma import plots
 from owma._command import command, keep_programs, open_progress
 from owma._types import Array, Float, PyTree
-from owma.diffusion import FiLMDenoiser, sampler
+from owma.diffusion import FiLMDenoiser, sampler, unrolled
 from owma.experiment import skeleton
 from owma.nets import FiLMNet
 from owma.planners import PLANNERS, PUBLISHED, AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
@@ -125,14 +125,12 @@ def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
     """The same decision, its chains run by `lax.scan` alone."""
 
     def scanned(term: Any, solver: Any, state: PyTree, num_steps: int, *, first: int = 0) -> PyTree:
-        del solver
-
         def step(state: PyTree, t: Array) -> tuple[PyTree, PyTree]:
-            move = term.prod(term.vf(t, state, None), term.contr(t, t + 1))
-            state = jax.tree.map(jnp.add, state, move)
+            state, *_ = solver.step(term, t, t + 1, state, None, None, made_jump=False)
             return state, state
 
-        _, states = jax.lax.scan(step, state, first + jnp.arange(num_steps, dtype=jnp.float32))
+        steps = first + jnp.arange(num_steps, dtype=jnp.float32)
+        _, states = jax.lax.scan(step, state, steps, unroll=unrolled(num_steps))
         return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), state, states)
 
     with mock.patch.object(sampler, "solve_steps", scanned):
@@ -146,22 +144,18 @@ class Products:
     rows: int
     """Draws of a pass."""
     per_level: int
-    """Passes that must wait for one another, level after level, of `rows` rows."""
-    at_once: int
-    """Passes at states that are known, of `rows` times the levels."""
+    """Passes that must wait for one another, level after level."""
 
     @classmethod
     def of_adaptation(cls, config: OnlineAdaptation, levels: int) -> "Products":
-        """For the default settings: the filter `level`, diagonal natural steps, the path KL, defensive resampling.
+        """For the default settings: the filter `readout`, whose metric needs no product, and the path KL.
 
-        A step draws (φ + Δφ, and φ beside it) and goes back through both; its metric is one product with the transposed
-        Jacobian and one with the Jacobian, at the states that were drawn. The plan is chosen from draws of φ, and of
-        φ + Δφ with φ beside it; φ + Δφ is evaluated at the draws of φ.
+        A step draws, φ and φ + Δφ sharing the network, and goes back. The plan is chosen from draws of both, in one
+        pass of twice as many rows, which counts as two.
         """
-        steps = config.adaptation_steps
-        return cls(config.n_adaptation_samples, levels * (4 * steps + 3), 2 * steps + 1)
+        return cls(config.n_adaptation_samples, levels * (2 * config.adaptation_steps + 2))
 
-    def program(self, net: FiLMNet, levels: int) -> Program:
+    def program(self, net: FiLMNet) -> Program:
         layers = [net.trunk_in.weight, *(layer.weight for layer in net.trunk), net.trunk_out.weight]
 
         def there_and_back(x: Float[Array, "rows x"], _: None) -> tuple[Float[Array, "rows x"], None]:
@@ -171,14 +165,11 @@ class Products:
                 x = x @ weight
             return x, None
 
-        def products(x: Float[Array, "rows x"], many: Float[Array, "more x"]) -> tuple[Array, Array]:
+        def products(x: Float[Array, "rows x"]) -> Array:
             # A pass has as many products there as back; an odd one more is half of a round.
-            x, _ = jax.lax.scan(there_and_back, x, None, length=-(-self.per_level // 2))
-            many, _ = jax.lax.scan(there_and_back, many, None, length=-(-self.at_once // 2))
-            return x, many
+            return jax.lax.scan(there_and_back, x, None, length=-(-self.per_level // 2))[0]
 
-        size = layers[0].shape[1]
-        return compiled(products, jnp.zeros((self.rows, size)), jnp.zeros((self.rows * levels, size)))
+        return compiled(products, jnp.zeros((self.rows, layers[0].shape[1])))
 
 
 def timed(programs: Mapping[str, Program], rounds: int, label: str) -> dict[str, Float[np.ndarray, " rounds"]]:
@@ -215,7 +206,7 @@ def _planners(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
     denoiser = model.world.denoiser
     assert isinstance(denoiser, FiLMDenoiser)
     programs = {name: decision(config, model) for name, config in planners.items()}
-    programs["adaptation_floor"] = Products.of_adaptation(ours, levels).program(denoiser.net, levels)
+    programs["adaptation_floor"] = Products.of_adaptation(ours, levels).program(denoiser.net)
     programs["adaptation_bare_scan"] = bare(ours, model)
     times = timed(programs, rounds, "planners")
     passes = {name: int(programs[name].call()[2].nfe) for name in planners}

@@ -90,5 +90,5 @@ def test_what_cannot_be_stopped_has_no_deadline(gaussian_model) -> None:
     model = gaussian_model([0.0], [1.0], [1.0])
     with pytest.raises(ValueError, match="StaticPlanner does not work in steps"):
         Agent(model, Static().build(), deadline_ms=5.0)
-    with pytest.raises(ValueError, match="deadline_ms=0"):
-        Agent(model, _CONFIG.build(), deadline_ms=0)
+    with pytest.raises(ValueError, match="deadline_ms=0.0"):
+        Agent(model, _CONFIG.build(), deadline_ms=0.0)
