@@ -9,7 +9,7 @@ import optax
 
 from owma._tree import squared_norm
 from owma._types import PRNGKeyArray, PyTree, Scalar
-from owma.adaptation.metric import AbstractMetric, SampledMetric
+from owma.adaptation.metric import AbstractMetric
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import PathSample
 
@@ -31,6 +31,7 @@ class AbstractAscent(eqx.Module):
         state: PyTree,
         progress: Scalar,
         *,
+        metric: AbstractMetric,
         key: PRNGKeyArray,
     ) -> tuple[PyTree, PyTree]:
         """**Arguments:**
@@ -41,13 +42,13 @@ class AbstractAscent(eqx.Module):
         - `samples`: draws of φ + Δφ (batched), whose `states` a metric may be measured at.
         - `state`: as returned by the step before.
         - `progress`: the share of the steps that are done, in [0, 1).
+        - `metric`: that of the parameters which adapt (`AbstractDeltaFilter.metric`).
 
         **Returns:** what to add to Δφ, and the next state.
         """
 
-    @property
     @abc.abstractmethod
-    def passes(self) -> int:
+    def passes(self, metric: AbstractMetric) -> int:
         """Network passes that a step makes for each state of `samples`."""
 
 
@@ -77,17 +78,18 @@ class AdamAscent(AbstractAscent):
         state: PyTree,
         progress: Scalar,
         *,
+        metric: AbstractMetric,
         key: PRNGKeyArray,
     ) -> tuple[PyTree, PyTree]:
-        del problem, delta, samples, key
+        del problem, delta, samples, metric, key
         clipped = jnp.minimum(1.0, self.max_norm / jnp.sqrt(squared_norm(gradient) + 1e-30))
         directions, state = _ADAM.update(jax.tree.map(lambda g: clipped * g, gradient), state)
         # The rate multiplies here, not inside optax: as an array it can change without recompiling.
         rate = self.learning_rate * (1 - (1 - self.final_rate) * progress)
         return jax.tree.map(lambda direction: rate * direction, directions), state
 
-    @property
-    def passes(self) -> int:
+    def passes(self, metric: AbstractMetric) -> int:
+        del metric
         return 0
 
 
@@ -98,7 +100,7 @@ _FLOOR = 1e-3
 class NaturalAscent(AbstractAscent):
     r"""The natural gradient of the path KL, within a trust region in nats.
 
-    The step solves $\lambda(F + \text{damping}\,D)\,x = \nabla J$, F being the `metric` and D its diagonal, by
+    The step solves $\lambda(F + \text{damping}\,D)\,x = \nabla J$, F being the metric and D its diagonal, by
     `cg_steps` conjugate gradients preconditioned by D (Amari 1998; Martens, arXiv 1412.1193); 0 of them take F to be
     diagonal. Where the step would cost more than `max_kl` nats it is shortened to that (Schulman et al., arXiv
     1502.05477).
@@ -110,7 +112,6 @@ class NaturalAscent(AbstractAscent):
     """Nats that one step may move the path law by."""
     damping: Scalar = eqx.field(default=0.3, converter=jnp.asarray)
     cg_steps: int = eqx.field(static=True, default=0)
-    metric: AbstractMetric = SampledMetric()
 
     def init(self, delta: PyTree) -> None:
         del delta
@@ -124,11 +125,12 @@ class NaturalAscent(AbstractAscent):
         state: None,
         progress: Scalar,
         *,
+        metric: AbstractMetric,
         key: PRNGKeyArray,
     ) -> tuple[PyTree, None]:
         del progress
         samples = jax.lax.stop_gradient(samples)
-        diagonal, push = self.metric.measure(problem, delta, samples, key=key)
+        diagonal, push = metric.measure(problem, delta, samples, key=key)
         # A parameter that these states do not see at all has neither gradient nor curvature.
         diagonal = jax.tree.map(lambda leaf: leaf + _FLOOR * jnp.mean(leaf) + 1e-30, diagonal)
         num = samples.states.shape[0]
@@ -152,9 +154,8 @@ class NaturalAscent(AbstractAscent):
         length = jnp.minimum(1 / problem.kl_coef, jnp.sqrt(self.max_kl / (kl + 1e-30)))
         return jax.tree.map(lambda x: length * x, direction), state
 
-    @property
-    def passes(self) -> int:
+    def passes(self, metric: AbstractMetric) -> int:
         # The direction's divergence: one push. Conjugate gradients: a push and a pull for the first residual and for
         # each step.
         pushes = 1 if self.cg_steps == 0 else 3 + 2 * self.cg_steps
-        return self.metric.passes + pushes * self.metric.push_passes
+        return metric.passes + pushes * metric.push_passes

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from owma._types import Array, Float, PyTree
+from owma.adaptation.metric import AbstractMetric, ReadoutMetric, SampledMetric
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ReadoutDenoiser, TabulatedDenoiser, readout_of
 from owma.nets import Linear
@@ -19,6 +20,8 @@ class AbstractDeltaFilter(eqx.Module):
 
     shares_hidden: ClassVar[bool] = False
     """Whether φ and φ + Δφ share all but their last layers, so that one network pass serves both."""
+    metric: ClassVar[AbstractMetric] = SampledMetric()
+    """How the metric of the path KL is measured in these parameters."""
 
     @abc.abstractmethod
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
@@ -80,6 +83,7 @@ class ReadoutParameters(AbstractDeltaFilter):
     """
 
     shares_hidden: ClassVar[bool] = True
+    metric: ClassVar[AbstractMetric] = ReadoutMetric()
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         if not isinstance(problem.denoiser, FiLMDenoiser):

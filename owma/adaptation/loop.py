@@ -90,7 +90,14 @@ class Adaptation(eqx.Module):
         annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
         found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
         move, ascent = self.ascent.step(
-            annealed, state.delta, found.gradient, found.samples, state.ascent, progress, key=ascent_key
+            annealed,
+            state.delta,
+            found.gradient,
+            found.samples,
+            state.ascent,
+            progress,
+            metric=self.delta_filter.metric,
+            key=ascent_key,
         )
         delta = jax.tree.map(jnp.add, state.delta, move)
         curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
@@ -115,5 +122,6 @@ class Adaptation(eqx.Module):
         its Jacobian or its transpose, each counted as one.
         """
         beside = (0, 0) if self.delta_filter.shares_hidden and self.divergence.needs_paths else self.divergence.passes
-        one_draw = self.gradient.passes(beside, num_transitions) + self.ascent.passes * num_transitions
+        per_state = self.ascent.passes(self.delta_filter.metric)
+        one_draw = self.gradient.passes(beside, num_transitions) + per_state * num_transitions
         return self.num_samples * one_draw

@@ -104,12 +104,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
             "weighted": parts.RewardWeighted(),
         }
         ascents: dict[str, parts.AbstractAscent] = {
-            "natural": parts.NaturalAscent(
-                self.max_kl,
-                self.damping,
-                self.cg_steps,
-                parts.ReadoutMetric() if self.adapt == "readout" else parts.SampledMetric(),
-            ),
+            "natural": parts.NaturalAscent(self.max_kl, self.damping, self.cg_steps),
             "adam": parts.AdamAscent(
                 jnp.asarray(self.delta_phi_lr),
                 self.final_lr,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma._types import Array, Float, Obs, PRNGKeyArray, PyTree, Scalar
-from owma.adaptation import AbstractAscent, DecisionProblem, effective_sample_size, log_mean_exp
+from owma.adaptation import AbstractAscent, AbstractMetric, DecisionProblem, effective_sample_size, log_mean_exp
 from owma.agent import Agent
 from owma.diffusion import PathSample
 from owma.planners import AgentModel, OnlineAdaptation, Static
@@ -41,16 +41,16 @@ class _Recorded(AbstractAscent):
         state: PyTree,
         progress: Scalar,
         *,
+        metric: AbstractMetric,
         key: PRNGKeyArray,
     ) -> tuple[PyTree, PyTree]:
         inner, kept, number = state
-        move, inner = self.ascent.step(problem, delta, gradient, samples, inner, progress, key=key)
+        move, inner = self.ascent.step(problem, delta, gradient, samples, inner, progress, metric=metric, key=key)
         kept = jax.tree.map(lambda all_, d, m: all_.at[number + 1].set(d + m), kept, delta, move)
         return move, (inner, kept, number + 1)
 
-    @property
-    def passes(self) -> int:
-        return self.ascent.passes
+    def passes(self, metric: AbstractMetric) -> int:
+        return self.ascent.passes(metric)
 
 
 def explore(run: Run, config: OnlineAdaptation, *, states: int, draws: int, seed: int = 0) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from owma.adaptation import (
     NaturalAscent,
     PathKL,
     PredicateParameters,
-    ReadoutMetric,
     ReadoutParameters,
     Reparameterised,
     RewardWeighted,
@@ -200,7 +199,7 @@ def test_passes_are_counted_by_hand() -> None:
     adaptation = _adaptation(AllParameters(), ascent=NaturalAscent(), num_steps=2, num_samples=3)
     assert adaptation.step_passes(5) == 3 * 5 * (4 + 3)
     # Last layers: one network for both models, forward and back, and the metric from what was recorded.
-    readout = _adaptation(ReadoutParameters(), ascent=NaturalAscent(metric=ReadoutMetric()), num_steps=2, num_samples=3)
+    readout = _adaptation(ReadoutParameters(), ascent=NaturalAscent(), num_steps=2, num_samples=3)
     assert readout.step_passes(5) == 3 * 5 * 2
     # The published surrogate draws from the trained model besides, and does not differentiate that.
     hybrid = _adaptation(AllParameters(), divergence=HybridKL(), num_steps=1, num_samples=1)
