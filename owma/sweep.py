@@ -91,6 +91,8 @@ def _ray(arguments: Sweep) -> Iterator[Any]:
     # Ray would report its use over the network.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # It would run the steps at a niceness of 15, so that whatever else runs starves them, and slows what is timed.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     keep_programs()
     import jax
     import ray

@@ -21,7 +21,9 @@ def _overrides() -> list[str]:
     """The flags of a tiny training as overrides."""
     flags = iter(TINY[1:])
     pairs = {flag.removeprefix("--").replace("-", "_"): value for flag, value in zip(flags, flags)}
-    return [f"{field}={value}" for field, value in (pairs | {"evaluation.episodes": "1"}).items()]
+    # Chains of two steps: what takes long is compiling them.
+    short = {"evaluation.episodes": "1", "world.solver_steps": "2", "policy.solver_steps": "2"}
+    return [f"{field}={value}" for field, value in (pairs | short | {"training.bootstrap_steps": "2"}).items()]
 
 
 def test_a_dry_run_prints_the_points_and_leaves_nothing(invoke, elsewhere: Path) -> None:
@@ -63,14 +65,16 @@ def test_a_killed_sweep_goes_on_and_no_row_is_there_twice(tmp_path: Path) -> Non
     flags = ["own", "--base", "smoke", "--planners", "static", "--timed-decisions", "0", "--parallel", "2"]
     flags += ["--seeds", *map(str, range(8)), "--overrides", *_overrides()]
     rows = tmp_path / "runs" / "sweep" / "v1" / "rows.jsonl"
-    deadline = time.monotonic() + 500
     with (tmp_path / "log").open("w") as log:
         driver = subprocess.Popen([*start, *flags], cwd=tmp_path, env=environment, stdout=log, stderr=log)
-        while not rows.exists() or len(rows.read_text().splitlines()) < 3:
-            assert driver.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
-            time.sleep(0.1)
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
+        deadline = time.monotonic() + 500
+        try:
+            while not rows.exists() or len(rows.read_text().splitlines()) < 3:
+                assert driver.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+        finally:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
     done_before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("row.json")}
     assert 3 <= len(done_before) < 8
     resume = [*start, "--resume", "runs/sweep"]
