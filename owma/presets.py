@@ -15,7 +15,7 @@ SMOKE = ExperimentConfig(
     name="smoke",
     data=TwoRoutesCollect(skew=0.2, episodes=20),
     # One layer each: most of a short run is compilation, which grows with depth.
-    world=WorldConfig(width=32, depth=1, embed_width=32),
+    world=WorldConfig(width=32, depth=1, embed_width=32, solver_steps=4),
     policy=PolicyConfig(width=32, depth=1, embed_width=32),
     training=TrainingConfig(updates=200, batch_size=128, report_every=200),
     value=ValueConfig(num_tasks=8, depth=1, updates=200, report_every=200),

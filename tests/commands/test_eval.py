@@ -20,7 +20,7 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
         assert [(row["planner"], row["seed"], row["episode"]) for row in rows] == [
             ("random_shooting", 5, i) for i in (0, 1)
         ]
-        assert all(row["nfe"] == 8 * 11 and row["ms_p50"] > 0 for row in rows)
+        assert all(row["nfe"] == 8 * 5 and row["ms_p50"] > 0 for row in rows)
         assert list(json.loads((folder / "results.json").read_text())["planners"]) == ["random_shooting"]
         config = json.loads((folder / "config.json").read_text())
         assert config["planner"]["num_samples"] == 8 and config["seed"] == 5
