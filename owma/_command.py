@@ -51,6 +51,13 @@ def keep_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def compile_plainly() -> None:
+    """Compile without optimisation from here on: it takes half the time, and what it makes is slower."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 def parse(cls: type[_Arguments], *, prog: str, description: str | None = None) -> _Arguments:
     """The command line as an instance of `cls`.
 

@@ -233,7 +233,7 @@ def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: i
     key = jax.random.key(0)
     psi = jnp.zeros(psi_dim)
     decoder = config.value.build(psi_dim, key=key)
-    one = jnp.asarray(1.0)
+    one = jnp.ones(())  # not weakly typed, as `jnp.asarray(1.0)` would be: its programs would be others
     return TrainedParts(
         world=config.world.skeleton(obs_dim, psi_dim, key=key),
         policy=config.policy.skeleton(obs_dim, action_dim, psi_dim, key=key),

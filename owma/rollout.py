@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium as gym
@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 import owma.envs
 from owma._errors import ConfigError, OwmaError
 from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
-from owma.agent import Agent, AgentState
+from owma.agent import Agent
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
@@ -98,7 +98,7 @@ def run_episodes(
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
 ) -> Episodes:
-    """One episode in each of `envs`, planned in one batch.
+    """One episode in each of `envs`.
 
     Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
     pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
@@ -162,7 +162,7 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
     raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
-    batch = _Deciding(agent, n)
+    decide = _deciding(agent, n)
     visited, rewards, decisions, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
     lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
     fallbacks, overruns, clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
@@ -173,7 +173,7 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         obs = jnp.asarray(_finite(visited[-1], step))
         if step % agent.replan_every == 0:
             key, plan_key = jax.random.split(key)
-            psi, info, late = batch.decide(obs, jax.random.split(plan_key, n))
+            psi, info, late = decide(obs, jax.random.split(plan_key, n))
             if first is None:
                 first = info
             overruns += ~done & late
@@ -213,33 +213,80 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
     )
 
 
-class _Deciding:
-    """The planners of n episodes and what they remember: all at once, or one by one where each has a deadline."""
+@runtime_checkable
+class _Deciding(Protocol):
+    """The planners of the episodes, and what they remember."""
 
-    def __init__(self, agent: Agent, n: int) -> None:
-        self._agent = agent
-        self._timed: list[AgentState] | None = None if agent.deadline_ms is None else [agent.init()] * n
-        self._states = _batch_init(agent, n) if self._timed is None else None
-
-    def decide(
+    def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
         """Plans, and which of them came late."""
-        if self._timed is None:
-            psi, self._states, info = _batch_plan(self._agent, obs, self._states, keys)
-            return psi, info, np.zeros(len(obs), bool)
-        late = np.zeros(len(obs), bool)
-        paces = self._timed[0].paces
-        for i, state in enumerate(self._timed):
+        ...
+
+
+def _deciding(agent: Agent, n: int) -> _Deciding:
+    if agent.deadline_ms is not None:
+        return _InTime(agent, n, agent.deadline_ms)
+    # A decision's thousands of draws fill the cache of a CPU: all decisions at once leave it and take twice as long.
+    return _OneByOne(agent, n) if jax.default_backend() == "cpu" else _Together(agent, n)
+
+
+class _OneByOne:
+    """Decisions one after another, by the program of a single one."""
+
+    def __init__(self, agent: Agent, n: int) -> None:
+        self._agent = agent
+        self._states = [_init(agent)] * n
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        plans = []
+        for i, state in enumerate(self._states):
+            psi, self._states[i], info = _single_plan(self._agent, obs[i], state, keys[i])
+            plans.append((psi, info))
+        return *_stacked(plans), np.zeros(len(plans), bool)
+
+
+class _Together:
+    """All decisions in one program."""
+
+    def __init__(self, agent: Agent, n: int) -> None:
+        self._agent = agent
+        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), _init(agent))
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        psi, self._states, info = _batch_plan(self._agent, obs, self._states, keys)
+        return psi, info, np.zeros(len(obs), bool)
+
+
+class _InTime:
+    """Decisions one after another, each within a deadline."""
+
+    def __init__(self, agent: Agent, n: int, deadline_ms: float) -> None:
+        self._agent, self._deadline_ms = agent, deadline_ms
+        self._states = [agent.init()] * n
+        self._paces = self._states[0].paces
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        late = np.zeros(len(self._states), bool)
+        for i, state in enumerate(self._states):
             # One machine, one pace: what was measured in an episode is known in the next.
-            state = eqx.tree_at(lambda s: s.paces, state, paces)
+            state = eqx.tree_at(lambda s: s.paces, state, self._paces)
             began = time.perf_counter()
-            self._timed[i] = self._agent.decide_in_time(obs[i], state, began, key=keys[i])
-            late[i] = 1e3 * (time.perf_counter() - began) > (self._agent.deadline_ms or np.inf)
-            paces = self._timed[i].paces
-        self._timed[0] = eqx.tree_at(lambda s: s.paces, self._timed[0], paces)
-        psi, info = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[(s.psi, s.info) for s in self._timed])
-        return psi, info, late
+            self._states[i] = self._agent.decide_in_time(obs[i], state, began, key=keys[i])
+            late[i] = 1e3 * (time.perf_counter() - began) > self._deadline_ms
+            self._paces = self._states[i].paces
+        return *_stacked([(state.psi, state.info) for state in self._states]), late
+
+
+def _stacked(trees: list[Any]) -> Any:
+    # By NumPy: stacking on a device would start, and compile, one small program after another.
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
 
 
 def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
@@ -267,7 +314,7 @@ def _time_decisions(
     if repeats == 0:
         return times
     steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
-    state = eqx.filter_jit(agent.planner.init)(agent.model)
+    state = _init(agent)
     keys = jax.random.split(jax.random.key(seed), repeats)
     # The first call compiles, which is not a decision's cost.
     jax.block_until_ready(_single_plan(agent, jnp.asarray(observations[0, 0]), state, keys[0]))
@@ -286,21 +333,15 @@ def _single_plan(agent: Agent, obs: Float[Array, " obs"], state: PyTree, key: PR
 
 
 @eqx.filter_jit
-def _batch_init(agent: Agent, n: int) -> PyTree:
-    state = agent.planner.init(agent.model)
-    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), state)
+def _init(agent: Agent) -> PyTree:
+    return agent.planner.init(agent.model)
 
 
 @eqx.filter_jit
 def _batch_plan(
     agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: Key[Array, " n"]
 ) -> tuple[Float[Array, "n psi"], PyTree, PlanInfo]:
-    def one(args: tuple[Float[Array, " obs"], PyTree, PRNGKeyArray]) -> tuple[Float[Array, " psi"], PyTree, PlanInfo]:
-        return agent.plan(args[0], args[1], key=args[2])
-
-    # A decision's thousands of draws fill the cache of a CPU: all decisions at once leave it and take twice as long.
-    batched = jax.lax.map if jax.default_backend() == "cpu" else lambda f, xs: jax.vmap(f)(xs)
-    return batched(one, (obs, state, keys))
+    return jax.vmap(lambda o, s, k: agent.plan(o, s, key=k))(obs, state, keys)
 
 
 @eqx.filter_jit

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from owma._command import command, keep_programs, open_progress, parse, resumable, show_fit, show_results
+from owma._command import (
+    command,
+    compile_plainly,
+    keep_programs,
+    open_progress,
+    parse,
+    resumable,
+    show_fit,
+    show_results,
+)
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
@@ -31,6 +40,10 @@ _Preset: Any = functools.reduce(
         for name, (description, config) in PRESETS.items()
     ),
 )
+
+
+_FEW_UPDATES = 1_000
+"""A run of fewer takes longer to optimise than to execute."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +76,8 @@ def main() -> None:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
         material = config.gather(open_progress)
+    if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
+        compile_plainly()
     print(f"run {folder.path}", file=sys.stderr)
     with resumable("python -m owma.train", folder.path):
         with open_logs(arguments.log, folder.path, to_json(config)) as logs:

@@ -19,6 +19,9 @@ from jaxtyping import PRNGKeyArray
 # optax's schedules and `inject_hyperparams` fail under "strict"; x64 stays off, as in production.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_x64", False)
+# Most of the suite is compilation: without optimisation it takes two thirds of the time. Commands that tests start
+# compile as they are shipped.
+jax.config.update("jax_disable_most_optimizations", True)
 
 CHECKOUT = Path(__file__).parent.parent
 

@@ -77,6 +77,15 @@ def test_the_same_seed_gives_the_same_rows(model) -> None:
     assert _run(agent, seed=3).rows[0]["value"] != _run(agent, seed=4).rows[0]["value"]
 
 
+def test_decisions_together_are_those_one_by_one(model, monkeypatch) -> None:
+    agent = Agent(model, RandomShooting(num_samples=4).build(), replan_every=2)
+    alone = _run(agent).rows
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    together = _run(agent).rows
+    for key in ("return", "value", "kl", "nfe"):
+        np.testing.assert_allclose([row[key] for row in alone], [row[key] for row in together], rtol=1e-5)
+
+
 def test_decisions_are_timed_one_by_one(model) -> None:
     rows = _run(Agent(model, Static().build()), timed_decisions=3).rows
     assert all(0 < row["ms_p50"] <= row["ms_p95"] for row in rows)
