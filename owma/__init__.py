@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from owma.data import (
         OfflineDataset as OfflineDataset,
         PointMazeCollect as PointMazeCollect,
+        StitchCollect as StitchCollect,
         TwoRoutesCollect as TwoRoutesCollect,
         load_minari as load_minari,
     )

@@ -10,11 +10,12 @@ from typing import Annotated, TypeAlias
 import tyro
 
 from owma._command import command, progress
-from owma.data_config import PointMazeCollect, TwoRoutesCollect
+from owma.data_config import CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
 
 _Config: TypeAlias = (
     Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
     | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
+    | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
 )
 
 
@@ -35,22 +36,18 @@ def main() -> None:
     print(dataset_folder(config.name))
 
 
-def _collect(config: TwoRoutesCollect | PointMazeCollect) -> None:
-    from owma.data import collect_pointmaze, collect_two_routes
+def _collect(config: CollectConfig) -> None:
+    from owma.data import collect, num_steps
 
-    two_routes = isinstance(config, TwoRoutesCollect)
     done = 0
-    with progress("collecting", config.episodes * config.steps if two_routes else config.steps) as advance:
+    with progress("collecting", num_steps(config)) as advance:
 
         def report(now_done: int, _: int) -> None:
             nonlocal done
             advance(now_done - done)
             done = now_done
 
-        if two_routes:
-            collect_two_routes(config, report)
-        else:
-            collect_pointmaze(config, report)
+        collect(config, report)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Configurations of datasets that are collected, and the names that they give them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 ACTION_NOISE = 0.5
 
@@ -55,7 +55,37 @@ class PointMazeCollect:
         return self.dataset_id or f"owma/pointmaze-{self.maze}-{self.steps}{_noise(self)}-seed{self.seed}-v0"
 
 
-def _noise(config: TwoRoutesCollect | PointMazeCollect) -> str:
+@dataclass(frozen=True)
+class StitchCollect:
+    """Short pieces of ways through a PointMaze, none of which leads from the start of the task to its goal."""
+
+    maze: Literal["umaze", "medium", "large"] = "umaze"
+    """The map; the task leads from its first free cell to the one farthest away."""
+    episodes: int = 4000
+    """The number of episodes, each from one random cell towards another."""
+    steps: int = 60
+    """Steps in each episode; the whole way takes some 130, 270 and 330."""
+    action_noise: float = ACTION_NOISE
+    """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+        size = f"{self.episodes}x{self.steps}"
+        return self.dataset_id or f"owma/stitch-{self.maze}-{size}{_noise(self)}-seed{self.seed}-v0"
+
+
+CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect
+"""A dataset that can be collected."""
+
+
+def _noise(config: CollectConfig) -> str:
     return "" if config.action_noise == ACTION_NOISE else f"-noise{_code(config.action_noise)}"
 
 

@@ -8,7 +8,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
 from owma.agent import Agent
-from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, cell_center
+from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
 from owma.planners import AbstractPlannerConfig, AgentModel
@@ -63,11 +63,11 @@ def evaluate(
             rows += episodes.rows
     results = summarise(rows)
     folder.write_json("results.json", results)
-    draw(folder, results, env.id)
+    draw(folder, results, env)
     return results
 
 
-def draw(folder: RunFolder, results: Mapping[str, Any], env_id: str) -> None:
+def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
     """Every picture that the run's files hold the numbers for."""
     metrics = folder.read_jsonl("metrics.jsonl") if folder.metrics_jsonl.exists() else []
     if metrics:
@@ -85,16 +85,26 @@ def draw(folder: RunFolder, results: Mapping[str, Any], env_id: str) -> None:
                 trace["kl"],
                 prior_value=float(trace["prior_values"].mean()),
             )
-    if env_id == TWO_ROUTES_ID:
+    if (maze := _maze_of(env)) is not None:
+        maze_map, start, goal = maze
         ordered = [name for name in results["planners"] if name in traces]
         plots.maze_trajectories(
             folder.plots / "trajectories.png",
-            MAZE_MAP,
+            maze_map,
             {name: list(traces[name]["positions"]) for name in ordered},
-            start=cell_center(*START_CELL),
-            goal=cell_center(*GOAL_CELL),
+            start=cell_center(*start, maze_map),
+            goal=cell_center(*goal, maze_map),
             successes={name: results["planners"][name]["success"] for name in ordered},
         )
+
+
+def _maze_of(env: EnvSpec) -> tuple[MazeMap, tuple[int, int], tuple[int, int]] | None:
+    """The map of a maze with one start and one goal, and their cells; `None` of any other environment."""
+    if env.id == TWO_ROUTES_ID:
+        return MAZE_MAP, START_CELL, GOAL_CELL
+    maze_map: MazeMap = env.kwargs.get("maze_map", ())
+    cells = {mark: (i, j) for i, row in enumerate(maze_map) for j, mark in enumerate(row) if mark in ("r", "g")}
+    return (maze_map, cells["r"], cells["g"]) if len(cells) == 2 else None
 
 
 def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:

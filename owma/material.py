@@ -17,11 +17,10 @@ from owma._errors import ConfigError
 from owma._types import Float
 from owma.data import (
     OfflineDataset,
-    TwoRoutesCollect,
-    collect_pointmaze,
-    collect_two_routes,
+    collect,
     is_collected,
     load_minari,
+    num_steps,
 )
 from owma.material_config import (
     DataConfig as DataConfig,
@@ -83,8 +82,7 @@ def load_dataset(config: DataConfig, progress: Progress) -> OfflineDataset:
         return load_minari(config.dataset, download=config.download)
     if is_collected(config):
         return load_minari(config.name)
-    total = config.episodes * config.steps if isinstance(config, TwoRoutesCollect) else config.steps
-    with progress(f"collecting {config.name}", total, 0) as advance:
+    with progress(f"collecting {config.name}", num_steps(config), 0) as advance:
         so_far = 0
 
         def report(done: int, _: int) -> None:
@@ -92,9 +90,7 @@ def load_dataset(config: DataConfig, progress: Progress) -> OfflineDataset:
             advance(done - so_far)
             so_far = done
 
-        if isinstance(config, TwoRoutesCollect):
-            return load_minari(collect_two_routes(config, report))
-        return load_minari(collect_pointmaze(config, report))
+        return load_minari(collect(config, report))
 
 
 def build_task(config: TaskConfig) -> AbstractTask:

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TypeAlias
 
-from owma.data_config import PointMazeCollect, TwoRoutesCollect
+from owma.data_config import PointMazeCollect, StitchCollect, TwoRoutesCollect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,4 +48,4 @@ class LabelledTaskConfig:
 
 
 TaskConfig: TypeAlias = RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | MinariDataset
+DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset

@@ -2,14 +2,22 @@
 
 from collections.abc import Mapping
 
-from owma.data_config import TwoRoutesCollect
+from owma.data_config import StitchCollect, TwoRoutesCollect
 from owma.experiment_config import EvaluationConfig, ExperimentConfig
+from owma.material_config import GoalTaskConfig
 from owma.policy_config import PolicyConfig
 from owma.training_config import TrainingConfig
 from owma.value_config import ValueConfig
 from owma.world_config import WorldConfig
 
 TWO_ROUTES = ExperimentConfig()
+
+STITCH = ExperimentConfig(
+    name="stitch",
+    data=StitchCollect(),
+    # The middle of the last cell of the U.
+    task=GoalTaskConfig(goal=(-1.0, -1.0)),
+)
 
 SMOKE = ExperimentConfig(
     name="smoke",
@@ -28,5 +36,6 @@ SMOKE = ExperimentConfig(
 
 PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
     "two-routes": ("The rare of two routes is worth taking; 2 % of the data take it.", TWO_ROUTES),
+    "stitch": ("A maze recorded in pieces, none of which leads from start to goal.", STITCH),
     "smoke": ("All of it in about a minute, too little to learn much.", SMOKE),
 }

@@ -1,10 +1,13 @@
 """Offline datasets: reading them, and making them by scripted control."""
 
 from owma.data.collect import (
+    collect as collect,
     collect_pointmaze as collect_pointmaze,
+    collect_stitch as collect_stitch,
     collect_two_routes as collect_two_routes,
     command_for as command_for,
     is_collected as is_collected,
+    num_steps as num_steps,
 )
 from owma.data.minari import (
     OfflineDataset as OfflineDataset,
@@ -12,4 +15,8 @@ from owma.data.minari import (
     reward_is_constant as reward_is_constant,
 )
 from owma.data.store import dataset_folder as dataset_folder, datasets_root as datasets_root
-from owma.data_config import PointMazeCollect as PointMazeCollect, TwoRoutesCollect as TwoRoutesCollect
+from owma.data_config import (
+    PointMazeCollect as PointMazeCollect,
+    StitchCollect as StitchCollect,
+    TwoRoutesCollect as TwoRoutesCollect,
+)

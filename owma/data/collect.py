@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import gymnasium as gym
 import numpy as np
@@ -18,12 +18,33 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError, DatasetError
 from owma.data.store import check_dataset_id, recording, stored_settings
-from owma.data.waypoints import GoalSeeker, WaypointFollower, cell_path, jittered_waypoints
-from owma.data_config import PointMazeCollect, TwoRoutesCollect
-from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, Route, corner_cell, load_robotics
+from owma.data.waypoints import (
+    GoalSeeker,
+    WaypointFollower,
+    cell_path,
+    free_cells,
+    jittered_waypoints,
+    task_cells,
+)
+from owma.data_config import CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, Route, corner_cell, load_robotics
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called now and then with the number of steps collected and of steps to collect."""
+
+
+def collect(config: CollectConfig, progress: Progress | None = None) -> str:
+    """Collect whichever dataset `config` is of; see the functions below."""
+    if isinstance(config, TwoRoutesCollect):
+        return collect_two_routes(config, progress)
+    if isinstance(config, StitchCollect):
+        return collect_stitch(config, progress)
+    return collect_pointmaze(config, progress)
+
+
+def num_steps(config: CollectConfig) -> int:
+    """Steps of the whole dataset."""
+    return config.steps if isinstance(config, PointMazeCollect) else config.episodes * config.steps
 
 
 def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = None) -> str:
@@ -73,21 +94,14 @@ def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None
 
     **Raises:** `ConfigError` for values out of range, `DatasetError` if the id is taken by other data.
     """
-    if config.maze not in _POINTMAZE_IDS:
-        raise ConfigError(f"--maze must be one of {', '.join(_POINTMAZE_IDS)}; got {config.maze!r}.")
     _check_positive(config, "steps")
     if is_collected(config):
         return config.name
-    load_robotics()
     rng = np.random.default_rng(config.seed)
-    env_id = _POINTMAZE_IDS[config.maze]
     # In the data the environment moves its goal on arrival, and the controller follows; an evaluation has one goal.
-    env = gym.make(env_id, disable_env_checker=True, continuing_task=True, reset_target=True)
-    eval_env = copy.deepcopy(gym.spec(env_id))
-    eval_env.kwargs.update(continuing_task=True, reset_target=False)
+    env, eval_env = _pointmaze(config.maze, reset_target=True)
     assert eval_env.max_episode_steps is not None
     maze: Any = env.unwrapped
-    Path(maze.tmp_xml_file_path).unlink(missing_ok=True)  # PointMaze leaves the model it has loaded behind.
     description, done = f"PointMaze {config.maze}: from one random goal to the next.", 0
     with _recording(config, env, eval_env, description) as recorded:
         while done < config.steps:
@@ -99,7 +113,48 @@ def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None
     return config.name
 
 
-def is_collected(config: TwoRoutesCollect | PointMazeCollect) -> bool:
+def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> str:
+    """Collect pieces of ways through a PointMaze: from one random free cell towards another, `config.steps` long.
+
+    No pair of cells is drawn whose shortest path passes both the start and the goal of the task (`task_cells`). The
+    environment to evaluate in is the maze with this start and this goal.
+
+    **Arguments:**
+
+    - `config`: the settings.
+    - `progress`: called after every episode.
+
+    **Returns:** the Minari id. A dataset of that id and these settings is reused, unless `config.overwrite`.
+
+    **Raises:** `ConfigError` for values out of range, `DatasetError` if the id is taken by other data.
+    """
+    _check_positive(config, "episodes", "steps")
+    if is_collected(config):
+        return config.name
+    rng = np.random.default_rng(config.seed)
+    env, eval_env = _pointmaze(config.maze, reset_target=False)
+    maze_map: MazeMap = cast(Any, env.unwrapped).maze.maze_map
+    start, goal = task_cells(maze_map)
+    marked = [list(row) for row in maze_map]
+    marked[start[0]][start[1]], marked[goal[0]][goal[1]] = "r", "g"
+    eval_env.kwargs["maze_map"] = marked
+    cells = free_cells(maze_map)
+    description = f"PointMaze {config.maze}: pieces of ways, none from {start} to {goal}."
+    with _recording(config, env, eval_env, description) as recorded:
+        for number in range(1, config.episodes + 1):
+            path = [start, goal]
+            while start in path and goal in path:
+                first, last = rng.choice(len(cells), 2, replace=False)
+                path = cell_path(maze_map, cells[first], cells[last])
+            follower = WaypointFollower(jittered_waypoints(maze_map, path[1:], rng))
+            options = {"reset_cell": np.array(path[0]), "goal_cell": np.array(path[-1])}
+            _roll(recorded, follower, config.steps, config.action_noise, rng, options)
+            if progress is not None:
+                progress(number * config.steps, config.episodes * config.steps)
+    return config.name
+
+
+def is_collected(config: CollectConfig) -> bool:
     """Whether the dataset is there already, so that collecting would return at once.
 
     **Raises:** `ConfigError` for an id that Minari would not take, `DatasetError` if the id is taken by other data.
@@ -126,6 +181,10 @@ def command_for(dataset_id: str) -> str | None:
         skew, episodes, steps, noise, seed = match.groups()
         flags = {"skew": skew, "episodes": episodes, "steps": steps, "action-noise": noise, "seed": seed}
         name = "two-routes"
+    elif match := re.fullmatch(r"owma/stitch-([a-z]+)-(\d+)x(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
+        maze, episodes, steps, noise, seed = match.groups()
+        flags = {"maze": maze, "episodes": episodes, "steps": steps, "action-noise": noise, "seed": seed}
+        name = "stitch"
     elif match := re.fullmatch(r"owma/pointmaze-([a-z]+)-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
         maze, steps, noise, seed = match.groups()
         flags = {"maze": maze, "steps": steps, "action-noise": noise, "seed": seed}
@@ -136,8 +195,22 @@ def command_for(dataset_id: str) -> str | None:
     return " ".join(["python -m owma.collect", name, *given])
 
 
+def _pointmaze(maze: str, *, reset_target: bool) -> tuple[gym.Env, EnvSpec]:
+    """The environment to collect in, which moves its goal on arrival if `reset_target`, and the one to evaluate in."""
+    if maze not in _POINTMAZE_IDS:
+        raise ConfigError(f"--maze must be one of {', '.join(_POINTMAZE_IDS)}; got {maze!r}.")
+    load_robotics()
+    env_id = _POINTMAZE_IDS[maze]
+    env = gym.make(env_id, disable_env_checker=True, continuing_task=True, reset_target=reset_target)
+    # PointMaze leaves the model it has loaded behind.
+    Path(cast(Any, env.unwrapped).tmp_xml_file_path).unlink(missing_ok=True)
+    eval_env = copy.deepcopy(gym.spec(env_id))
+    eval_env.kwargs.update(continuing_task=True, reset_target=False)
+    return env, eval_env
+
+
 def _recording(
-    config: TwoRoutesCollect | PointMazeCollect, env: gym.Env, eval_env: EnvSpec, description: str
+    config: CollectConfig, env: gym.Env, eval_env: EnvSpec, description: str
 ) -> AbstractContextManager[gym.Env]:
     return recording(
         config.name,
@@ -150,24 +223,29 @@ def _recording(
 
 
 def _roll(
-    env: gym.Env, controller: WaypointFollower | GoalSeeker, steps: int, action_noise: float, rng: np.random.Generator
+    env: gym.Env,
+    controller: WaypointFollower | GoalSeeker,
+    steps: int,
+    action_noise: float,
+    rng: np.random.Generator,
+    options: dict[str, Any] | None = None,
 ) -> None:
     """One episode of exactly `steps` steps."""
     noise = rng.normal(0.0, action_noise, (steps, 2))
-    obs, _ = env.reset(seed=int(rng.integers(2**31)))
+    obs, _ = env.reset(seed=int(rng.integers(2**31)), options=options)
     for row in noise:
         action = np.minimum(np.maximum(controller.act(obs) + row, -1.0), 1.0)
         obs, *_ = env.step(action.astype(np.float32))
 
 
-def _settings(config: TwoRoutesCollect | PointMazeCollect) -> dict[str, Any]:
+def _settings(config: CollectConfig) -> dict[str, Any]:
     """What determines the data, and nothing else."""
     values = dataclasses.asdict(config)
     del values["dataset_id"], values["overwrite"]
     return {"kind": type(config).__name__, **values}
 
 
-def _check_positive(config: TwoRoutesCollect | PointMazeCollect, *names: str) -> None:
+def _check_positive(config: CollectConfig, *names: str) -> None:
     for name in names:
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} must be at least 1; got {getattr(config, name)}.")

@@ -46,9 +46,19 @@ def free_cell_at(maze_map: MazeMap, x: float, y: float) -> Cell:
     cell = cell_at(x, y, maze_map)
     if _is_free(maze_map, cell):
         return cell
+    return min(free_cells(maze_map), key=lambda cell: math.dist(cell_center(*cell, maze_map), (x, y)))
+
+
+def free_cells(maze_map: MazeMap) -> list[Cell]:
+    """The cells that are no walls, row by row."""
     cells = [(row, col) for row in range(len(maze_map)) for col in range(len(maze_map[0]))]
-    free = [cell for cell in cells if _is_free(maze_map, cell)]
-    return min(free, key=lambda cell: math.dist(cell_center(*cell, maze_map), (x, y)))
+    return [cell for cell in cells if _is_free(maze_map, cell)]
+
+
+def task_cells(maze_map: MazeMap) -> tuple[Cell, Cell]:
+    """The start and the goal of the longest task there is from the first free cell."""
+    start, *others = free_cells(maze_map)
+    return start, max(others, key=lambda cell: len(cell_path(maze_map, start, cell)))
 
 
 class WaypointFollower:

@@ -2,6 +2,7 @@ import dataclasses
 import subprocess
 import sys
 
+import gymnasium
 import minari
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from owma._command import command, progress
 from owma._errors import ConfigError, DatasetError
 from owma.data import (
     PointMazeCollect,
+    StitchCollect,
     TwoRoutesCollect,
     collect_pointmaze,
+    collect_stitch,
     collect_two_routes,
     command_for,
     dataset_folder,
@@ -69,6 +72,24 @@ def test_no_skew_no_rare_route():
     config = TwoRoutesCollect(skew=0.0, episodes=3, steps=180)
     paths = load_minari(collect_two_routes(config)).transitions.next_obs.reshape(3, 180, 4)[..., :2]
     assert not any(visited(path, 5, 1) for path in paths)
+
+
+def test_no_piece_of_a_way_leads_from_start_to_goal():
+    config = StitchCollect(episodes=40, steps=60)
+    dataset = load_minari(collect_stitch(config))
+    assert dataset.dataset_id == "owma/stitch-umaze-40x60-seed0-v0"
+    paths = dataset.transitions.next_obs.reshape(40, 60, 4)[..., :2]
+    near = [np.linalg.norm(paths - np.array(cell), axis=-1) <= 0.5 for cell in ((-1.0, 1.0), (-1.0, -1.0))]
+    at_start, at_goal = (cell.any(axis=1) for cell in near)
+    assert at_start.any() and at_goal.any() and not (at_start & at_goal).any()
+    assert dataset.env_spec is not None
+    # What is evaluated has that start and that goal, and no others.
+    env = gymnasium.make(dataset.env_spec)
+    for seed in range(3):
+        obs, _ = env.reset(seed=seed)
+        assert np.linalg.norm(obs["achieved_goal"] - [-1, 1]) < 0.5
+        assert np.linalg.norm(obs["desired_goal"] - [-1, -1]) < 0.5
+    env.close()
 
 
 def test_episodes_are_as_long_as_asked_whatever_the_limit_of_the_evaluation():
@@ -164,6 +185,7 @@ def test_names_say_what_made_the_data_and_how_to_make_it_again():
         TwoRoutesCollect(skew=0.05, action_noise=0.25, seed=7),
         TwoRoutesCollect(skew=0.0, steps=100),
         PointMazeCollect(maze="large", action_noise=0.0),
+        StitchCollect(steps=50),
     ]
     assert len({config.name for config in configs}) == len(configs)
     assert command_for(configs[1].name) == (
@@ -171,6 +193,9 @@ def test_names_say_what_made_the_data_and_how_to_make_it_again():
     )
     assert command_for(configs[3].name) == (
         "python -m owma.collect pointmaze --maze large --steps 1000000 --action-noise 0 --seed 0"
+    )
+    assert command_for(configs[4].name) == (
+        "python -m owma.collect stitch --maze umaze --episodes 4000 --steps 50 --seed 0"
     )
     assert command_for("D4RL/pen/human-v2") is None
 
