@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -232,20 +234,26 @@ def _deciding(agent: Agent, n: int) -> _Deciding:
 
 
 class _OneByOne:
-    """Decisions one after another, by the program of a single one."""
+    """Each decision by the program of a single one, as many at a time as there are cores."""
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
         self._states = [_init(agent)] * n
+        # Compiled here: threads that met a new program would each compile it.
+        mean, key = agent.model.world.observation.mean, jax.random.key(0)
+        jax.block_until_ready(_single_plan(agent, mean, self._states[0], key))
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        plans = []
-        for i, state in enumerate(self._states):
-            psi, self._states[i], info = _single_plan(self._agent, obs[i], state, keys[i])
-            plans.append((psi, info))
-        return *_stacked(plans), np.zeros(len(plans), bool)
+        def decide(i: int) -> tuple:
+            return jax.block_until_ready(_single_plan(self._agent, obs[i], self._states[i], keys[i]))
+
+        # One decision keeps little more than one core busy, and does not hold Python's lock.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            found = list(pool.map(decide, range(len(self._states))))
+        self._states = [state for _, state, _ in found]
+        return *_stacked([(psi, info) for psi, _, info in found]), np.zeros(len(found), bool)
 
 
 class _Together:
