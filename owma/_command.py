@@ -44,11 +44,20 @@ def keep_programs() -> None:
     """
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "owma" / "programs"))
+    folder = programs_folder()
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         # The small ones too: a command has hundreds.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def programs_folder() -> Path | None:
+    """Where commands keep compiled programs; `None` where JAX was told of a place of its own."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        return None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "owma" / "programs"
 
 
 def compile_plainly() -> None:
