@@ -26,10 +26,18 @@ jax.config.update("jax_disable_most_optimizations", True)
 CHECKOUT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file goes to one worker of xdist, and so does all that needs the trained run: what tests share is made once."""
+    for item in items:
+        shared = "smoke_run" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("smoke_run" if shared else item.location[0]))
+
+
 @pytest.fixture
 def getkey(request: pytest.FixtureRequest) -> Callable[[], PRNGKeyArray]:
     """A fresh PRNG key at every call; the sequence is fixed per test, so that a failure repeats."""
-    key = jax.random.key(zlib.crc32(request.node.nodeid.encode()))
+    # xdist writes the group of a test behind its name.
+    key = jax.random.key(zlib.crc32(request.node.nodeid.split("@")[0].encode()))
     calls = 0
 
     def next_key() -> PRNGKeyArray:
