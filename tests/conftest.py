@@ -26,6 +26,7 @@ jax.config.update("jax_disable_most_optimizations", True)
 CHECKOUT = Path(__file__).parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file goes to one worker of xdist, and so does all that needs the trained run: what tests share is made once."""
     for item in items:
