@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
+from filelock import FileLock
 from jaxtyping import PRNGKeyArray
 
 # A (batch,) array against a (batch, 1) one is a bug far more often than a wish. Dtype promotion stays standard, since
@@ -26,19 +27,10 @@ jax.config.update("jax_disable_most_optimizations", True)
 CHECKOUT = Path(__file__).parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file goes to one worker of xdist, and so does all that needs the trained run: what tests share is made once."""
-    for item in items:
-        shared = "smoke_run" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("smoke_run" if shared else item.location[0]))
-
-
 @pytest.fixture
 def getkey(request: pytest.FixtureRequest) -> Callable[[], PRNGKeyArray]:
     """A fresh PRNG key at every call; the sequence is fixed per test, so that a failure repeats."""
-    # xdist writes the group of a test behind its name.
-    key = jax.random.key(zlib.crc32(request.node.nodeid.split("@")[0].encode()))
+    key = jax.random.key(zlib.crc32(request.node.nodeid.encode()))
     calls = 0
 
     def next_key() -> PRNGKeyArray:
@@ -115,7 +107,18 @@ class SmokeRun:
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     """One trained and evaluated run for all tests that need one; they must not write into it."""
-    home = tmp_path_factory.mktemp("smoke")
+    # The workers of xdist have folders side by side: whichever comes first trains for all.
+    shared = tmp_path_factory.getbasetemp()
+    home = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "smoke"
+    with FileLock(home.with_suffix(".lock")):
+        if not (home / "peak").exists():
+            _train_smoke(home)
+    stdout, stderr = ((home / name).read_text() for name in ("stdout", "stderr"))
+    return SmokeRun(home / "runs", home / stdout.splitlines()[-1], stdout, stderr, int((home / "peak").read_text()))
+
+
+def _train_smoke(home: Path) -> None:
+    home.mkdir()
     environment = os.environ | {
         "MINARI_DATASETS_PATH": str(home / "datasets"),
         "PYTHONPATH": str(CHECKOUT),
@@ -124,6 +127,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
     command = [sys.executable, "-m", "owma.train", "smoke"]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
-    # Of all processes that this one has waited for; the others are small.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return SmokeRun(home / "runs", home / done.stdout.splitlines()[-1], done.stdout, done.stderr, peak)
+    (home / "stdout").write_text(done.stdout)
+    (home / "stderr").write_text(done.stderr)
+    # Of all processes that this one has waited for; the others are small. Last: it says that the run is whole.
+    (home / "peak").write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024))
