@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from line_world import line_world
 
-from owma.evaluation import evaluate
+from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
 from owma.planners import PLANNERS, OnlineAdaptation, RandomShooting, Static
 from owma.runs import RunFolder
@@ -76,3 +77,14 @@ def test_a_training_run_compares_every_planner_and_the_published_settings() -> N
     assert {"static", "random_shooting", "guided_diffusion", "online_adaptation", "published"} <= set(PLANNERS)
     assert EvaluationConfig().planners == tuple(PLANNERS)
     assert PLANNERS["online_adaptation"] == OnlineAdaptation()
+
+
+def test_a_maze_with_one_start_and_one_goal_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "traces").mkdir()
+    np.savez(tmp_path / "traces" / "static.npz", positions=np.zeros((1, 5, 2), np.float32))
+    results = {"planners": {"static": {"success": 1.0, "ms_p50": None}}}
+    picture = tmp_path / "plots" / "trajectories.png"
+    for row, drawn in (([1, 0, 0, 1], False), ([1, "r", 0, 1], False), ([1, "r", "g", 1], True)):
+        env = EnvSpec("test/Maze-v0", kwargs={"maze_map": [[1, 1, 1, 1], row, [1, 1, 1, 1]]})
+        draw(RunFolder(tmp_path), results, env)
+        assert picture.exists() == drawn
