@@ -4,14 +4,17 @@
 
 Single decisions of every planner; adaptation beside its floor (its matrix products alone, in their shapes), beside a
 bare `lax.scan` of the same arithmetic without diffrax, and beside the published configuration; and how the latency
-grows with steps, draws, levels and width, and the throughput with the batch. All in one process, taking turns, on the
-networks of the default preset (untrained: what numbers they hold makes no difference to the time).
+grows with steps, draws, levels and width, and the throughput with the batch. What is compared takes turns in one
+process, on the networks of the default preset (untrained: what numbers they hold makes no difference to the time).
+Groups of rows are kept as they are measured; a campaign that was stopped goes on with the next group.
 """
 
 import dataclasses
 import json
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,16 +24,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from matched import SCALED
+from matched import SCALED, settle
 from published import published_model
 
 from owma import plots
 from owma._command import command, keep_programs, open_progress
 from owma._types import Array, Float, PyTree
+from owma.config_json import to_json
 from owma.diffusion import FiLMDenoiser, sampler, unrolled
 from owma.experiment import skeleton
 from owma.nets import FiLMNet
-from owma.planners import PLANNERS, PUBLISHED, AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
+from owma.planners import (
+    PLANNERS,
+    PUBLISHED,
+    AbstractPlanner,
+    AbstractPlannerConfig,
+    AgentModel,
+    OnlineAdaptation,
+    RandomShooting,
+)
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 from owma.value import LinearValue
@@ -45,6 +57,10 @@ _SWEEPS: Mapping[str, Sequence[int]] = {
     "width": (32, 64, 128, 256),
 }
 _BATCHES = (1, 4, 16, 32, 64)
+_BATCHED: Mapping[str, AbstractPlannerConfig] = {
+    "online_adaptation": OnlineAdaptation(),
+    "random_shooting_32": RandomShooting(num_samples=32),
+}
 
 _PUBLISHED_STEPS = 2
 """Adaptation steps of the published configuration that are timed; a decision has ten."""
@@ -82,12 +98,31 @@ def main() -> None:
     keep_programs()
     # A warm cache would hide what compilation takes.
     jax.config.update("jax_enable_compilation_cache", False)
-    rounds = 10 if arguments.quick else arguments.decisions
-    rows = _planners(rounds, quick=arguments.quick)
-    if not arguments.quick:
-        rows += _sweeps(max(rounds // 4, 1)) + _batches(max(rounds // 20, 1))
-    _write(arguments, rows)
+    out = RunFolder(arguments.json.parent)
+    settings = {"decisions": arguments.decisions, "quick": arguments.quick, "adaptation": to_json(OnlineAdaptation())}
+    settle(out, settings | {"versions": versions()})
+    rows = out.read_jsonl("rows.jsonl", drop_torn=True) if (out.path / "rows.jsonl").exists() else []
+    for group, measure in _groups(arguments):
+        if any(row["group"] == group for row in rows):
+            continue
+        # Whole groups only: what is compared was measured together.
+        rows += measure()
+        out.write_jsonl("rows.jsonl", rows)
+        jax.clear_caches()
+    _write(arguments, out, rows)
     print(arguments.json)
+
+
+def _groups(arguments: Latency) -> Iterator[tuple[str, Callable[[], list[dict[str, Any]]]]]:
+    rounds = 10 if arguments.quick else arguments.decisions
+    yield "planners", lambda: _planners(rounds, quick=arguments.quick)
+    if arguments.quick:
+        return
+    yield "published", _published
+    for name, config in _BATCHED.items():
+        yield f"batch, {name}", lambda name=name, config=config: _batches(name, config, max(rounds // 20, 1))
+    for axis in _SWEEPS:
+        yield axis, lambda axis=axis: _sweep(axis, max(rounds // 4, 1))
 
 
 def shipped(*, width: int | None = None, num_steps: int | None = None) -> AgentModel:
@@ -211,54 +246,61 @@ def _planners(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
     times = timed(programs, rounds, "planners")
     passes = {name: int(programs[name].call()[2].nfe) for name in planners}
     rows = [_row("planners", name, times[name], programs[name], nfe=passes.get(name)) for name in programs]
-    if quick:
-        return rows
-    # The published configuration takes too long for ten steps: what one step takes follows from two and none.
-    heavy, reference = published_model(model, key=jax.random.key(0)), {}
+    return rows
+
+
+def _published() -> list[dict[str, Any]]:
+    """The published configuration takes too long for ten steps: what one takes follows from two and none."""
+    heavy, reference = published_model(shipped(), key=jax.random.key(0)), {}
     for steps in (0, _PUBLISHED_STEPS):
         program = decision(dataclasses.replace(PUBLISHED, adaptation_steps=steps), heavy)
         reference[steps] = (timed({"published": program}, 2, f"published, {steps} steps")["published"], program)
     none, some = (float(np.median(reference[steps][0])) for steps in (0, _PUBLISHED_STEPS))
     whole = none + (some - none) * PUBLISHED.adaptation_steps / _PUBLISHED_STEPS
-    return [*rows, _row("planners", "published_unet", np.array([whole]), reference[_PUBLISHED_STEPS][1], scaled=True)]
+    return [_row("published", "published_unet", np.array([whole]), reference[_PUBLISHED_STEPS][1], scaled=True)]
 
 
-def _sweeps(rounds: int) -> list[dict[str, Any]]:
-    ours, rows = OnlineAdaptation(), []
-    for axis, values in _SWEEPS.items():
-        programs = {}
-        for value in values:
-            config, model = ours, shipped()
-            if axis == "adaptation steps":
-                config = dataclasses.replace(ours, adaptation_steps=value)
-            elif axis == "draws":
-                config = dataclasses.replace(ours, n_adaptation_samples=value)
-            else:
-                model = shipped(width=value) if axis == "width" else shipped(num_steps=value)
-            programs[f"{value}"] = decision(config, model)
-        times = timed(programs, rounds, axis)
-        rows += [_row(axis, name, times[name], program) for name, program in programs.items()]
-        jax.clear_caches()
-    return rows
+def _sweep(axis: str, rounds: int) -> list[dict[str, Any]]:
+    ours, programs = OnlineAdaptation(), {}
+    for value in _SWEEPS[axis]:
+        config, model = ours, shipped()
+        if axis == "adaptation steps":
+            config = dataclasses.replace(ours, adaptation_steps=value)
+        elif axis == "draws":
+            config = dataclasses.replace(ours, n_adaptation_samples=value)
+        else:
+            model = shipped(width=value) if axis == "width" else shipped(num_steps=value)
+        programs[f"{value}"] = decision(config, model)
+    times = timed(programs, rounds, axis)
+    return [_row(axis, name, times[name], program) for name, program in programs.items()]
 
 
-def _batches(rounds: int) -> list[dict[str, Any]]:
-    """Decisions a second against the batch, beside as many single decisions."""
-    model, rows = shipped(), []
-    planners = {"online_adaptation": OnlineAdaptation(), "random_shooting_32": SCALED["random_shooting"](32 / 2720)}
-    for name, config in planners.items():
+def _batches(name: str, config: AbstractPlannerConfig, rounds: int) -> list[dict[str, Any]]:
+    """Decisions a second: many in one program, beside as many single ones on all cores, as `owma.rollout` has them."""
+    model, planner = shipped(), config.build()
 
-        def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, "n obs"], keys: Array) -> PyTree:
-            return jax.vmap(lambda o, k: planner.plan(model, o, None, key=k))(obs, keys)
+    def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, "n obs"], keys: Array) -> PyTree:
+        return jax.vmap(lambda o, k: planner.plan(model, o, None, key=k))(obs, keys)
 
-        programs = {
-            f"{n}": compiled(decide, config.build(), model, jnp.ones((n, _OBS)), jax.random.split(jax.random.key(0), n))
-            for n in _BATCHES
-        }
+    def keys(n: int) -> Array:
+        return jax.random.split(jax.random.key(0), n)
+
+    batched = {n: compiled(decide, planner, model, jnp.ones((n, _OBS)), keys(n)) for n in _BATCHES}
+    single = decision(config, model)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def all_cores(n: int) -> PyTree:
+            return list(pool.map(lambda _: jax.block_until_ready(single.call()), range(n)))
+
+        singles = {n: dataclasses.replace(single, function=all_cores, arguments=(n,)) for n in _BATCHES}
+        kinds = {f"batch, {name}": batched, f"singles on all cores, {name}": singles}
+        programs = {f"{group} {n}": program for group, found in kinds.items() for n, program in found.items()}
         times = timed(programs, rounds, f"batches of {name}")
-        for n in _BATCHES:
-            per_second = 1e3 * n / float(np.median(times[f"{n}"]))
-            rows.append(_row(f"batch, {name}", f"{n}", times[f"{n}"], programs[f"{n}"], decisions_per_s=per_second))
+    rows = []
+    for group, found in kinds.items():
+        for n, program in found.items():
+            taken = times[f"{group} {n}"]
+            rows.append(_row(group, f"{n}", taken, program, decisions_per_s=1e3 * n / float(np.median(taken))))
     return rows
 
 
@@ -270,15 +312,16 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     if "published_unet" in p50:
         ratios["speedup over published"] = p50["published_unet"] / ours
     for name in ("online_adaptation", "random_shooting_32"):
-        speed = {row["name"]: row["decisions_per_s"] for row in rows if row["group"] == f"batch, {name}"}
-        if speed:
-            ratios[f"throughput of 32, {name}"] = speed["32"] / speed["1"]
+        one = [row["decisions_per_s"] for row in rows if (row["group"], row["name"]) == (f"batch, {name}", "1")]
+        for row in rows:
+            if row["name"] == "32" and row["group"].endswith(f", {name}"):
+                ratios[f"throughput of 32, {row['group']}"] = row["decisions_per_s"] / one[0]
     return ratios
 
 
-def _write(arguments: Latency, rows: Sequence[dict[str, Any]]) -> None:
-    out = RunFolder(arguments.json.parent)
-    out.path.mkdir(parents=True, exist_ok=True)
+def _write(arguments: Latency, out: RunFolder, rows: Sequence[dict[str, Any]]) -> None:
+    # One more planner, timed apart because it takes so long.
+    rows = [row | {"group": "planners"} if row["group"] == "published" else row for row in rows]
     ratios = _ratios(rows)
     lines = ["| group | row | p50 ms | p95 | p99 | compile s | temporaries MB | passes | decisions/s |"]
     lines.append("|-|-" + "|-:" * 7 + "|")
@@ -291,7 +334,6 @@ def _write(arguments: Latency, rows: Sequence[dict[str, Any]]) -> None:
     lines.append(f"`published_unet` is scaled from {_PUBLISHED_STEPS} adaptation steps to ten.")
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    out.write_jsonl("rows.jsonl", rows)
     metrics = [
         {"key": f"ms_p50/{row['group']}/{row['name']}", "value": row["ms_p50"], "unit": "ms", "better": "lower"}
         for row in rows

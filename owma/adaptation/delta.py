@@ -58,11 +58,14 @@ class LevelParameters(AbstractDeltaFilter):
     A decision has one state and K + 1 levels, and reaches them through one row of conditioning each. A FiLM layer moves
     all rows at once, through the hidden units that the levels share; here each row moves alone, so that the divergence
     of one level does not depend on another's parameters. The same functions can be reached (`TabulatedDenoiser`), and
-    no gradient passes the layers that make the conditioning.
+    no gradient passes the layers that make the conditioning. `share` is that of `ReadoutParameters`.
     """
+
+    share: float = eqx.field(static=True, default=1.0)
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         tabulated = TabulatedDenoiser.of(problem.denoiser, problem.chain.ratios, problem.context)
+        tabulated = tabulated.split(_num_levels(self.share, problem))
         return eqx.tree_at(lambda p: p.denoiser, problem, tabulated)
 
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
@@ -80,7 +83,13 @@ class ReadoutParameters(AbstractDeltaFilter):
 
     Means are then linear in Δφ: φ and φ + Δφ share all but a small product, and the metric of the path KL is known in
     closed form (`ReadoutMetric`), so that a step costs one pass there and one back.
+
+    Only the first `share` of the levels adapts, noisiest first; the trained model finishes every draw. Noisy levels
+    decide which outcome a draw becomes, the others its details. At a low price of divergence most nats would go to the
+    latter, where they buy what V wrongly promises of outcomes that no data come near (measured: `runs/README.md`).
     """
+
+    share: float = eqx.field(static=True, default=1.0)
 
     shares_hidden: ClassVar[bool] = True
     metric: ClassVar[AbstractMetric] = ReadoutMetric()
@@ -93,6 +102,7 @@ class ReadoutParameters(AbstractDeltaFilter):
             )
         readout = ReadoutDenoiser(problem.denoiser)
         tabulated = TabulatedDenoiser.of(readout, problem.chain.ratios, problem.context)
+        tabulated = tabulated.split(_num_levels(self.share, problem), lambda name: name in (".weight", ".bias"))
         return eqx.tree_at(lambda p: p.denoiser, problem, tabulated)
 
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
@@ -197,6 +207,11 @@ class _LowRankLinear(eqx.Module):
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         return self.linear(x) + (x @ self.down.T) @ self.up.T
+
+
+def _num_levels(share: float, problem: DecisionProblem) -> int:
+    """How many of the chain's levels adapt: at least one."""
+    return max(1, round(share * problem.chain.num_transitions))
 
 
 def _only(denoiser: AbstractDenoiser, *names: str) -> PyTree:

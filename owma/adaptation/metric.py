@@ -14,7 +14,8 @@ from owma.adaptation.path import scaled_means
 from owma.diffusion import PathSample, conditioning_table, readout_of
 
 Push: TypeAlias = Callable[[PyTree], Float[Array, "n levels x"]]
-"""From a direction in Δφ to the change of the means, in units of their widths, at each state."""
+"""From a direction in Δφ to the change of the means, in units of their widths, at each state; levels of which nothing
+adapts may be left out, for they do not change."""
 
 
 class AbstractMetric(eqx.Module):
@@ -103,7 +104,10 @@ class ReadoutMetric(AbstractMetric):
         read = jax.vmap(readout.read)
         mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, samples.states)
         free = (mean > chain.low[None, None]) & (mean < chain.high[None, None])
-        scale = jnp.where(free, slope[:, None] / chain.widths, 0.0)
+        # Of the levels that adapt, which are the first.
+        adapted_levels = _readout(delta)[1].shape[0]
+        hidden = hidden[:, :adapted_levels]
+        scale = jnp.where(free, slope[:, None] / chain.widths, 0.0)[:, :adapted_levels]
         square = jnp.square(scale) / hidden.shape[0]
         weight = jnp.einsum("nlx,nlw->lxw", square, jnp.square(hidden))
         diagonal = eqx.tree_at(_readout, delta, (weight, jnp.sum(square, axis=0)))

@@ -1,6 +1,7 @@
 """Denoisers: what a diffusion model knows of its data."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -38,7 +39,7 @@ def conditioning_table(
         # It is what the table is. Looking the rows up would be a gather, whose transpose is slow.
         if denoiser.ratios.shape != ratios.shape:
             raise ValueError(f"The denoiser is tabulated at {denoiser.ratios.size} levels, not at {ratios.size}.")
-        return denoiser.table
+        return denoiser.rows
     return jax.vmap(lambda ratio: denoiser.condition(ratio, context))(ratios)
 
 
@@ -52,6 +53,9 @@ class TabulatedDenoiser(AbstractDenoiser):
     denoiser: AbstractDenoiser
     ratios: Float[Array, " levels"]
     table: Conditioning
+    """One row a level, or the first of them."""
+    held: Conditioning = None
+    """The rows after those of `table`, leaf by leaf; `None` where `table` has them all."""
 
     @classmethod
     def of(
@@ -59,11 +63,34 @@ class TabulatedDenoiser(AbstractDenoiser):
     ) -> "TabulatedDenoiser":
         return cls(denoiser, ratios, conditioning_table(denoiser, ratios, context))
 
+    def split(self, num_levels: int, chosen: Callable[[str], bool] = lambda name: True) -> "TabulatedDenoiser":
+        """The same function, with the table in two parts: its first `num_levels` rows, and those that are held. Leaves
+        that are not `chosen`, by their paths (like `.weight`), stay whole.
+        """
+        if num_levels == self.ratios.size:
+            return self
+        mask = jax.tree_util.tree_map_with_path(lambda path, _: chosen(jax.tree_util.keystr(path)), self.table)
+        first = jax.tree.map(lambda m, leaf: leaf[:num_levels] if m else leaf, mask, self.table)
+        held = jax.tree.map(lambda m, leaf: leaf[num_levels:] if m else None, mask, self.table)
+        return TabulatedDenoiser(self.denoiser, self.ratios, first, held)
+
+    @property
+    def rows(self) -> Conditioning:
+        """One row a level."""
+        if self.held is None:
+            return self.table
+
+        def joined(first: Array, held: Array | None) -> Array:
+            # What was not split stays the very same array, by which `Means` knows what two models share.
+            return first if held is None else jnp.concatenate([first, held])
+
+        return jax.tree.map(joined, self.table, self.held)
+
     def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
         """The row of `ratio`, which must be one of `ratios`; the context is the one that was tabulated."""
         del context
         row = jnp.argmin(jnp.abs(self.ratios - ratio))
-        return jax.tree.map(lambda leaf: leaf[row], self.table)
+        return jax.tree.map(lambda leaf: leaf[row], self.rows)
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
         return self.denoiser(y, ratio, conditioning)

@@ -46,6 +46,8 @@ class OnlineAdaptation(AbstractPlannerConfig):
     adapt: Literal["readout", "level", "film", "all", "trunk", "output", "low-rank"] = "readout"
     """What adapts: the last layer of each noise level, the conditioning of each level, the map to it, all parameters,
     the layers that see samples, the last layer of all levels, or factors of low rank at all weights."""
+    level_share: float = 0.6
+    """Of `readout` and `level`: the share of noise levels that adapt, noisiest first; the trained model finishes."""
     rank: int = 4
     """Of `low-rank`."""
     choice: Literal["best", "draw", "resample"] = "resample"
@@ -86,6 +88,8 @@ class OnlineAdaptation(AbstractPlannerConfig):
             )
         if self.kl_coef == 0 and self.gradient == "weighted":
             raise ConfigError("gradient=weighted needs kl_coef > 0: the weights are exp(V / kl_coef).")
+        if not 0 < self.level_share <= 1:
+            raise ConfigError(f"level_share={self.level_share}: is a share of the noise levels, above 0 and at most 1.")
         if not 0 <= self.min_ess <= 1:
             raise ConfigError(f"min_ess={self.min_ess}: is a share of the draws, from 0 to 1.")
         if not self.final_lr >= 0:
@@ -113,8 +117,8 @@ class OnlineAdaptation(AbstractPlannerConfig):
         }
         divergences = {"path": parts.PathKL(), "hybrid": parts.HybridKL(), "fisher": parts.FisherKL()}
         filters: dict[str, parts.AbstractDeltaFilter] = {
-            "readout": parts.ReadoutParameters(),
-            "level": parts.LevelParameters(),
+            "readout": parts.ReadoutParameters(self.level_share),
+            "level": parts.LevelParameters(self.level_share),
             "film": parts.FiLMParameters(),
             "all": parts.AllParameters(),
             "trunk": parts.TrunkParameters(),

@@ -100,7 +100,9 @@ def _network_problem(key: jax.Array) -> DecisionProblem:
 
 
 @pytest.mark.parametrize(
-    "delta_filter", [LevelParameters(), ReadoutParameters(), LowRankParameters(2)], ids=lambda x: type(x).__name__
+    "delta_filter",
+    [LevelParameters(), LevelParameters(0.5), ReadoutParameters(), ReadoutParameters(0.5), LowRankParameters(2)],
+    ids=str,
 )
 def test_other_coordinates_are_the_same_model(getkey, delta_filter: AbstractDeltaFilter) -> None:
     problem = _network_problem(getkey())
@@ -148,7 +150,9 @@ def test_a_film_layer_reaches_what_a_table_reaches(getkey) -> None:
     assert np.linalg.norm(residual) < 1e-3 * np.linalg.norm(target)
 
 
-@pytest.mark.parametrize("delta_filter", [LevelParameters(), ReadoutParameters()], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "delta_filter", [LevelParameters(), LevelParameters(0.5), ReadoutParameters(), ReadoutParameters(0.5)], ids=str
+)
 def test_one_product_for_both_networks_is_what_two_products_are(getkey, delta_filter: AbstractDeltaFilter) -> None:
     """φ and φ + Δφ differ in their tables only: values, path divergences and gradients as when evaluated apart."""
     problem = delta_filter.prepare(_network_problem(getkey()))
@@ -170,7 +174,7 @@ def test_one_product_for_both_networks_is_what_two_products_are(getkey, delta_fi
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("delta_filter", [ReadoutParameters(), AllParameters()], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("delta_filter", [ReadoutParameters(), ReadoutParameters(0.5), AllParameters()], ids=str)
 def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDeltaFilter) -> None:
     problem = delta_filter.prepare(_network_problem(getkey()))
     delta = jax.tree.map(lambda x: 0.2 * jax.random.normal(getkey(), x.shape), delta_filter.zeros(problem.denoiser))
@@ -196,9 +200,30 @@ def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDe
     np.testing.assert_allclose(both.prior_log_ratio, expected, rtol=2e-3, atol=2e-3)
 
 
-def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey) -> None:
-    problem = ReadoutParameters().prepare(_network_problem(getkey()))
-    zeros = ReadoutParameters().zeros(problem.denoiser)
+@pytest.mark.parametrize("share, adapted", [(1.0, 6), (0.5, 3), (0.6, 4), (0.01, 1)])
+@pytest.mark.parametrize("kind", [LevelParameters, ReadoutParameters])
+def test_levels_that_are_held_draw_as_the_trained_model_does(getkey, kind, share: float, adapted: int) -> None:
+    delta_filter = kind(share)
+    problem = delta_filter.prepare(_network_problem(getkey()))
+    delta = jax.tree.map(lambda x: jax.random.normal(getkey(), x.shape), delta_filter.zeros(problem.denoiser))
+    assert all(leaf.shape[0] == adapted for leaf in jax.tree.leaves(delta))
+    samples, _ = problem.draw(delta, problem.noise(4, key=getkey()), with_reference=True)
+    means = [scaled_means(problem.chain, problem.adapted(d), problem.context, samples.states) for d in (delta, None)]
+    difference = np.abs(np.asarray(means[0] - means[1])).max(axis=(0, 2))
+    assert difference[:adapted].min() > 1e-3 and difference[adapted:].sum() == 0
+    # One level's parameters by its ratio, too, whichever part of the table it is in.
+    denoiser = problem.adapted(delta)
+    for level in (0, adapted - 1, problem.chain.num_steps):
+        row = denoiser.condition(problem.chain.ratios[level], problem.context)
+        table = conditioning_table(denoiser, problem.chain.ratios, problem.context)
+        for found, rows in zip(jax.tree.leaves(row), jax.tree.leaves(table), strict=True):
+            np.testing.assert_array_equal(found, rows[level])
+
+
+@pytest.mark.parametrize("share, adapted", [(1.0, 6), (0.5, 3)])
+def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey, share: float, adapted: int) -> None:
+    problem = ReadoutParameters(share).prepare(_network_problem(getkey()))
+    zeros = ReadoutParameters(share).zeros(problem.denoiser)
     delta = jax.tree.map(lambda x: 0.1 * jax.random.normal(getkey(), x.shape), zeros)
     # Bounds that some of the means are held at: those do not move.
     low, high = jnp.full(2, -1.0), jnp.full(2, 1.0)
@@ -215,7 +240,9 @@ def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
     direction = jax.tree.map(lambda x: jax.random.normal(getkey(), x.shape), zeros)
     _, expected = jax.jvp(means, (delta,), (direction,))
-    np.testing.assert_allclose(push(direction), expected, rtol=1e-3, atol=1e-3 * float(jnp.abs(expected).max()))
+    moved = expected[:, :adapted]
+    np.testing.assert_allclose(push(direction), moved, rtol=1e-3, atol=1e-3 * float(jnp.abs(expected).max()))
+    assert float(jnp.abs(expected[:, adapted:]).sum()) == 0
     # Sampled, it is the same push; and the diagonal on average over signs.
     _, sampled_push = SampledMetric().measure(problem, delta, samples, key=getkey())
     np.testing.assert_allclose(sampled_push(direction), expected, rtol=1e-3, atol=1e-3 * float(jnp.abs(expected).max()))

@@ -1,0 +1,117 @@
+"""How long a fresh process takes to its first decision, once what it compiles is on disk.
+
+    python benchmarks/cold_start.py runs/two-routes --json runs/cold-start/summary.json
+
+Three ways: a run that is loaded as the commands load it; an agent exported to one file, with the cache of compiled
+programs that the commands keep; and the same file with nothing kept. Each in processes of its own, `--repeats` times
+after one that fills the cache.
+"""
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tyro
+
+from owma._command import command, open_progress
+from owma.runs import RunFolder, versions
+
+_PROCESS = """
+import json, sys, time
+began = time.perf_counter()
+import jax, numpy as np, owma, owma.run, owma.agent, owma.planners
+imported = time.perf_counter()
+{body}
+print(json.dumps({{"imports_s": imported - began, "first_decision_s": time.perf_counter() - imported}}))
+"""
+
+_BODIES = {
+    "run": """
+agent = owma.load(sys.argv[1]).agent(planner=owma.OnlineAdaptation())
+agent.act(np.zeros(agent.obs_size, np.float32), agent.init(), key=jax.random.key(0))
+""",
+    "exported": """
+agent = owma.load_exported(sys.argv[2])
+agent.act(np.zeros(int(sys.argv[3]), np.float32), agent.init(), key=jax.random.key(0))
+""",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ColdStart:
+    """Seconds to the first decision."""
+
+    run: tyro.conf.Positional[Path]
+    """A trained run."""
+    repeats: int = 5
+    """Processes that are timed, of each way."""
+    quick: bool = False
+    """One process each: that it runs, not what it shows."""
+    json: Path = Path("runs/cold-start/summary.json")
+    """The baseline; the rows go beside it."""
+
+
+def main() -> None:
+    """Parse, run, print the file."""
+    arguments = tyro.cli(ColdStart, prog="python benchmarks/cold_start.py", description=__doc__)
+    repeats = 1 if arguments.quick else arguments.repeats
+    with tempfile.TemporaryDirectory() as scratch:
+        exported, cache = Path(scratch) / "agent.npz", Path(scratch) / "programs"
+        size = _export(arguments.run, exported)
+        rows, ways = [], (("run", cache), ("exported", cache), ("exported, nothing kept", None))
+        with open_progress("fresh processes", len(ways) * (repeats + 1), 0) as advance:
+            for name, kept in ways:
+                for i in range(-1, repeats):
+                    row = _start(name.split(",")[0], arguments.run, exported, size, kept)
+                    if i >= 0:
+                        rows.append({"way": name} | row)
+                    advance(1)
+    _write(arguments, rows)
+
+
+def _export(run: Path, path: Path) -> int:
+    import owma
+
+    agent = owma.load(run).agent(planner=owma.OnlineAdaptation())
+    owma.export_agent(agent, path)
+    return agent.obs_size
+
+
+def _start(body: str, run: Path, exported: Path, obs_size: int, cache: Path | None) -> dict[str, float]:
+    kept = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | kept | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": str(cache)})
+    code = _PROCESS.format(body=_BODIES[body])
+    call = [sys.executable, "-c", code, str(run), str(exported), str(obs_size)]
+    found = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def _write(arguments: ColdStart, rows: list[dict]) -> None:
+    out = RunFolder(arguments.json.parent)
+    out.path.mkdir(parents=True, exist_ok=True)
+    out.write_jsonl("rows.jsonl", rows)
+    lines, metrics = ["| start | imports s | then to the first decision s, median | longest |", "|-|-:|-:|-:|"], []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        imports, first = ([row[key] for row in rows if row["way"] == way] for key in ("imports_s", "first_decision_s"))
+        lines.append(
+            f"| {way} | {statistics.median(imports):.2f} | {statistics.median(first):.2f} | {max(first):.2f} |"
+        )
+        metrics.append(
+            {"key": f"first_decision_s/{way}", "value": statistics.median(first), "unit": "s", "better": "lower"}
+        )
+    (out.path / "table.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    config = {"run": str(arguments.run), "repeats": arguments.repeats}
+    arguments.json.write_text(
+        json.dumps({"metrics": metrics, "machine": versions(), "config": config}, indent=1) + "\n"
+    )
+    print(arguments.json)
+
+
+if __name__ == "__main__":
+    command(main)
