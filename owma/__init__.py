@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         AbstractTask as AbstractTask,
         GoalTask as GoalTask,
         LabelledTask as LabelledTask,
+        PreferenceTask as PreferenceTask,
         RecordedTask as RecordedTask,
         RewardTask as RewardTask,
     )
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
         GoalTaskConfig as GoalTaskConfig,
         LabelledTaskConfig as LabelledTaskConfig,
         MinariDataset as MinariDataset,
+        PreferenceTaskConfig as PreferenceTaskConfig,
         RecordedTaskConfig as RecordedTaskConfig,
         RewardTaskConfig as RewardTaskConfig,
     )

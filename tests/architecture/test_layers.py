@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "anytime", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps")
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers")
     + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
@@ -47,6 +47,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
+    "transfers": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),
     "transfer": ("_command",),
