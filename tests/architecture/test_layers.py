@@ -29,6 +29,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "_tree": ("_types",),
     "_json": ("_types",),
     "config_json": ("_errors", "_json"),
+    "features": ("nets",),
     "targets": ("transitions",),
     "value": ("world",),
     "testbeds": ("world",),
