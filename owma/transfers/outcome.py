@@ -54,7 +54,7 @@ def transfer(
             if task.rewards is None:
                 continue
             returns = inference.returns(task.rewards)
-            for labels, draw, fit in _fits(config, len(inference.psi)):
+            for labels, draw, fit in label_sets(config, len(inference.psi)):
                 left = [p for p in evaluation.planners if (task.name, labels, draw, fit, p) not in done]
                 if not left:
                     continue
@@ -106,7 +106,7 @@ def draw_transfer(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -
         plots.maze_heat(folder.plots / "goals.png", maze[0], found)
 
 
-def _fits(config: TransferConfig, size: int) -> Iterator[tuple[int, int, Any]]:
+def label_sets(config: TransferConfig, size: int) -> Iterator[tuple[int, int, Any]]:
     """(labels, draw, fit), few labels first; as many labels as there are transitions leave nothing to draw twice."""
     for labels in sorted({min(labels, size) for labels in config.labels}):
         for draw in range(config.draws if labels < size else 1):

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from line_world import line_world
+from PIL import Image
 
 from owma._errors import ConfigError
 from owma.envs import without_goal
 from owma.experiment import EvaluationConfig, TrainedParts
+from owma.plots import maze_heat
 from owma.runs import RunFolder
 from owma.tasks import RewardTask
 from owma.transfers import TaskInference, TransferTask, summarise_transfer, transfer, transfer_tables, transfer_tasks
+from owma.transfers.outcome import label_sets
 from owma.transfers.summary import sweep_means
 from owma.transfers_config import TransferConfig
 from owma.transitions import Transitions
@@ -182,6 +185,19 @@ def test_cells_of_an_ant_maze_are_four_metres_wide() -> None:
 def test_a_maze_is_judged_without_its_own_goal() -> None:
     assert without_goal(MAZE).kwargs["continuing_task"] is True and "continuing_task" not in MAZE.kwargs
     assert without_goal(line_world()).kwargs == line_world().kwargs
+
+
+def test_as_many_labels_as_there_are_transitions_are_drawn_once() -> None:
+    config = TransferConfig(task=("recorded",), labels=(10_000, 16, 700), draws=2, fits=("linear",))
+    assert list(label_sets(config, 600)) == [(16, 0, "linear"), (16, 1, "linear"), (600, 0, "linear")]
+
+
+def test_the_map_of_goals_shows_every_panel(tmp_path: Path) -> None:
+    found = {"static, linear": {(1, 1): 1.0, (1, 2): 0.25}, "static, decoder": {(1, 1): 0.0}}
+    path = maze_heat(tmp_path / "plots" / "goals.png", MAZE.kwargs["maze_map"], found)
+    with Image.open(path) as picture:
+        width, height = picture.size
+    assert width > 1.5 * height  # two panels side by side
 
 
 def test_what_cannot_be_swept_is_refused() -> None:
