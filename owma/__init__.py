@@ -11,7 +11,11 @@ if TYPE_CHECKING:
         DatasetError as DatasetError,
         OwmaError as OwmaError,
     )
-    from owma.features import AbstractFeatures as AbstractFeatures, FeaturesConfig as FeaturesConfig
+    from owma.features import (
+        AbstractFeatures as AbstractFeatures,
+        FeaturesConfig as FeaturesConfig,
+        FeatureTrainingConfig as FeatureTrainingConfig,
+    )
     from owma.transitions import Transitions as Transitions
     from owma.diffusion import AbstractDenoiser as AbstractDenoiser
     from owma.tasks import (

@@ -45,7 +45,7 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
     for entry in [*_named(results), *sweep_means(results)]:
         if entry["task"] not in tables:
             table = Table(title=entry["task"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-            for heading in ("labels", "fit", "planner", "return [95 %]", "success % [95 %]", "R²", "promise gap"):
+            for heading in ("labels", "fit", "planner", "return\n[95 %]", "success %\n[95 %]", "R²", "promise\ngap"):
                 table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
             tables[entry["task"]] = table
         returns = _spread(entry["return"], entry["intervals"]["return"], 1.0, ".3g")
