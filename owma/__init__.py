@@ -11,13 +11,18 @@ if TYPE_CHECKING:
         DatasetError as DatasetError,
         OwmaError as OwmaError,
     )
-    from owma.features import AbstractFeatures as AbstractFeatures, FeaturesConfig as FeaturesConfig
+    from owma.features import (
+        AbstractFeatures as AbstractFeatures,
+        FeaturesConfig as FeaturesConfig,
+        FeatureTrainingConfig as FeatureTrainingConfig,
+    )
     from owma.transitions import Transitions as Transitions
     from owma.diffusion import AbstractDenoiser as AbstractDenoiser
     from owma.tasks import (
         AbstractTask as AbstractTask,
         GoalTask as GoalTask,
         LabelledTask as LabelledTask,
+        PreferenceTask as PreferenceTask,
         RecordedTask as RecordedTask,
         RewardTask as RewardTask,
     )
@@ -84,6 +89,7 @@ if TYPE_CHECKING:
         GoalTaskConfig as GoalTaskConfig,
         LabelledTaskConfig as LabelledTaskConfig,
         MinariDataset as MinariDataset,
+        PreferenceTaskConfig as PreferenceTaskConfig,
         RecordedTaskConfig as RecordedTaskConfig,
         RewardTaskConfig as RewardTaskConfig,
     )

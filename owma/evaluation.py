@@ -14,6 +14,7 @@ from owma.material import Progress
 from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
+from owma.scores import benchmark_scores
 from owma.tables import summarise
 
 
@@ -28,11 +29,14 @@ def evaluate(
     seed: int,
     progress: Progress,
     deadline_ms: float | None = None,
+    dataset_id: str | None = None,
 ) -> dict[str, Any]:
     """Run `config.episodes` episodes of each planner, all from the same start states.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `results.json` and the pictures, and returns the results. With `deadline_ms` every decision has so long.
+    `results.json` and the pictures, and returns the results. With `deadline_ms` every decision has so long. With the
+    `dataset_id` of a benchmark's dataset each planner has what that benchmark reports too, under `benchmark` (see
+    `owma.scores.benchmark_scores`).
     """
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
@@ -62,6 +66,9 @@ def evaluate(
                 folder.append_jsonl("episodes.jsonl", row)
             rows += episodes.rows
     results = summarise(rows)
+    for name, entry in results["planners"].items():
+        if scores := benchmark_scores([row for row in rows if row["planner"] == name], dataset_id or ""):
+            entry["benchmark"] = scores
     folder.write_json("results.json", results)
     draw(folder, results, env)
     return results

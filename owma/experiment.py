@@ -12,6 +12,7 @@ from owma import checkpoint
 from owma._tree import map_rows
 from owma._types import Array, Float, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
+from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
 from owma.material import Material, Progress
 from owma.planners import AgentModel
@@ -19,6 +20,7 @@ from owma.policy import ReadoutPolicy
 from owma.runs import RunFolder
 from owma.targets import monte_carlo
 from owma.training import (
+    FeatureTrainer,
     OutcomeData,
     OutcomeTrainer,
     RewardFamily,
@@ -99,7 +101,8 @@ class Experiment:
 
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
         world_key, policy_key = jax.random.split(self.keys["build"])
-        world = self.config.world.build(self.dataset.transitions, key=world_key)
+        features = self._trained_features() if self.config.world.features.is_learned else None
+        world = self.config.world.build(self.dataset.transitions, key=world_key, features=features)
         policy = self.config.policy.build(
             self.dataset.transitions,
             world.whitening.dims,
@@ -108,6 +111,24 @@ class Experiment:
             key=policy_key,
         )
         return world, policy
+
+    def _trained_features(self) -> LearnedFeatures:
+        """Learned cumulants, trained to the end; their checkpoints are in a folder of their own."""
+        config, folder = self.config.world.features, self.folder.path / "features"
+        trainer = FeatureTrainer.build(self.dataset.transitions, config)
+        state = trainer.init(key=jax.random.fold_in(self.keys["build"], 1))
+        if checkpoint.latest(folder) is not None:
+            state, _ = checkpoint.restore(folder, state, config_fingerprint=self.fingerprint)
+        done = int(state.step)
+        self._drop_metrics_after("features", done)
+        with self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance:
+            for reached, row in trainer.run(state):
+                state = reached
+                self._log({"phase": "features"} | row)
+                checkpoint.save(folder, int(state.step), state, config_fingerprint=self.fingerprint)
+                advance(int(state.step) - done, note=f"loss {row['features_loss']:.3g}")
+                done = int(state.step)
+        return state.average.features
 
     def _train_outcomes(self, world: WorldModel, policy: ReadoutPolicy) -> tuple[WorldModel, ReadoutPolicy]:
         config = self.config.training

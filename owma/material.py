@@ -27,12 +27,13 @@ from owma.material_config import (
     GoalTaskConfig as GoalTaskConfig,
     LabelledTaskConfig as LabelledTaskConfig,
     MinariDataset as MinariDataset,
+    PreferenceTaskConfig as PreferenceTaskConfig,
     RecordedTaskConfig as RecordedTaskConfig,
     RewardTaskConfig as RewardTaskConfig,
     TaskConfig as TaskConfig,
 )
 from owma.rollout import check_env, find_env
-from owma.tasks import AbstractTask, GoalTask, LabelledTask, RecordedTask, RewardTask
+from owma.tasks import AbstractTask, GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask
 
 Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
 """progress(label, total, done) opens a progress display; calling what it gives advances it."""
@@ -101,6 +102,9 @@ def build_task(config: TaskConfig) -> AbstractTask:
         return _read_labels(config.file)
     if isinstance(config, RecordedTaskConfig):
         return RecordedTask()
+    if isinstance(config, PreferenceTaskConfig):
+        regions = np.asarray(config.regions, np.float32).reshape(-1, 5)
+        return PreferenceTask(regions[:, 0], regions[:, 1:3], regions[:, 3:5])
     module_name, _, function_name = config.reward.partition(":")
     try:
         return RewardTask(getattr(importlib.import_module(module_name), function_name))

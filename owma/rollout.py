@@ -23,6 +23,7 @@ from owma.agent import Agent
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
+from owma.tasks import AbstractRewardTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +100,7 @@ def run_episodes(
     seed: int,
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
+    task: AbstractRewardTask | None = None,
 ) -> Episodes:
     """One episode in each of `envs`.
 
@@ -109,9 +111,13 @@ def run_episodes(
 
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
     compilation (`None` without any); how fast a batch goes says little about a control loop.
+
+    With a `task` its rewards take the place of the environment's, and success is what the task says of it (`None`
+    where it says nothing); episodes still start and end as the environment has it.
     """
     num_episodes = envs.num_envs
-    rollout = _roll(agent, envs, seed, num_episodes, progress)
+    rollout = _roll(agent, envs, seed, num_episodes, progress, task)
+    knows_success = task is None or task.has_success
     times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
@@ -125,7 +131,7 @@ def run_episodes(
                 "planner": planner_name,
                 "seed": seed,
                 "episode": i,
-                "success": bool(rollout.success[i]),
+                "success": bool(rollout.success[i]) if knows_success else None,
                 "return": float(rewards.sum()),
                 "value": promised,
                 "promise_gap": promised - realised,
@@ -160,7 +166,14 @@ class _Rollout:
     decisions: Mapping[str, np.ndarray]
 
 
-def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
+def _roll(
+    agent: Agent,
+    envs: VectorEnv,
+    seed: int,
+    n: int,
+    progress: Callable[[int], None] | None,
+    task: AbstractRewardTask | None,
+) -> _Rollout:
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
     raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
@@ -187,11 +200,15 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
         raw_obs, reward, termination, truncation, infos = envs.step(np.asarray(action))
+        visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
+        reached = infos.get("success", np.zeros(n, bool))
+        if task is not None:
+            reward = task.judge(visited[-2], np.asarray(action), visited[-1])
+            reached = reward > 0
         rewards.append(np.where(active, reward, 0.0))
         lengths += active
         terminated |= active & termination
-        success |= active & np.asarray(infos.get("success", np.zeros(n, bool)), bool)
-        visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
+        success |= active & np.asarray(reached, bool)
         done |= termination | truncation
         step += 1
         if progress is not None:

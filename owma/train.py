@@ -103,6 +103,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         obs_keys=material.dataset.obs_keys,
         seed=config.seed,
         progress=open_progress,
+        dataset_id=material.dataset.dataset_id,
     )
     for log in logs:
         for name, entry in results["planners"].items():

@@ -7,12 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
 from owma import checkpoint
 from owma.data import TwoRoutesCollect
-from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig, TrainedParts, task_returns
+from owma.experiment import (
+    EvaluationConfig,
+    Experiment,
+    ExperimentConfig,
+    TrainedParts,
+    restore_parts,
+    task_returns,
+)
+from owma.features import FeaturesConfig, FeatureTrainingConfig
 from owma.material import GoalTaskConfig, LabelledTaskConfig, Material
 from owma.policy import PolicyConfig
 from owma.runs import RunFolder
@@ -103,6 +112,51 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(
     parts = Experiment(TINY, material, folder, _progress()).train()
     assert eqx.tree_equal(parts, whole[0])
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
+
+
+LEARNED = dataclasses.replace(
+    TINY,
+    world=dataclasses.replace(
+        TINY.world,
+        features=FeaturesConfig(
+            kind="laplacian",
+            num_features=4,
+            width=8,
+            pretraining=FeatureTrainingConfig(updates=4, batch_size=16, report_every=2),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("saves", [1, 3], ids=["in the features", "in the outcomes"])
+def test_learned_features_are_trained_once_and_kept_with_the_models(
+    saves: int, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_folder, folder = RunFolder.create(tmp_path, "whole"), RunFolder.create(tmp_path, "broken")
+    whole = Experiment(LEARNED, material, whole_folder, _progress()).train()
+    rows = whole_folder.read_jsonl("metrics.jsonl")
+    assert [(row["phase"], row["step"]) for row in rows[:3]] == [("features", 2), ("features", 4), ("outcomes", 2)]
+    saved, original = [], checkpoint.save
+
+    def save(*args, **kwargs) -> None:
+        if len(saved) == saves:
+            raise _Killed
+        saved.append(args)
+        original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save)
+        with pytest.raises(_Killed):
+            Experiment(LEARNED, material, folder, _progress()).train()
+    parts = Experiment(LEARNED, material, folder, _progress()).train()
+    assert eqx.tree_equal(parts, whole) and folder.read_jsonl("metrics.jsonl") == rows
+    # What is read back is what was trained, not what a configuration builds.
+    read = restore_parts(folder, LEARNED).world.features
+    assert eqx.tree_equal(read, whole.world.features)
+    built = LEARNED.world.features.build(material.dataset.transitions.obs.shape[1], key=jax.random.key(0))
+    assert not eqx.tree_equal(read, built)
+    with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
+        Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
 
 
 def test_finished_models_are_read(

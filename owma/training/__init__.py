@@ -1,5 +1,13 @@
-"""Training: the outcome model with its readout policy, then the value decoder."""
+"""Training: cumulants where they are learned, the outcome model with its readout policy, then the value decoder."""
 
+from owma.training.features import (
+    AbstractFeatureObjective as AbstractFeatureObjective,
+    DynamicsObjective as DynamicsObjective,
+    FeatureState as FeatureState,
+    FeatureTrainer as FeatureTrainer,
+    HilbertObjective as HilbertObjective,
+    LaplacianObjective as LaplacianObjective,
+)
 from owma.training.outcome import (
     OutcomeData as OutcomeData,
     OutcomeTrainer as OutcomeTrainer,

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from owma._errors import ConfigError
-from owma._tree import map_rows, move_towards, squared_norm
+from owma._tree import move_towards, squared_norm
 from owma._types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.diffusion import (
     AbstractDenoiser,
@@ -26,7 +26,7 @@ from owma.schedule import VPSchedule
 from owma.targets import Segments, outcome_target
 from owma.training_config import TrainingConfig
 from owma.transitions import Transitions
-from owma.world import WorldConfig, WorldModel
+from owma.world import WorldConfig, WorldModel, whitened_cumulants
 
 
 class OutcomeData(eqx.Module):
@@ -44,7 +44,7 @@ class OutcomeData(eqx.Module):
         cls, world: WorldModel, transitions: Transitions, mask: Bool[np.ndarray, " n"], *, horizon: int | None
     ) -> "OutcomeData":
         """The transitions in `mask`, outcomes summed over `horizon` steps before the bootstrap."""
-        cumulants = map_rows(world.cumulant, transitions.obs)
+        cumulants = whitened_cumulants(world, transitions)
         segments = Segments.build(cumulants, transitions, discount=world.discount, horizon=horizon)
         last = segments.last[mask]
         return cls(

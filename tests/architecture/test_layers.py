@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "anytime", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps")
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
@@ -29,6 +29,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "_tree": ("_types",),
     "_json": ("_types",),
     "config_json": ("_errors", "_json"),
+    "features": ("nets",),
     "targets": ("transitions",),
     "value": ("world",),
     "testbeds": ("world",),
@@ -38,15 +39,17 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "rollout": ("envs",),
     "material": ("data", "rollout"),
     "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
-    "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
+    "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
     "run": ("checkpoint", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
     "claims": ("analysis", "tables"),
+    "scores": ("tables",),
     "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
+    "transfers": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),
     "transfer": ("_command",),
