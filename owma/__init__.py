@@ -81,9 +81,12 @@ if TYPE_CHECKING:
         load_minari as load_minari,
     )
     from owma.material import (
+        ArrayFolder as ArrayFolder,
+        D4rlFile as D4rlFile,
         GoalTaskConfig as GoalTaskConfig,
         LabelledTaskConfig as LabelledTaskConfig,
         MinariDataset as MinariDataset,
+        OgbenchFile as OgbenchFile,
         RecordedTaskConfig as RecordedTaskConfig,
         RewardTaskConfig as RewardTaskConfig,
     )

@@ -4,7 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import TypeAlias
 
-from owma.data_config import PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    ArrayFolder as ArrayFolder,
+    D4rlFile as D4rlFile,
+    OgbenchFile as OgbenchFile,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,4 +55,6 @@ class LabelledTaskConfig:
 
 
 TaskConfig: TypeAlias = RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset
+DataConfig: TypeAlias = (
+    TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset | D4rlFile | OgbenchFile | ArrayFolder
+)
