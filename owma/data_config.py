@@ -6,6 +6,9 @@ from typing import Literal, TypeAlias
 
 from owma._errors import ConfigError
 
+MEMORY_GIB = 4.0
+"""GiB of transitions that are held in memory, unless something else is asked for."""
+
 ACTION_NOISE = 0.5
 
 

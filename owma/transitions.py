@@ -78,6 +78,13 @@ class Transitions(eqx.Module):
             release(getattr(self, name))
         return Transitions(**copies)
 
+    def ended_rows(self, rows: Int[np.ndarray, " k"]) -> "Transitions":
+        """`rows`, of which the last is the end of an episode: as truncated, if it was none."""
+        copied = self.rows(rows)
+        truncated = np.asarray(copied.truncated)
+        truncated[-1] |= not copied.terminated[-1]
+        return dataclasses.replace(copied, truncated=truncated)
+
     def episode_blocks(self, most_rows: int) -> Iterator[slice]:
         """All rows in slices of whole episodes, as many as fit into `most_rows`; a longer one has a slice alone."""
         stops = np.flatnonzero(self.ends) + 1

@@ -25,7 +25,6 @@ from owma.data.minari import (
     reward_is_constant as reward_is_constant,
 )
 from owma.data.recording import (
-    MEMORY_GIB as MEMORY_GIB,
     OfflineDataset as OfflineDataset,
     Recording as Recording,
     read_whole as read_whole,
@@ -34,6 +33,7 @@ from owma.data.recording import (
 from owma.data.store import dataset_folder as dataset_folder, datasets_root as datasets_root
 from owma.data.summary import summarise_dataset as summarise_dataset
 from owma.data_config import (
+    MEMORY_GIB as MEMORY_GIB,
     ArrayFolder as ArrayFolder,
     CollectConfig as CollectConfig,
     D4rlFile as D4rlFile,

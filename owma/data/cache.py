@@ -133,7 +133,7 @@ def recording_of_cache(folder: Path) -> Recording:
 
     return Recording(
         dataset_id=dataset.dataset_id,
-        form=f"memory-mapped copy of a {content['source']['form']}",
+        form=f"{content['source']['form']}, memory-mapped copy",
         files=tuple(folder / f"{name}.npy" for name in _FIELDS),
         options={},
         rows=len(transitions),

@@ -13,9 +13,6 @@ from owma._errors import DatasetError
 from owma._types import Float
 from owma.transitions import Transitions
 
-MEMORY_GIB = 4.0
-"""GiB of transitions that are held in memory, unless something else is asked for."""
-
 PIECE_BYTES = 2**24
 """Of the rows that a reader has in memory at once, roughly: 16 MiB."""
 
@@ -148,11 +145,14 @@ def checked_pieces(recording: Recording) -> Iterator[Transitions]:
 
 def check_finite(piece: Transitions, name: str, start: int) -> None:
     """Raises `DatasetError` naming the first row that is not finite; `start` is the number of the first row."""
-    for field, label in (("obs", "observations"), ("next_obs", "observations"), ("action", "actions")) + (
-        ("reward", "rewards"),
+    for label, fields in (
+        ("observations", (piece.obs, piece.next_obs)),
+        ("actions", (piece.action,)),
+        ("rewards", (piece.reward,)),
     ):
-        values = np.asarray(getattr(piece, field)).reshape(len(piece), -1)
-        bad = np.logical_not(np.isfinite(values)).any(axis=1)
+        bad = np.zeros(len(piece), bool)
+        for values in fields:
+            bad |= np.logical_not(np.isfinite(np.asarray(values).reshape(len(piece), -1))).any(axis=1)
         if bad.any():
             raise DatasetError(
                 f"Dataset {name} has {label} that are not finite, the first in transition {start + int(bad.argmax())}; "
