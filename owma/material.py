@@ -137,7 +137,10 @@ def _cached(recording: Recording, progress: Progress) -> OfflineDataset:
     if is_cache(cache_folder(recording)):
         return cached(recording)
     with progress(f"copying {recording.dataset_id} to {cache_folder(recording)}", recording.rows, 0) as advance:
-        return cached(recording, advance)
+        dataset = cached(recording, advance)
+        # Rows that are no transitions were counted too.
+        advance(recording.rows - len(dataset.transitions))
+        return dataset
 
 
 def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, " n"]:

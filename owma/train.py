@@ -59,7 +59,7 @@ class Train:
     """Where run folders go."""
     memory_gib: float = MEMORY_GIB
     """GiB that transitions may take in memory; larger datasets are copied to the user's cache folder once, and read
-    from there in batches. Coordinates and values are then fitted to 250,000 transitions."""
+    from there in batches. Coordinates and values are then fitted to 100,000 transitions."""
     log: tuple[LogKind, ...] = ()
     """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
 

@@ -72,11 +72,7 @@ class Transitions(eqx.Module):
 
     def rows(self, rows: slice | Int[np.ndarray, " k"]) -> "Transitions":
         """Some rows, copied into memory; the last of them need not be the end of an episode."""
-        names = [field.name for field in dataclasses.fields(self)]
-        copies = {name: np.array(np.asarray(getattr(self, name))[rows]) for name in names}
-        for name in names:
-            release(getattr(self, name))
-        return Transitions(**copies)
+        return Transitions(*(_copied(getattr(self, field.name), rows) for field in dataclasses.fields(self)))
 
     def ended_rows(self, rows: Int[np.ndarray, " k"]) -> "Transitions":
         """`rows`, of which the last is the end of an episode: as truncated, if it was none."""
@@ -95,6 +91,21 @@ class Transitions(eqx.Module):
             stop = int(stops[max(first, fitting - 1)])
             yield slice(start, stop)
             start = stop
+
+
+def _copied(array: HostArray, rows: slice | Int[np.ndarray, " k"]) -> np.ndarray:
+    """Some rows of a field. Of a mapped one a few at a time: the system maps sixteen pages around each."""
+    values = np.asarray(array)
+    if isinstance(rows, slice):
+        copied = values[rows].copy()
+        release(array)
+        return copied
+    copied = np.empty((len(rows), *values.shape[1:]), values.dtype)
+    for start in range(0, len(rows), 1024):
+        part = slice(start, start + 1024)
+        copied[part] = values[rows[part]]
+        release(array)
+    return copied
 
 
 def release(array: HostArray) -> None:

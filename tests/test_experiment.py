@@ -139,7 +139,7 @@ def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
     with pytest.raises(_Killed):
         Experiment(TINY, mapped, folder, _progress("training p")).train()
     assert folder.read_json("sample.json") == {"rows": 200}
-    with pytest.raises(checkpoint.CheckpointError, match="fitted to 200 transitions.*fitted to 400; give the same --memory"):
+    with pytest.raises(checkpoint.CheckpointError, match="fitted to 200 transitions.*fitted to 400; give the same"):
         Experiment(TINY, material, folder, _progress()).train()
     parts = Experiment(TINY, mapped, folder, _progress()).train()
     straight = RunFolder.create(tmp_path, "straight")

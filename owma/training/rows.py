@@ -21,11 +21,11 @@ from owma.world import WorldModel
 _BLOCK_ROWS = 100_000
 """Transitions whose targets are computed at once, where they are too many to be in memory."""
 
-_GATHERED_ROWS = 4096
+_GATHERED_ROWS = 1024
 """Rows read before their pages are let go of; the system maps sixteen pages for each."""
 
 
-SAMPLE_ROWS = 250_000
+SAMPLE_ROWS = 100_000
 """Transitions to which coordinates, values and tasks are fitted, where a dataset is not in memory."""
 
 

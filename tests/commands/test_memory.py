@@ -22,12 +22,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("large") / "large.hdf5"
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        file.create_dataset("observations", (ROWS, WIDTH), "f4")
-        file.create_dataset("actions", (ROWS, 4), "f4")
+        observations = file.create_dataset("observations", (ROWS, WIDTH), "f4")
+        actions = file.create_dataset("actions", (ROWS, 4), "f4")
         for start in range(0, ROWS, 100_000):
             part = slice(start, start + 100_000)
-            file["observations"][part] = np.cumsum(rng.normal(size=(100_000, WIDTH)), axis=0) / 30
-            file["actions"][part] = rng.uniform(-1, 1, (100_000, 4))
+            observations[part] = np.cumsum(rng.normal(size=(100_000, WIDTH)), axis=0) / 30
+            actions[part] = rng.uniform(-1, 1, (100_000, 4))
         file["rewards"] = rng.normal(size=ROWS).astype(np.float32)
         file["terminals"] = np.zeros(ROWS, bool)
         file["timeouts"] = np.arange(ROWS) % LENGTH == LENGTH - 1
@@ -36,7 +36,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_peak_memory_is_bounded(large: Path, tmp_path: Path) -> None:
-    """Half a gigabyte of it is the library itself, and as much again the sample that coordinates are fitted to."""
+    """The library, its programs and the blocks that it works on, whatever the size of the data.
+
+    With all of these data in memory, outcomes of 64 features alone take four gigabytes.
+    """
     command = [sys.executable, "-m", "owma.train", "smoke", "--memory-gib", "0.1", "--evaluation.episodes", "0"]
     command += ["--training.updates", "200", "--value.updates", "10"]
     command += ["data:d4rl-file", "--data.file", str(large), "task:goal-task-config", "--task.goal", "0", "0"]
@@ -45,4 +48,4 @@ def test_peak_memory_is_bounded(large: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "copying large to" in done.stderr and (tmp_path / done.stdout.splitlines()[-1] / "sample.json").exists()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    assert peak < 1600 * MIB, f"{peak / MIB:.0f} MiB"
+    assert peak < 2000 * MIB, f"{peak / MIB:.0f} MiB"

@@ -91,7 +91,7 @@ def test_minari_datasets_with_and_without_goals(write: Any, episode: Any) -> Non
     write([episode(5, 0), episode(9, 1, terminated=True, truncated=False), episode(4, 2)], box)
     mapped, whole = cached(open_minari("test/mine-v0")), load_minari("test/mine-v0")
     assert same(mapped.transitions, whole.transitions) and mapped.action_low.tolist() == [-1, -1]
-    goals = {"achieved_goal": box, "desired_goal": box, "observation": box}
+    goals: dict[str, gym.Space[Any]] = {"achieved_goal": box, "desired_goal": box, "observation": box}
     rng = np.random.default_rng(0)
     for name, offset in (("repeats", 0.0), ("differs", 1.0)):
         parts = [{key: rng.normal(size=(6, 3)) for key in goals} for _ in range(3)]
@@ -164,8 +164,8 @@ def test_copying_and_reading_take_little_memory(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "big").mkdir()
     rng, rows = np.random.default_rng(0), 50_000
+    obs = rng.normal(size=(rows + 1, 60)).astype(np.float32)
     for number in range(4):
-        obs = rng.normal(size=(rows + 1, 60)).astype(np.float32)
         np.savez(tmp_path / "big" / f"{number}.npz", obs=obs, action=obs[1:, :4])
     del obs
     recording = open_by_name(str(tmp_path / "big"))
@@ -210,8 +210,8 @@ def test_rewards_of_mapped_data(file: Path) -> None:
         gather(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=most).rewards
         for most in (4.0, 1e-7)
     ]
-    np.testing.assert_array_equal(*found)
-    arrays = dict(np.load(file)) | {"rewards": np.full(40, 3.0)}
+    np.testing.assert_array_equal(found[0], found[1])
+    arrays: dict[str, Any] = dict(np.load(file)) | {"rewards": np.full(40, 3.0)}
     np.savez(file, **arrays)
     with pytest.raises(ConfigError, match="recorded reward is 3 for every transition"):
         gather(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=1e-7)
