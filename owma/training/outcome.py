@@ -1,5 +1,6 @@
 """Training of the outcome model and the readout policy, from the same targets."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,7 +27,7 @@ from owma.diffusion import (
 from owma.policy import ReadoutPolicy
 from owma.schedule import VPSchedule
 from owma.targets import outcome_target
-from owma.training.rows import OutcomeData, OutcomeRows
+from owma.training.rows import OutcomeData, OutcomeRows, RowForm
 from owma.training_config import TrainingConfig
 from owma.transitions import Transitions
 from owma.world import WorldConfig, WorldModel
@@ -54,8 +55,8 @@ class OutcomeTrainer(eqx.Module):
 
     world: WorldModel
     policy: ReadoutPolicy
-    data: OutcomeData | OutcomeRows
-    held_out: OutcomeData | OutcomeRows
+    data: OutcomeData | OutcomeRows | RowForm
+    held_out: OutcomeData | OutcomeRows | RowForm
     config: TrainingConfig = eqx.field(static=True)
     world_config: WorldConfig = eqx.field(static=True)
     schedule: VPSchedule = eqx.field(static=True, default=VPSchedule())
@@ -162,7 +163,7 @@ class OutcomeTrainer(eqx.Module):
     ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
         """`updates` on batches of `OutcomeRows` that were read for them."""
         data = self.data
-        assert isinstance(data, OutcomeRows)
+        assert isinstance(data, RowForm)
         return self._scan(state, batches, len(batches), data.unpack)
 
     def _scan(
@@ -209,26 +210,25 @@ class OutcomeTrainer(eqx.Module):
 
     def run_chunk_on_disk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
         """`run_chunk` on `OutcomeRows`: while some updates are made, the batches of the next are read."""
-        held_out, done, losses = self.held_out, 0, []
-        assert isinstance(held_out, OutcomeRows)
+        data, held_out, done, losses = self.data, self.held_out, 0, []
+        assert isinstance(data, OutcomeRows) and isinstance(held_out, OutcomeRows)
+        compiled = self._without_files()
+
+        def read(key: PRNGKeyArray, num_updates: int) -> tuple[Array, PRNGKeyArray]:
+            rows, key = compiled._batches_ahead(key, num_updates)
+            return jnp.asarray(data.gather(np.asarray(rows))), key
+
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self._read_batches, state.key, min(_READ_AHEAD, num_updates))
+            coming = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
             while done < num_updates:
                 batches, key = coming.result()
                 done += len(batches)
                 if done < num_updates:
-                    coming = reader.submit(self._read_batches, key, min(_READ_AHEAD, num_updates - done))
-                state, some = self.updates_on(state, batches)
+                    coming = reader.submit(read, key, min(_READ_AHEAD, num_updates - done))
+                state, some = compiled.updates_on(state, batches)
                 losses.append(some)
         rows = held_out.gather(np.asarray(self.calibration_rows(state.key)))
-        return self._recalibrated_on(state, jnp.asarray(rows)), jnp.mean(jnp.concatenate(losses), axis=0)
-
-    def _read_batches(
-        self, key: PRNGKeyArray, num_updates: int
-    ) -> tuple[Float[Array, "updates batch width"], PRNGKeyArray]:
-        assert isinstance(self.data, OutcomeRows)
-        rows, key = self._batches_ahead(key, num_updates)
-        return jnp.asarray(self.data.gather(np.asarray(rows))), key
+        return compiled._recalibrated_on(state, jnp.asarray(rows)), jnp.mean(jnp.concatenate(losses), axis=0)
 
     @eqx.filter_jit
     def _batches_ahead(self, key: PRNGKeyArray, num_updates: int) -> tuple[Int[Array, "updates batch"], PRNGKeyArray]:
@@ -243,7 +243,7 @@ class OutcomeTrainer(eqx.Module):
 
     @eqx.filter_jit
     def _recalibrated_on(self, state: TrainingState, rows: Float[Array, "rows width"]) -> TrainingState:
-        assert isinstance(self.held_out, OutcomeRows)
+        assert isinstance(self.held_out, RowForm)
         return self.recalibrated(state, self.held_out.unpack(rows))
 
     def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
@@ -263,9 +263,18 @@ class OutcomeTrainer(eqx.Module):
                 )
             yield state, {"step": int(state.step), "world_loss": world_loss, "policy_loss": policy_loss}
 
-    @eqx.filter_jit
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         """The averaged models, the world's chain calibrated on held-out rows."""
+        return self._without_files()._finish(state)
+
+    def _without_files(self) -> "OutcomeTrainer":
+        """What is compiled: programs are kept for good, and the files are not to be kept with them."""
+        if not (isinstance(self.data, OutcomeRows) and isinstance(self.held_out, OutcomeRows)):
+            return self
+        return dataclasses.replace(self, data=self.data.form, held_out=self.held_out.form)
+
+    @eqx.filter_jit
+    def _finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         chain = self.world_config.chain(state.errors, (self.world.chain.low, self.world.chain.high))
         world = eqx.tree_at(lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], chain))
         return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])

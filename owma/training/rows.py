@@ -90,6 +90,25 @@ class OutcomeData(eqx.Module):
         return jax.tree.map(lambda leaf: leaf[index], self)
 
 
+@dataclass(frozen=True)
+class RowForm:
+    """How rows on disk are laid out, and how many there are: what compiled programs know of them."""
+
+    num_rows: int
+    obs_dim: int
+    action_dim: int
+    psi_dim: int
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def unpack(self, rows: Float[Array, "n width"]) -> OutcomeData:
+        """What `OutcomeRows.gather` gave for a batch, on the device."""
+        ends = np.cumsum([self.obs_dim, self.action_dim, self.psi_dim, self.obs_dim]).tolist()
+        obs, action, sums, bootstrap_obs, rest = jnp.split(rows, ends, axis=1)
+        return OutcomeData(obs, action, sums, rest[:, 0], bootstrap_obs, rest[:, 1] > 0)
+
+
 @dataclass(frozen=True, eq=False)
 class OutcomeRows:
     """`OutcomeData` in a file that has no name and is gone with the process: one row of float32 after another.
@@ -99,9 +118,7 @@ class OutcomeRows:
 
     values: Float[np.ndarray, "n width"]
     """obs, action, sums, bootstrap_obs, discount, terminal."""
-    obs_dim: int
-    action_dim: int
-    psi_dim: int
+    form: RowForm
 
     @classmethod
     def write(
@@ -140,7 +157,8 @@ class OutcomeRows:
                 f"({error.strerror or error}); free the place, or choose another one with --runs."
             ) from error
         width = 2 * dims[0] + dims[1] + dims[2] + 2
-        return tuple(cls(np.frombuffer(one, np.float32).reshape(-1, width), *dims) for one in mapped)
+        values = [np.frombuffer(one, np.float32).reshape(-1, width) for one in mapped]
+        return tuple(cls(rows, RowForm(len(rows), *dims)) for rows in values)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -156,12 +174,6 @@ class OutcomeRows:
             found[part] = self.values[flat[part]]
             release(self.values)
         return found.reshape(*index.shape, -1)
-
-    def unpack(self, rows: Float[Array, "n width"]) -> OutcomeData:
-        """What `gather` gave for a batch, on the device."""
-        ends = np.cumsum([self.obs_dim, self.action_dim, self.psi_dim, self.obs_dim]).tolist()
-        obs, action, sums, bootstrap_obs, rest = jnp.split(rows, ends, axis=1)
-        return OutcomeData(obs, action, sums, rest[:, 0], bootstrap_obs, rest[:, 1] > 0)
 
 
 def _packed(data: OutcomeData) -> Float[np.ndarray, "n width"]:
