@@ -86,10 +86,13 @@ if TYPE_CHECKING:
         load_minari as load_minari,
     )
     from owma.material import (
+        ArrayFolder as ArrayFolder,
+        D4rlFile as D4rlFile,
         GoalTaskConfig as GoalTaskConfig,
         LabelledTaskConfig as LabelledTaskConfig,
         MinariDataset as MinariDataset,
         PreferenceTaskConfig as PreferenceTaskConfig,
+        OgbenchFile as OgbenchFile,
         RecordedTaskConfig as RecordedTaskConfig,
         RewardTaskConfig as RewardTaskConfig,
     )

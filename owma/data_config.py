@@ -1,7 +1,13 @@
-"""Configurations of datasets that are collected, and the names that they give them."""
+"""Configurations of datasets: collected ones, and the names that they give them; and files of your own."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
+
+from owma._errors import ConfigError
+
+MEMORY_GIB = 4.0
+"""GiB of transitions that are held in memory, unless something else is asked for."""
 
 ACTION_NOISE = 0.5
 
@@ -80,6 +86,41 @@ class StitchCollect:
         size = f"{self.episodes}x{self.steps}"
         return self.dataset_id or f"owma/stitch-{self.maze}-{size}{_noise(self)}-seed{self.seed}-v0"
 
+
+@dataclass(frozen=True)
+class D4rlFile:
+    """A D4RL file: HDF5 with observations, actions, rewards, terminals, timeouts."""
+
+    file: Path
+    """Ends in .hdf5 or .h5."""
+    episode_steps: int | None = None
+    """For a file without timeouts: steps after which an episode was cut; 0 if all episodes end by terminals."""
+
+    def __post_init__(self) -> None:
+        if self.episode_steps is not None and self.episode_steps < 0:
+            raise ConfigError(f"episode_steps={self.episode_steps}: must not be negative.")
+
+
+@dataclass(frozen=True)
+class OgbenchFile:
+    """An OGBench file: npz with observations, actions, terminals."""
+
+    file: Path
+    """Ends in .npz."""
+
+
+@dataclass(frozen=True)
+class ArrayFolder:
+    """Arrays of your own in npz or HDF5 files: obs, action and, if there are any, reward, next_obs, terminated and
+    truncated, one row a step; the end of a file ends an episode. Or a cache that owma has written.
+    """
+
+    folder: Path
+    """Holds the files, which are read in order of name."""
+
+
+FileConfig: TypeAlias = D4rlFile | OgbenchFile | ArrayFolder
+"""A dataset in files."""
 
 CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect
 """A dataset that can be collected."""

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma import checkpoint
+from owma._errors import CheckpointError
 from owma._tree import map_rows
-from owma._types import Array, Float, Scalar
+from owma._types import Array, Bool, Float, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
 from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
@@ -22,10 +23,12 @@ from owma.targets import monte_carlo
 from owma.training import (
     FeatureTrainer,
     OutcomeData,
+    OutcomeRows,
     OutcomeTrainer,
     RewardFamily,
     ValueTrainer,
     family_returns,
+    sample_rows,
     split_episodes,
 )
 from owma.transitions import Transitions
@@ -73,6 +76,11 @@ class Experiment:
         """`logs` are given the rows of `metrics.jsonl` too."""
         self.config, self.folder, self.progress, self.logs = config, folder, progress, logs
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
+        # Where the data stay on disk, coordinates, value and task are fitted to some episodes: see `sample_rows`.
+        self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
+        if self.sample.is_mapped:
+            rows = sample_rows(self.sample, seed=config.seed)
+            self.sample, self.sample_rewards = self.sample.ended_rows(rows), self.sample_rewards[rows]
         self.fingerprint = config.training_fingerprint
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
 
@@ -83,7 +91,7 @@ class Experiment:
             return restore_parts(self.folder, self.config)
         world, policy = self._untrained()
         world, policy = self._train_outcomes(world, policy)
-        psi = jnp.asarray(whitened_outcomes(world, transitions))
+        psi = jnp.asarray(whitened_outcomes(world, self.sample))
         decoder = self._train_decoder(world, psi)
         parts = self._fit_task(world, policy, decoder, np.asarray(psi))
         keys = self.dataset.obs_keys
@@ -102,9 +110,9 @@ class Experiment:
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
         world_key, policy_key = jax.random.split(self.keys["build"])
         features = self._trained_features() if self.config.world.features.is_learned else None
-        world = self.config.world.build(self.dataset.transitions, key=world_key, features=features)
+        world = self.config.world.build(self.sample, key=world_key, features=features)
         policy = self.config.policy.build(
-            self.dataset.transitions,
+            self.sample,
             world.whitening.dims,
             low=self.dataset.action_low,
             high=self.dataset.action_high,
@@ -115,7 +123,7 @@ class Experiment:
     def _trained_features(self) -> LearnedFeatures:
         """Learned cumulants, trained to the end; their checkpoints are in a folder of their own."""
         config, folder = self.config.world.features, self.folder.path / "features"
-        trainer = FeatureTrainer.build(self.dataset.transitions, config)
+        trainer = FeatureTrainer.build(self.sample, config)
         state = trainer.init(key=jax.random.fold_in(self.keys["build"], 1))
         if checkpoint.latest(folder) is not None:
             state, _ = checkpoint.restore(folder, state, config_fingerprint=self.fingerprint)
@@ -133,15 +141,17 @@ class Experiment:
     def _train_outcomes(self, world: WorldModel, policy: ReadoutPolicy) -> tuple[WorldModel, ReadoutPolicy]:
         config = self.config.training
         fitted, held_out = split_episodes(self.dataset.transitions, config.held_out, seed=self.config.seed)
+        data, checked = self._rows(world, fitted, held_out)
         trainer = OutcomeTrainer(
             world=world,
             policy=policy,
-            data=OutcomeData.build(world, self.dataset.transitions, fitted, horizon=config.horizon),
-            held_out=OutcomeData.build(world, self.dataset.transitions, held_out, horizon=config.horizon),
+            data=data,
+            held_out=checked,
             config=config,
             world_config=self.config.world,
         )
         state = trainer.init(key=self.keys["train"])
+        self._check_sample()
         if checkpoint.latest(self.folder.checkpoints) is not None:
             state, _ = checkpoint.restore(self.folder.checkpoints, state, config_fingerprint=self.fingerprint)
         done = int(state.step)
@@ -155,8 +165,32 @@ class Experiment:
                 done = int(state.step)
         return trainer.finish(state)
 
+    def _check_sample(self) -> None:
+        """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
+        note = self.folder.path / "sample.json"
+        whole, now = len(self.dataset.transitions), len(self.sample)
+        if checkpoint.latest(self.folder.checkpoints) is None:
+            note.unlink(missing_ok=True)
+            if now < whole:
+                self.folder.write_json(note.name, {"rows": now})
+            return
+        before = self.folder.read_json(note.name)["rows"] if note.exists() else whole
+        if before != now:
+            raise CheckpointError(
+                f"The run {self.folder.path} was begun with coordinates fitted to {before:,} transitions, and these "
+                f"are fitted to {now:,}; give the same --memory-gib, or start a new run."
+            )
+
+    def _rows(
+        self, world: WorldModel, *masks: Bool[np.ndarray, " n"]
+    ) -> tuple[OutcomeData, ...] | tuple[OutcomeRows, ...]:
+        transitions, horizon = self.dataset.transitions, self.config.training.horizon
+        if transitions.is_mapped:
+            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon)
+        return tuple(OutcomeData.build(world, transitions, mask, horizon=horizon) for mask in masks)
+
     def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
-        config, transitions = self.config.value, self.dataset.transitions
+        config, transitions = self.config.value, self.sample
         family_key, train_key = jax.random.split(self.keys["value"])
         states = np.asarray(
             jax.vmap(world.observation)(jnp.asarray(transitions.obs[:: max(1, len(transitions) // 20_000)]))
@@ -181,8 +215,8 @@ class Experiment:
         decoder: ValueDecoder,
         psi: Float[np.ndarray, "n psi"],
     ) -> TrainedParts:
-        config, transitions = self.config.value, self.dataset.transitions
-        returns = task_returns(self.rewards, transitions, world.discount)
+        config, transitions = self.config.value, self.sample
+        returns = task_returns(self.sample_rewards, transitions, world.discount)
         labels_key, z_key, scale_key, state_key = jax.random.split(self.keys["scale"], 4)
         labelled = np.asarray(
             jax.random.choice(labels_key, len(psi), (min(config.num_labels, len(psi)),), replace=False)

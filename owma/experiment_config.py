@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from owma._errors import ConfigError
 from owma.config_json import fingerprint
-from owma.data_config import TwoRoutesCollect
+from owma.data_config import MEMORY_GIB, TwoRoutesCollect
 from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
 from owma.planners_config import PLANNERS
 from owma.policy_config import PolicyConfig
@@ -66,9 +66,16 @@ class ExperimentConfig:
         """Of all that the trained parts depend on."""
         return fingerprint(self, without=("name", "evaluation"))
 
-    def gather(self, progress: "Progress") -> "Material":
+    def gather(self, progress: "Progress", *, memory_gib: float = MEMORY_GIB) -> "Material":
         """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
         from owma.material import gather
 
         evaluation = self.evaluation
-        return gather(self.data, self.task, progress, env=evaluation.env, needs_env=evaluation.episodes > 0)
+        return gather(
+            self.data,
+            self.task,
+            progress,
+            env=evaluation.env,
+            needs_env=evaluation.episodes > 0,
+            memory_gib=memory_gib,
+        )

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from owma._errors import ConfigError
-from owma.data_config import PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    ArrayFolder as ArrayFolder,
+    D4rlFile as D4rlFile,
+    OgbenchFile as OgbenchFile,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +66,9 @@ class PreferenceTaskConfig:
 TaskConfig: TypeAlias = (
     RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig | PreferenceTaskConfig
 )
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset
+DataConfig: TypeAlias = (
+    TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset | D4rlFile | OgbenchFile | ArrayFolder
+)
 
 
 def parse_task(spec: str) -> TaskConfig:

@@ -17,6 +17,18 @@ RewardFunction: TypeAlias = Callable[
 """r(s, a, s'), over whole arrays at once: labelling a dataset is one call."""
 
 
+class ConstantRewardError(ConfigError):
+    """A task that prefers nothing among the transitions that it was given."""
+
+    def __init__(self, name: str, reward: float) -> None:
+        ConfigError.__init__(
+            self,
+            f"The {name} is {reward:g} for every transition of the dataset, so it prefers nothing. "
+            "Choose another task (`--task`), or a dataset in which this one is sometimes met.",
+        )
+        self.reward = reward
+
+
 class AbstractTask(eqx.Module):
     """A task can label every transition of a dataset with a reward; the agent needs nothing else of it."""
 
@@ -171,8 +183,5 @@ def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Fl
 def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
     rewards = _well_formed(rewards, length, name)
     if np.ptp(rewards) == 0:
-        raise ConfigError(
-            f"The {name} is {rewards[0]:g} for every transition of the dataset, so it prefers nothing. "
-            "Choose another task (`--task`), or a dataset in which this one is sometimes met."
-        )
+        raise ConstantRewardError(name, float(rewards[0]))
     return rewards

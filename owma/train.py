@@ -24,6 +24,7 @@ from owma._command import (
     show_results,
 )
 from owma.config_json import from_json, to_json
+from owma.data_config import MEMORY_GIB
 from owma.experiment_config import ExperimentConfig
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
 from owma.planners_config import PLANNERS
@@ -56,6 +57,9 @@ class Train:
     """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
     runs: Path = Path("runs")
     """Where run folders go."""
+    memory_gib: float = MEMORY_GIB
+    """GiB that transitions may take in memory; larger datasets are copied to the user's cache folder once, and read
+    from there in batches. Coordinates and values are then fitted to 100,000 transitions."""
     log: tuple[LogKind, ...] = ()
     """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
 
@@ -68,14 +72,14 @@ def main() -> None:
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
-        material = config.gather(open_progress)
+        material = config.gather(open_progress, memory_gib=arguments.memory_gib)
         folder = RunFolder.create(arguments.runs, config.name)
         folder.write_json("config.json", to_json(config))
         folder.write_json("versions.json", versions())
     else:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
-        material = config.gather(open_progress)
+        material = config.gather(open_progress, memory_gib=arguments.memory_gib)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
     print(f"run {folder.path}", file=sys.stderr)

@@ -1,11 +1,13 @@
 """The world model p_φ(ψ|s): a distribution over outcomes."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._tree import map_rows
+from owma._tree import map_rows, row_mapper
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi
 from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
 from owma.features import AbstractFeatures, RecordedReward
@@ -73,12 +75,16 @@ def raw_cumulants(
     return map_rows(cumulant, transitions.obs), map_rows(cumulant, transitions.next_obs)
 
 
-def whitened_cumulants(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:
-    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward."""
+def cumulant_mapper(world: WorldModel) -> Callable[[Transitions], Float[np.ndarray, "n psi"]]:
+    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward.
+
+    **Returns:** a function that is compiled once, for transitions in several pieces.
+    """
     if isinstance(world.features, RecordedReward):
-        reward, _ = raw_cumulants(transitions, world.observation, world.features)
-        return map_rows(lambda c: world.whitening.whiten_cumulant(c, world.discount), reward)
-    return map_rows(world.cumulant, transitions.obs)
+        whiten = row_mapper(lambda c: world.whitening.whiten_cumulant(c, world.discount))
+        return lambda transitions: whiten(raw_cumulants(transitions, world.observation, world.features)[0])
+    cumulant = row_mapper(world.cumulant)
+    return lambda transitions: cumulant(transitions.obs)
 
 
 def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:

@@ -25,7 +25,7 @@ from owma.features import FeaturesConfig, FeatureTrainingConfig
 from owma.material import GoalTaskConfig, LabelledTaskConfig, Material
 from owma.policy import PolicyConfig
 from owma.runs import RunFolder
-from owma.training import TrainingConfig
+from owma.training import TrainingConfig, sample_rows
 from owma.transitions import Transitions
 from owma.value import ValueConfig
 from owma.world import WorldConfig
@@ -159,6 +159,46 @@ def test_learned_features_are_trained_once_and_kept_with_the_models(
         Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
 
 
+@pytest.fixture
+def mapped(material: Material, tmp_path: Path) -> Material:
+    """The same dataset, memory-mapped."""
+    transitions = material.dataset.transitions
+    for field in dataclasses.fields(transitions):
+        np.save(tmp_path / f"{field.name}.npy", getattr(transitions, field.name))
+    arrays = {f.name: np.load(tmp_path / f"{f.name}.npy", mmap_mode="r") for f in dataclasses.fields(transitions)}
+    dataset = dataclasses.replace(material.dataset, transitions=Transitions(**arrays))
+    return dataclasses.replace(material, dataset=dataset)
+
+
+def test_training_on_mapped_data_is_training_on_data_in_memory(
+    whole: tuple[TrainedParts, RunFolder], mapped: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder.create(tmp_path, "mapped")
+    parts = Experiment(TINY, mapped, folder, _progress()).train()
+    left, right = (eqx.filter(tree, eqx.is_inexact_array) for tree in (parts, whole[0]))
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        # The two programs round differently.
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
+    assert not list(folder.path.glob("sample*"))
+
+
+def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
+    mapped: Material, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "owma.experiment.sample_rows", lambda whole, seed: sample_rows(whole, seed=seed, most=len(whole) // 2)
+    )
+    folder = RunFolder.create(tmp_path, "sampled")
+    with pytest.raises(_Killed):
+        Experiment(TINY, mapped, folder, _progress("training p")).train()
+    assert folder.read_json("sample.json") == {"rows": 200}
+    with pytest.raises(checkpoint.CheckpointError, match="fitted to 200 transitions.*fitted to 400; give the same"):
+        Experiment(TINY, material, folder, _progress()).train()
+    parts = Experiment(TINY, mapped, folder, _progress()).train()
+    straight = RunFolder.create(tmp_path, "straight")
+    assert eqx.tree_equal(parts, Experiment(TINY, mapped, straight, _progress()).train())
+
+
 def test_finished_models_are_read(
     whole: tuple[TrainedParts, RunFolder], material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +225,7 @@ def test_evaluation_and_name_are_no_part_of_the_trained_configuration(
 def test_tasks_of_every_kind(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     obs = material.dataset.transitions.obs
     np.savez(tmp_path / "labels.npz", obs=obs[::40], reward=obs[::40, 0])
-    monkeypatch.setattr("owma.material.load_dataset", lambda *_: material.dataset)
+    monkeypatch.setattr("owma.material.load_dataset", lambda *_, **__: material.dataset)
     for task in (LabelledTaskConfig(tmp_path / "labels.npz"), GoalTaskConfig(goal=tuple(map(float, obs[50, :2])))):
         gathered = dataclasses.replace(TINY, task=task).gather(_progress())
         assert gathered.rewards.shape == (len(obs),) and np.ptp(gathered.rewards) > 0

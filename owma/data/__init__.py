@@ -1,5 +1,12 @@
 """Offline datasets: reading them, and making them by scripted control."""
 
+from owma.data.cache import (
+    cache_folder as cache_folder,
+    cached as cached,
+    is_cache as is_cache,
+    open_cache as open_cache,
+    write_cache as write_cache,
+)
 from owma.data.collect import (
     collect as collect,
     collect_pointmaze as collect_pointmaze,
@@ -9,13 +16,29 @@ from owma.data.collect import (
     is_collected as is_collected,
     num_steps as num_steps,
 )
+from owma.data.files import open_d4rl as open_d4rl, open_folder as open_folder, open_ogbench as open_ogbench
+from owma.data.forms import open_by_name as open_by_name, open_files as open_files
 from owma.data.minari import (
-    OfflineDataset as OfflineDataset,
     load_minari as load_minari,
+    minari_bytes as minari_bytes,
+    open_minari as open_minari,
     reward_is_constant as reward_is_constant,
 )
+from owma.data.recording import (
+    OfflineDataset as OfflineDataset,
+    Recording as Recording,
+    read_whole as read_whole,
+    rows_in_piece as rows_in_piece,
+)
 from owma.data.store import dataset_folder as dataset_folder, datasets_root as datasets_root
+from owma.data.summary import summarise_dataset as summarise_dataset
 from owma.data_config import (
+    MEMORY_GIB as MEMORY_GIB,
+    ArrayFolder as ArrayFolder,
+    CollectConfig as CollectConfig,
+    D4rlFile as D4rlFile,
+    FileConfig as FileConfig,
+    OgbenchFile as OgbenchFile,
     PointMazeCollect as PointMazeCollect,
     StitchCollect as StitchCollect,
     TwoRoutesCollect as TwoRoutesCollect,

@@ -3,41 +3,22 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import error as gym_error, spaces
-from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import DatasetError
 from owma._types import Float, Int
 from owma.data.collect import command_for
+from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.store import dataset_folder
 from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
 _GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
-
-
-@dataclass(frozen=True)
-class OfflineDataset:
-    """Transitions, and what has to be known to act on what was learnt from them."""
-
-    dataset_id: str
-    """The Minari id."""
-    transitions: Transitions
-    """Host arrays: float32, flags bool."""
-    obs_keys: tuple[str, ...] | None
-    """For observations of the goal form, the entries that make up the flat observation (see `flatten_obs`)."""
-    action_low: Float[np.ndarray, " act"]
-    """The smallest action of each coordinate: the action space's bound or, where it has none, the data's."""
-    action_high: Float[np.ndarray, " act"]
-    """The largest action of each coordinate, likewise."""
-    env_spec: EnvSpec | None
-    """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
 
 
 def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
@@ -57,13 +38,87 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
     **Raises:** `DatasetError` if it is missing, unreadable, incomplete, empty or not finite, or if its spaces are other
     than a flat vector (or a dict of the goal form) and continuous actions.
     """
-    data_path = _locate(name, download)
+    dataset, obs_parts, data_path = _opened(name, download)
     folder = data_path.parent
+    episodes = list(_read(dataset, obs_parts, folder))
+    _check_total(sum(len(episode["action"]) for episode in episodes), dataset, name, folder)
+    obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
+    transitions = _join(episodes, obs_keys, name)
+    bounds = ActionBounds()
+    bounds.see(np.asarray(transitions.action))
+    return _recording(data_path, dataset, obs_keys, lambda: iter([transitions])).dataset(transitions, bounds)
+
+
+def open_minari(name: str, *, download: bool = False) -> Recording:
+    """A Minari dataset whose episodes are read when they are asked for; as `load_minari`, which has all in memory.
+
+    A dataset with observations of the goal form is read once in any case, to see what they repeat.
+    """
+    dataset, obs_parts, data_path = _opened(name, download)
+    folder = data_path.parent
+    obs_keys = _obs_keys(_read(dataset, obs_parts, folder)) if isinstance(obs_parts, tuple) else None
+
+    def pieces() -> Iterator[Transitions]:
+        total, held, steps = 0, [], 0
+        for episode in _read(dataset, obs_parts, folder):
+            held.append(episode)
+            steps += len(episode["action"])
+            if steps >= rows:
+                yield _join(held, obs_keys, name, strict=False)
+                total, held, steps = total + steps, [], 0
+        if held:
+            yield _join(held, obs_keys, name, strict=False)
+        _check_total(total + steps, dataset, name, folder)
+
+    recording = _recording(data_path, dataset, obs_keys, pieces)
+    rows = rows_in_piece(recording.obs_dim, recording.action_dim)
+    return recording
+
+
+def minari_bytes(name: str, *, download: bool = False) -> int:
+    """Of the dataset's transitions in memory, at most, by what it says of itself; raises as `load_minari` does."""
+    dataset, obs_parts, _ = _opened(name, download)
+    space = dataset.observation_space
+    parts = [space] if obs_parts is None else [space.spaces[key] for key in obs_parts]
+    dims = sum(part.shape[0] for part in parts)
+    return int(dataset.total_steps) * row_bytes(dims, dataset.action_space.shape[0])
+
+
+def _opened(name: str, download: bool) -> tuple[Any, tuple[str, ...] | None, Path]:
+    """Minari's dataset, the entries of its observations to read, and its folder of data."""
+    data_path = _locate(name, download)
     dataset = _open(data_path)
     obs_parts = _obs_parts(dataset.observation_space, name)
     _check_actions(dataset.action_space, name)
-    episodes = _read(dataset, obs_parts, folder)
-    total = sum(len(episode["action"]) for episode in episodes)
+    return dataset, obs_parts, data_path
+
+
+def _recording(
+    data_path: Path,
+    dataset: Any,
+    obs_keys: tuple[str, ...] | None,
+    pieces: Callable[[], Iterator[Transitions]],
+) -> Recording:
+    space, actions = dataset.observation_space, dataset.action_space
+    parts = [space] if obs_keys is None else [space.spaces[key] for key in obs_keys]
+    return Recording(
+        dataset_id=dataset.id,
+        form="Minari dataset",
+        files=tuple(sorted(path for path in data_path.iterdir() if path.is_file())),
+        options={},
+        rows=int(dataset.total_steps),
+        obs_dim=sum(part.shape[0] for part in parts),
+        action_dim=actions.shape[0],
+        dtypes={"obs": str(parts[0].dtype), "action": str(actions.dtype)},
+        pieces=pieces,
+        action_low=actions.low.astype(np.float32),
+        action_high=actions.high.astype(np.float32),
+        obs_keys=obs_keys,
+        env_spec=dataset._eval_env_spec or dataset.env_spec,  # Minari has no public name for the first.
+    )
+
+
+def _check_total(total: int, dataset: Any, name: str, folder: Path) -> None:
     if total != dataset.total_steps:
         raise DatasetError(
             f"{folder} holds {total} steps but its metadata promise {dataset.total_steps} (an interrupted download?); "
@@ -71,17 +126,6 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
         )
     if total == 0:
         raise DatasetError(f"Dataset {name} is empty; collect or choose another one.")
-    obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
-    transitions = _join(episodes, obs_keys, name)
-    low, high = dataset.action_space.low.astype(np.float32), dataset.action_space.high.astype(np.float32)
-    return OfflineDataset(
-        dataset_id=dataset.id,
-        transitions=transitions,
-        obs_keys=obs_keys,
-        action_low=np.where(np.isfinite(low), low, transitions.action.min(axis=0)),
-        action_high=np.where(np.isfinite(high), high, transitions.action.max(axis=0)),
-        env_spec=dataset._eval_env_spec or dataset.env_spec,  # Minari has no public name for the first.
-    )
 
 
 def reward_is_constant(transitions: Transitions) -> bool:
@@ -177,9 +221,8 @@ def _check_actions(space: spaces.Space, name: str) -> None:
     raise DatasetError(f"Dataset {name} has actions in {space}; owma needs continuous actions, a flat Box.")
 
 
-def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list[dict[str, Any]]:
-    """All episodes, as recorded, those without a step left out."""
-    episodes = []
+def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iterator[dict[str, Any]]:
+    """The episodes, as recorded, those without a step left out."""
     try:
         for episode in dataset.iterate_episodes():
             obs = episode.observations
@@ -191,22 +234,19 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list
                     f"{min(lengths)} observations (there must be one more than actions); it was not written whole."
                 )
             if steps:
-                episodes.append(
-                    {
-                        "id": episode.id,
-                        "obs": {key: obs[key] for key in obs_parts} if obs_parts else obs,
-                        "action": episode.actions,
-                        "reward": episode.rewards,
-                        "terminated": episode.terminations,
-                        "truncated": episode.truncations,
-                    }
-                )
+                yield {
+                    "id": episode.id,
+                    "obs": {key: obs[key] for key in obs_parts} if obs_parts else obs,
+                    "action": episode.actions,
+                    "reward": episode.rewards,
+                    "terminated": episode.terminations,
+                    "truncated": episode.truncations,
+                }
     except (OSError, KeyError, RuntimeError) as error:
         raise _unreadable(folder, error) from error
-    return episodes
 
 
-def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
+def _obs_keys(episodes: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Leave `achieved_goal` out where it only repeats the first columns of `observation`."""
     for episode in episodes:
         achieved, observation = episode["obs"]["achieved_goal"], episode["obs"]["observation"]
@@ -215,7 +255,10 @@ def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
     return ("observation",)
 
 
-def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name: str) -> Transitions:
+def _join(
+    episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name: str, *, strict: bool = True
+) -> Transitions:
+    """`strict`: raise `DatasetError` for what is not finite."""
     ids = np.array([episode["id"] for episode in episodes])
     with np.errstate(over="ignore"):  # What does not fit into float32 becomes infinite, and is reported below.
         obs = [flatten_obs(episode["obs"], obs_keys) for episode in episodes]
@@ -224,9 +267,10 @@ def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name
             for key in ("action", "reward")
         )
     steps = np.array([len(episode["action"]) for episode in episodes])
-    _check_finite("observations", np.concatenate(obs), ids, steps + 1, name)
-    _check_finite("actions", action, ids, steps, name)
-    _check_finite("rewards", reward[:, None], ids, steps, name)
+    if strict:
+        _check_finite("observations", np.concatenate(obs), ids, steps + 1, name)
+        _check_finite("actions", action, ids, steps, name)
+        _check_finite("rewards", reward[:, None], ids, steps, name)
     terminated, truncated = (
         np.concatenate([np.asarray(episode[key], bool) for episode in episodes]) for key in ("terminated", "truncated")
     )

@@ -9,11 +9,11 @@ from owma.training.features import (
     LaplacianObjective as LaplacianObjective,
 )
 from owma.training.outcome import (
-    OutcomeData as OutcomeData,
     OutcomeTrainer as OutcomeTrainer,
     TrainingState as TrainingState,
     split_episodes as split_episodes,
 )
+from owma.training.rows import OutcomeData as OutcomeData, OutcomeRows as OutcomeRows, sample_rows as sample_rows
 from owma.training.value import (
     RewardFamily as RewardFamily,
     ValueTrainer as ValueTrainer,
