@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-from owma._command import command, progress
+from owma._command import command, progress, resumable, same_command
 from owma.data_config import CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
 
 _Config: TypeAlias = (
@@ -32,7 +32,8 @@ def main() -> None:
     if is_collected(config):
         print(f"{config.name} is there already; --overwrite collects it again.", file=sys.stderr)
     else:
-        _collect(config)
+        with resumable(same_command("owma.collect")):
+            _collect(config)
     print(dataset_folder(config.name))
 
 
