@@ -251,6 +251,14 @@ def _damage(path: Path) -> str | None:
         content = manifest["content"]
         if hashlib.sha256(canonical(content).encode()).hexdigest() != manifest["sha256"]:
             return f"`{_MANIFEST}` does not match its own digest"
+        if not _is_well_formed(content):
+            return f"`{_MANIFEST}` is not of the form that owma writes"
+        unlisted = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()} - {
+            *content["files"],
+            _MANIFEST,
+        }
+        if unlisted:
+            return f"`{min(unlisted)}` is not in its manifest"
         for name, digest in content["files"].items():
             if not (path / name).is_file():
                 return f"`{name}` is missing"
@@ -260,9 +268,21 @@ def _damage(path: Path) -> str | None:
         return f"`{_MANIFEST}` is missing"
     except OSError as error:
         return f"a file cannot be read ({error})"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"`{_MANIFEST}` is unreadable"
     return None
+
+
+def _is_well_formed(content: Any) -> bool:
+    """Anybody can seal a manifest: its types are checked, and that its files lie in the step's own folder."""
+    files, leaves = content["files"], content["leaves"]
+    return (
+        isinstance(content["config_fingerprint"], str)
+        and isinstance(files, dict)
+        and not any(name.startswith("/") or ".." in name.split("/") for name in files)
+        and isinstance(leaves, list)
+        and all(isinstance(leaf, list) and list(map(type, leaf)) == [str, str] for leaf in leaves)
+    )
 
 
 def _fallback(folder: Path, step: int) -> str:

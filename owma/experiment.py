@@ -248,9 +248,30 @@ def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: F
     return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)
 
 
+def read_shapes(folder: RunFolder) -> dict[str, Any]:
+    """What `Experiment.train` has written of the form of its data. Raises `CheckpointError` if it is something else."""
+    shapes = folder.read_json("shapes.json")
+    is_right = isinstance(shapes, dict) and {
+        **{key: type(shapes.get(key)) is int and 0 < shapes[key] < 1_000_000 for key in ("obs", "action", "psi")},
+        "obs_keys": _is_keys(shapes.get("obs_keys", 0)),
+        "env": isinstance(shapes.get("env", 0), str | None),
+    }
+    if not is_right or not all(is_right.values()):
+        wrong = [key for key, right in is_right.items() if not right] if is_right else []
+        raise CheckpointError(
+            f"{folder.path / 'shapes.json'} is not of the form that training writes"
+            f"{f': look at {wrong[0]!r}' if wrong else ''}. Restore it, or train again."
+        )
+    return shapes
+
+
+def _is_keys(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(key, str) for key in value))
+
+
 def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
     """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
-    shapes = folder.read_json("shapes.json")
+    shapes = read_shapes(folder)
     like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
     parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
     return parts

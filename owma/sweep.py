@@ -212,7 +212,7 @@ def _finish(found: Sequence[Point], folder: RunFolder) -> None:
         summary = summarise(group.rows)
         results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
         tables += [f"**{group.label}**", ""] if group.label else []
-        tables.append(results_markdown(summary))
+        tables.append(results_markdown(summary, wide=True))
         print(f"\n{group.label}", file=sys.stderr)
         show_results(summary)
     folder.write_json("results.json", {"groups": results})

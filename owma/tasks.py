@@ -50,6 +50,9 @@ class GoalTask(AbstractTask):
 
     def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
         goal = np.asarray(self.goal)
+        width = np.shape(transitions.next_obs)[1]
+        if goal.shape[0] > width:
+            raise ConfigError(f"The goal has {goal.shape[0]} coordinates, the observations have {width}: give no more.")
         distance = np.linalg.norm(np.asarray(transitions.next_obs)[:, : goal.shape[0]] - goal, axis=-1)
         return _checked((distance <= self.radius).astype(np.float32), len(transitions), "goal reward")
 
@@ -67,6 +70,12 @@ class LabelledTask(AbstractTask):
 
     def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
         obs, reward = np.asarray(self.obs, np.float64), np.asarray(self.reward, np.float64)
+        width = np.shape(transitions.next_obs)[1]
+        if obs.shape[1] != width:
+            raise ConfigError(
+                f"The labelled samples have observations of {obs.shape[1]} numbers, the dataset has {width}: label "
+                "observations of the dataset."
+            )
         scale = self.bandwidth * np.maximum(obs.std(axis=0), 1e-6)
         mean = reward.mean()
         kernel = _gaussian_kernel(obs / scale, obs / scale)

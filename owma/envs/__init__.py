@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 
+from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.two_routes import (
     GOAL_CELL as GOAL_CELL,

@@ -135,15 +135,15 @@ def test_a_stopped_training_goes_on_by_the_command_it_printed(elsewhere: Path) -
 
 
 def test_a_stopped_collection_says_the_same_command_again(invoke, elsewhere: Path, monkeypatch) -> None:
-    import owma.data
+    from owma import data
 
-    collect = owma.data.collect
+    collect = data.collect
 
     def stopped(config: TwoRoutesCollect, report) -> str:
         os.kill(os.getpid(), signal.SIGTERM)
         return collect(config, report)
 
-    monkeypatch.setattr(owma.data, "collect", stopped)
+    monkeypatch.setattr(data, "collect", stopped)
     flags = ("two-routes", "--episodes", "3", "--steps", "20")
     done = invoke(owma.collect.main, *flags)
     assert done.code == 0 and done.stdout == ""
