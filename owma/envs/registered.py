@@ -49,7 +49,7 @@ def _foreign(described: dict[str, Any], spec: EnvSpec) -> str | None:
     for field in ("entry_point", "vector_entry_point"):
         found = described.get(field)
         wanted = None if known is None else getattr(known, field)
-        if found is not None and found != wanted and found != _name(wanted):
+        if found is not None and found != _name(wanted):
             return repr(found)
     if known is None:
         return "nothing that is known"
@@ -62,4 +62,4 @@ def _foreign(described: dict[str, Any], spec: EnvSpec) -> str | None:
 
 def _name(entry_point: Any) -> str | None:
     """As a class or function is written in JSON."""
-    return None if entry_point is None else f"{entry_point.__module__}:{entry_point.__qualname__}"
+    return f"{entry_point.__module__}:{entry_point.__qualname__}" if callable(entry_point) else entry_point
