@@ -90,6 +90,10 @@ def _gaussian_kernel(a: Float[np.ndarray, "n obs"], b: Float[np.ndarray, "k obs"
     return np.exp(-0.5 * np.maximum(squared, 0.0))
 
 
+_LARGEST_REWARD = 1e12
+"""Sums of a thousand of them can be squared and added in float32."""
+
+
 def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
     rewards = np.asarray(rewards, np.float32)
     if rewards.shape != (length,):
@@ -99,6 +103,12 @@ def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[
         )
     if not np.isfinite(rewards).all():
         raise ConfigError(f"The {name} is not finite at transition {int(np.flatnonzero(~np.isfinite(rewards))[0])}.")
+    largest = float(np.abs(rewards).max())
+    if largest > _LARGEST_REWARD:
+        raise ConfigError(
+            f"The {name} is as large as {largest:.2g}, and squares of returns would leave float32: divide it, so that "
+            f"it stays below {_LARGEST_REWARD:g}."
+        )
     if np.ptp(rewards) == 0:
         raise ConfigError(
             f"The {name} is {rewards[0]:g} for every transition of the dataset, so it prefers nothing. "

@@ -5,7 +5,6 @@ from typing import Any
 
 from owma._errors import DatasetError
 
-
 _DEEPEST = 16
 """Groups within groups; Minari has three, and a group may hold itself."""
 

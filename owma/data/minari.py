@@ -77,6 +77,12 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
         raise DatasetError(f"Dataset {name} is empty; collect or choose another one.")
     obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
     transitions = _join(episodes, obs_keys, name)
+    width = transitions.action.shape[1]
+    if dataset.action_space.shape != (width,):
+        raise DatasetError(
+            f"Dataset {name} has actions of {width} numbers, and its action space has {dataset.action_space.shape[0]}; "
+            "write it again with the space that they are of."
+        )
     env_spec, env_refusal = _environment(data_path)
     low, high = dataset.action_space.low.astype(np.float32), dataset.action_space.high.astype(np.float32)
     return OfflineDataset(

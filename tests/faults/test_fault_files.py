@@ -138,9 +138,7 @@ def test_a_truncated_dataset(share: float, dataset: Path, outcome) -> None:
     outcome(f"dataset: HDF5 file cut to {share:.0%}", error.value)
 
 
-@settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True), st.integers(0, 255))
 def test_a_dataset_with_a_byte_that_is_another(dataset: Path, where: float, value: int) -> None:
     """Numbers have no digest in Minari's files: another number may be read, but never one that is not finite."""
@@ -160,7 +158,9 @@ def test_a_dataset_with_a_byte_that_is_another(dataset: Path, where: float, valu
 
 
 def test_row_for_bytes(outcome) -> None:
-    outcome("dataset: any byte of the HDF5 file another", "DatasetError, or finite numbers in whole episodes (hypothesis)")
+    outcome(
+        "dataset: any byte of the HDF5 file another", "DatasetError, or finite numbers in whole episodes (hypothesis)"
+    )
 
 
 def _labels(path: Path) -> bytes:
@@ -178,9 +178,7 @@ def test_a_truncated_npz(share: float, tmp_path: Path, outcome) -> None:
     outcome(f"npz: cut to {share:.1%}", error.value)
 
 
-@settings(
-    max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(0, 7))
 def test_an_npz_with_a_flipped_bit(tmp_path: Path, where: int, bit: int) -> None:
     path = tmp_path / "labels.npz"
@@ -232,7 +230,8 @@ def test_no_module_reads_pickles_or_evaluates() -> None:
             is_call = isinstance(node, ast.Call)
             called = node.func.id if is_call and isinstance(node.func, ast.Name) else ""
             allows = is_call and any(
-                keyword.arg == "allow_pickle" and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
+                keyword.arg == "allow_pickle"
+                and not (isinstance(keyword.value, ast.Constant) and not keyword.value.value)
                 for keyword in node.keywords
             )
             loads = is_call and ast.unparse(node.func) in ("np.load", "numpy.load")
@@ -357,13 +356,19 @@ def _spec(**changes: Any) -> str:
         ("an id that names a module", lambda mark: {"id": "antigravity:New-v0", "entry_point": None}),
         (
             "a wrapper of another module",
-            lambda mark: {"additional_wrappers": [{"name": "x", "entry_point": "os:mkdir", "kwargs": {"path": str(mark)}}]},
+            lambda mark: {
+                "additional_wrappers": [{"name": "x", "entry_point": "os:mkdir", "kwargs": {"path": str(mark)}}]
+            },
         ),
         (
             "a wrapper that writes files",
             lambda mark: {
                 "additional_wrappers": [
-                    {"name": "x", "entry_point": "gymnasium.wrappers:RecordVideo", "kwargs": {"video_folder": str(mark)}}
+                    {
+                        "name": "x",
+                        "entry_point": "gymnasium.wrappers:RecordVideo",
+                        "kwargs": {"video_folder": str(mark)},
+                    }
                 ]
             },
         ),
