@@ -83,7 +83,7 @@ def _wait(process: subprocess.Popen[str], what: Callable[[], bool], place: _Plac
 
 def _kill(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()  # and not `wait`, which leaves pipes open
 
 
 def _saving(folder: Path) -> bool:
