@@ -1,7 +1,8 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -43,6 +44,8 @@ from owma.value import (
 )
 from owma.world import WorldModel, whitened_outcomes
 
+_State = TypeVar("_State")
+
 
 class TrainedParts(eqx.Module):
     """All that a run keeps of training."""
@@ -72,9 +75,11 @@ class Experiment:
         folder: RunFolder,
         progress: Progress,
         logs: Sequence[MetricsLog] = (),
+        *,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`logs` are given the rows of `metrics.jsonl` too."""
-        self.config, self.folder, self.progress, self.logs = config, folder, progress, logs
+        """`logs` are given the rows of `metrics.jsonl` too; `warn` is given a sentence for each damaged checkpoint."""
+        self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
         # Where the data stay on disk, coordinates, value and task are fitted to some episodes: see `sample_rows`.
         self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
@@ -85,9 +90,13 @@ class Experiment:
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
 
     def train(self) -> TrainedParts:
-        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read."""
+        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read.
+
+        What is damaged of these is made again from the newest checkpoint that is whole, bit for bit as it was. Raises
+        `CheckpointError` where none is, or the one there is is of another configuration.
+        """
         models, transitions = self.folder.path / "models", self.dataset.transitions
-        if checkpoint.latest(models) is not None:
+        if checkpoint.latest(models) is not None and not self._are_damaged(models):
             return restore_parts(self.folder, self.config)
         world, policy = self._untrained()
         world, policy = self._train_outcomes(world, policy)
@@ -125,8 +134,7 @@ class Experiment:
         config, folder = self.config.world.features, self.folder.path / "features"
         trainer = FeatureTrainer.build(self.sample, config)
         state = trainer.init(key=jax.random.fold_in(self.keys["build"], 1))
-        if checkpoint.latest(folder) is not None:
-            state, _ = checkpoint.restore(folder, state, config_fingerprint=self.fingerprint)
+        state = self._resumed(folder, state)
         done = int(state.step)
         self._drop_metrics_after("features", done)
         with self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance:
@@ -152,8 +160,7 @@ class Experiment:
         )
         state = trainer.init(key=self.keys["train"])
         self._check_sample()
-        if checkpoint.latest(self.folder.checkpoints) is not None:
-            state, _ = checkpoint.restore(self.folder.checkpoints, state, config_fingerprint=self.fingerprint)
+        state = self._resumed(self.folder.checkpoints, state)
         done = int(state.step)
         self._drop_metrics_after("outcomes", done)
         with self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance:
@@ -164,6 +171,14 @@ class Experiment:
                 advance(int(state.step) - done, note=f"loss {row['world_loss']:.3f} {row['policy_loss']:.3f}")
                 done = int(state.step)
         return trainer.finish(state)
+
+    def _resumed(self, folder: Path, state: _State) -> _State:
+        """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
+        newest, damaged = checkpoint.newest_intact(folder)
+        if newest is None:
+            return state
+        self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
+        return checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)[0]
 
     def _check_sample(self) -> None:
         """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
@@ -248,6 +263,22 @@ class Experiment:
         )
         return parts
 
+    def _are_damaged(self, models: Path) -> bool:
+        try:
+            checkpoint.newest_intact(models)
+            return False
+        except CheckpointError as error:
+            if checkpoint.latest(self.folder.checkpoints) is None:
+                raise
+            damage = str(error).partition(" No other")[0]
+            self._warn(f"{damage} They are made again from the checkpoints of training.")
+            return True
+
+    def _warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            if self.warn is not None:
+                self.warn(sentence)
+
     def _log(self, row: Mapping[str, Any]) -> None:
         self.folder.append_jsonl("metrics.jsonl", row)
         for log in self.logs:
@@ -275,9 +306,30 @@ def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: F
     return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)
 
 
+def read_shapes(folder: RunFolder) -> dict[str, Any]:
+    """What `Experiment.train` has written of the form of its data. Raises `CheckpointError` if it is something else."""
+    shapes = folder.read_json("shapes.json")
+    is_right = isinstance(shapes, dict) and {
+        **{key: type(shapes.get(key)) is int and 0 < shapes[key] < 1_000_000 for key in ("obs", "action", "psi")},
+        "obs_keys": _is_keys(shapes.get("obs_keys", 0)),
+        "env": isinstance(shapes.get("env", 0), str | None),
+    }
+    if not is_right or not all(is_right.values()):
+        wrong = [key for key, right in is_right.items() if not right] if is_right else []
+        raise CheckpointError(
+            f"{folder.path / 'shapes.json'} is not of the form that training writes"
+            f"{f': look at {wrong[0]!r}' if wrong else ''}. Restore it, or train again."
+        )
+    return shapes
+
+
+def _is_keys(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(key, str) for key in value))
+
+
 def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
     """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
-    shapes = folder.read_json("shapes.json")
+    shapes = read_shapes(folder)
     like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
     parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
     return parts

@@ -52,7 +52,10 @@ class AbstractRewardTask(AbstractTask):
     def label(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
-        """The reward of each row, not checked; it should be of shape (n,)."""
+        """The reward of each row, not checked; it should be of shape (n,).
+
+        Raises `ConfigError` if the task does not fit rows of that width.
+        """
 
     def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
         found = self.label(transitions.obs, transitions.action, transitions.next_obs)
@@ -106,6 +109,8 @@ class GoalTask(AbstractRewardTask):
     ) -> Float[HostArray, "..."]:
         del obs, action
         goal = np.asarray(self.goal)
+        if goal.shape[0] > (width := np.shape(next_obs)[1]):
+            raise ConfigError(f"The goal has {goal.shape[0]} coordinates, the observations have {width}: give no more.")
         distance = np.linalg.norm(np.asarray(next_obs)[:, : goal.shape[0]] - goal, axis=-1)
         return (distance <= self.radius).astype(np.float32)
 
@@ -131,6 +136,8 @@ class PreferenceTask(AbstractRewardTask):
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
         del obs, action
+        if np.shape(next_obs)[1] < 2:
+            raise ConfigError("Regions are places in a plane, and the observations have one number: give another task.")
         position = np.asarray(next_obs)[:, None, :2]
         inside = np.all((position >= np.asarray(self.low)) & (position <= np.asarray(self.high)), axis=-1)
         return (inside @ np.asarray(self.weights)).astype(np.float32)
@@ -154,7 +161,13 @@ class LabelledTask(AbstractRewardTask):
     def label(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
+        del obs, action
         samples, reward = np.asarray(self.obs, np.float64), np.asarray(self.reward, np.float64)
+        if samples.shape[1] != (width := np.shape(next_obs)[1]):
+            raise ConfigError(
+                f"The labelled samples have observations of {samples.shape[1]} numbers, the dataset has {width}: label "
+                "observations of the dataset."
+            )
         scale = self.bandwidth * np.maximum(samples.std(axis=0), 1e-6)
         mean = reward.mean()
         kernel = _gaussian_kernel(samples / scale, samples / scale)
@@ -166,6 +179,10 @@ class LabelledTask(AbstractRewardTask):
 def _gaussian_kernel(a: Float[np.ndarray, "n obs"], b: Float[np.ndarray, "k obs"]) -> Float[np.ndarray, "n k"]:
     squared = np.square(a).sum(-1)[:, None] + np.square(b).sum(-1) - 2 * a @ b.T
     return np.exp(-0.5 * np.maximum(squared, 0.0))
+
+
+_LARGEST_REWARD = 1e12
+"""Sums of a thousand of them can be squared and added in float32."""
 
 
 def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
@@ -182,6 +199,12 @@ def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Fl
 
 def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
     rewards = _well_formed(rewards, length, name)
+    largest = float(np.abs(rewards).max())
+    if largest > _LARGEST_REWARD:
+        raise ConfigError(
+            f"The {name} is as large as {largest:.2g}, and squares of returns would leave float32: divide it, so that "
+            f"it stays below {_LARGEST_REWARD:g}."
+        )
     if np.ptp(rewards) == 0:
         raise ConstantRewardError(name, float(rewards[0]))
     return rewards

@@ -4,15 +4,18 @@ What computes is imported when the flags have been read, so that `--help` and a 
 """
 
 import dataclasses
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from owma._command import command, keep_programs, open_progress, parse, resumable
+from owma._command import command, keep_programs, open_progress, parse, require_trust, resumable, same_command
 from owma._errors import ConfigError
-from owma.config_json import from_json, to_json
-from owma.experiment_config import EvaluationConfig
+from owma.config_json import from_json, later_field, to_json
+from owma.experiment_config import EvaluationConfig, imported_modules
+from owma.material_config import parse_task
 from owma.runs import RunFolder, check_run_name, versions
 from owma.transfers_config import TransferConfig
 
@@ -32,6 +35,9 @@ class Transfer:
     resume: Path | None = None
     """Go on with this folder (RUN/transfers/NAME or one version of it), by its own configuration; all other flags are
     ignored."""
+    trust: tuple[str, ...] = later_field(())
+    """With --resume: modules of yours that rewards or the environment are imported from. The folder alone, which may be
+    somebody else's, is not believed."""
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
@@ -58,17 +64,19 @@ def main() -> None:
 
     if arguments.resume is None:
         assert arguments.run is not None  # `Transfer` has seen to it
-        folder, path = None, arguments.run
+        folder, path, again = None, arguments.run, same_command("owma.transfer")
     else:
-        folder = RunFolder.open(arguments.resume)
+        folder, trust = RunFolder.open(arguments.resume), arguments.trust
         arguments = from_json(Transfer, folder.read_json("config.json"))
-        path = folder.path.absolute().parents[2]
+        require_trust(_imports(arguments), trust, _again(folder.path, ()))
+        path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
     config, evaluation = arguments.config, arguments.evaluation
     run = load(path)
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     if env is None:
         raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
-    dataset = load_dataset(run.config.data, open_progress)
+    with resumable(again):
+        dataset = load_dataset(run.config.data, open_progress)
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
     # First all tasks: a mistake in one leaves no folder behind.
@@ -77,7 +85,8 @@ def main() -> None:
         folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
         folder.write_json("config.json", to_json(arguments))
         folder.write_json("versions.json", versions())
-    with resumable("python -m owma.transfer", folder.path):
+        again = _again(folder.path, _imports(arguments))
+    with resumable(again):
         inference = TaskInference(run.parts, run.config.value, dataset.transitions, seed=config.seed)
         results = transfer(
             inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
@@ -85,6 +94,16 @@ def main() -> None:
     for table in transfer_tables(results):
         Console(stderr=True).print(table)
     print(folder.path)
+
+
+def _imports(arguments: Transfer) -> tuple[str, ...]:
+    return imported_modules(map(parse_task, arguments.config.task), arguments.evaluation.env)
+
+
+def _again(folder: Path, trust: Sequence[str]) -> str:
+    """The command that goes on with a transfer."""
+    flags = ["--resume", str(folder), *(["--trust", *trust] if trust else [])]
+    return shlex.join(["python", "-m", "owma.transfer", *flags])
 
 
 if __name__ == "__main__":

@@ -30,7 +30,11 @@ from owma.data.recording import (
     read_whole as read_whole,
     rows_in_piece as rows_in_piece,
 )
-from owma.data.store import dataset_folder as dataset_folder, datasets_root as datasets_root
+from owma.data.store import (
+    dataset_folder as dataset_folder,
+    datasets_root as datasets_root,
+    is_claimed as is_claimed,
+)
 from owma.data.summary import summarise_dataset as summarise_dataset
 from owma.data_config import (
     MEMORY_GIB as MEMORY_GIB,

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import DatasetError
+from owma._errors import ConfigError, DatasetError
 from owma._json import canonical, jsonable
 from owma.data.recording import ActionBounds, OfflineDataset, Recording, checked_pieces, rows_in_piece
+from owma.envs import read_env
 from owma.transitions import Transitions
 
 Progress: TypeAlias = Callable[[int], None]
@@ -110,14 +110,19 @@ def open_cache(folder: Path) -> OfflineDataset:
             raise _damaged(folder, f"`{name}.npy` cannot be read: {error}") from error
         if list(fields[name].shape) != shape or fields[name].dtype != _FIELDS[name]:
             raise _damaged(folder, f"`{name}.npy` is {fields[name].dtype} of shape {fields[name].shape}")
-    keys, env = content["obs_keys"], content["env_spec"]
+    keys, env, refusal = content["obs_keys"], content["env_spec"], content.get("env_refusal")
+    try:
+        spec = None if env is None else read_env(env, f"The memory-mapped copy {folder}")
+    except ConfigError as error:
+        spec, refusal = None, str(error)
     return OfflineDataset(
         dataset_id=content["dataset_id"],
         transitions=Transitions(**fields),
         obs_keys=None if keys is None else tuple(keys),
         action_low=np.asarray(content["action_low"], np.float32),
         action_high=np.asarray(content["action_high"], np.float32),
-        env_spec=None if env is None else EnvSpec.from_json(env),
+        env_spec=spec,
+        env_refusal=refusal,
     )
 
 
@@ -145,6 +150,7 @@ def recording_of_cache(folder: Path) -> Recording:
         action_high=dataset.action_high,
         obs_keys=dataset.obs_keys,
         env_spec=dataset.env_spec,
+        env_refusal=dataset.env_refusal,
         notes=tuple(content["notes"]),
     )
 
@@ -194,6 +200,7 @@ def _write(recording: Recording, folder: Path, progress: Progress | None) -> Non
         "action_low": low,
         "action_high": high,
         "env_spec": None if recording.env_spec is None else recording.env_spec.to_json(),
+        "env_refusal": recording.env_refusal,
     }
     content = jsonable(content)
     manifest = {"format": _FORMAT, "sha256": _digest(content), "content": content}
@@ -216,11 +223,36 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         if manifest["format"] != _FORMAT:
             raise DatasetError(f"{folder} is a cache of another version ({manifest['format']!r}); delete it.")
         content = manifest["content"]
-        if manifest["sha256"] != _digest(content) or set(content["fields"]) != set(_FIELDS):
+        if manifest["sha256"] != _digest(content):
             raise _damaged(folder, f"`{MANIFEST}` does not match its own digest")
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        if not _is_well_formed(content):
+            raise _damaged(folder, f"`{MANIFEST}` is not of the form that owma writes")
+    except DatasetError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise _damaged(folder, f"`{MANIFEST}` cannot be read: {error}") from error
     return content
+
+
+def _is_well_formed(content: dict[str, Any]) -> bool:
+    """Anybody can seal a manifest: what its entries are is looked at before they are used."""
+    shapes = {name: shape for name, (shape, _) in content["fields"].items()}
+    (rows, obs_dim), (_, action_dim) = shapes["obs"], shapes["action"]
+    widths = {"obs": [obs_dim], "next_obs": [obs_dim], "action": [action_dim]}
+    bounds = [np.asarray(content[name], np.float32) for name in ("action_low", "action_high")]
+    return (
+        shapes == {name: [rows, *widths.get(name, [])] for name in _FIELDS}
+        and all(type(size) is int and size > 0 for size in (rows, obs_dim, action_dim))
+        and all(bound.shape == (action_dim,) and np.isfinite(bound).all() for bound in bounds)
+        and (content["obs_keys"] is None or _are_texts(content["obs_keys"]))
+        and _are_texts(content["notes"])
+        and _are_texts([content["dataset_id"], content["source"]["form"]])
+        and all(isinstance(content.get(name), str | None) for name in ("env_spec", "env_refusal"))
+    )
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _damaged(folder: Path, reason: str) -> DatasetError:

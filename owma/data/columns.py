@@ -6,7 +6,6 @@ read a bounded number of rows at a time, from compressed npz members too.
 
 import math
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from owma._errors import DatasetError
+from owma._npz import DAMAGE, MOST_BYTES
+from owma.data.hdf5 import check_hdf5
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 NPZ_SUFFIX = ".npz"
@@ -43,7 +44,8 @@ class Column:
 def read_columns(path: Path) -> dict[str, Column]:
     """The arrays of an npz or HDF5 file, by name; those in HDF5 groups are left out.
 
-    **Raises:** `DatasetError` if the file is missing, damaged or neither, or an array holds Python objects.
+    **Raises:** `DatasetError` if the file is missing, damaged or neither, an array holds Python objects, or anything in
+    an HDF5 file lies in another file.
     """
     if not path.is_file():
         raise DatasetError(f"There is no file {path}; check the path.")
@@ -51,8 +53,9 @@ def read_columns(path: Path) -> dict[str, Column]:
         with _npz(path) as archive:
             return {_member_name(info, path): _npz_column(archive, info, path) for info in archive.infolist()}
     if path.suffix in HDF5_SUFFIXES:
+        check_hdf5(path)
         with _hdf5(path) as file:
-            return {name: _hdf5_column(item, name, path) for name, item in _hdf5_items(file, path)}
+            return {name: _hdf5_column(item, name, path) for name, item in _hdf5_items(file)}
     raise DatasetError(f"{path} is neither {NPZ_SUFFIX} nor {' nor '.join(HDF5_SUFFIXES)}; rename or convert it.")
 
 
@@ -71,7 +74,9 @@ def _npz(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DatasetError:
+        raise
+    except (OSError, ValueError, *DAMAGE) as error:
         raise _damaged(path, error) from error
 
 
@@ -82,7 +87,9 @@ def _hdf5(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, KeyError, RuntimeError) as error:
+    except DatasetError:
+        raise
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
 
 
@@ -162,6 +169,11 @@ def _npz_rows(path: Path, columns: Mapping[str, Column], rows: int) -> Iterator[
 def _take(stream: _Stream, column: Column, shape: tuple[int, ...], path: Path) -> np.ndarray:
     """The next array of `shape` in the stream."""
     wanted = math.prod(shape) * column.dtype.itemsize
+    if wanted > MOST_BYTES:
+        raise DatasetError(
+            f"{path} has an array that cannot be read in pieces of less than {MOST_BYTES / 2**30:.0f} GiB; write it "
+            "again with one row a step, in C order."
+        )
     content = stream.read(wanted)
     if len(content) != wanted:
         raise DatasetError(f"{path} ends too early; it is damaged (an interrupted copy?), fetch or write it again.")
@@ -169,21 +181,17 @@ def _take(stream: _Stream, column: Column, shape: tuple[int, ...], path: Path) -
     return np.frombuffer(content, column.dtype).reshape(shape, order=order)
 
 
-def _hdf5_items(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """The arrays at the top of a file. A link is refused: it may point anywhere. Groups hold notes, and are left."""
+def _hdf5_items(file: Any) -> Iterator[tuple[str, Any]]:
+    """The arrays at the top of a file. Groups hold notes, and are left."""
     import h5py
 
     for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise DatasetError(f"{path}: `{name}` is a link and no array of its own; copy the data into the file.")
         item = file[name]
         if isinstance(item, h5py.Dataset):
             yield name, item
 
 
 def _hdf5_column(item: Any, name: str, path: Path) -> Column:
-    if item.is_virtual or item.external:
-        raise DatasetError(f"{path}: `{name}` keeps its data in other files; copy them into the file.")
     return _plain(Column(tuple(item.shape or ()), item.dtype), f"{path}: `{name}`")
 
 

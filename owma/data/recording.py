@@ -33,6 +33,8 @@ class OfflineDataset:
     """The largest action of each coordinate, likewise."""
     env_spec: EnvSpec | None
     """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
+    env_refusal: str | None = None
+    """Why `env_spec` is `None` although the dataset names an environment; see `owma.envs.read_env`."""
 
     @property
     def num_bytes(self) -> int:
@@ -67,6 +69,7 @@ class Recording:
     action_high: Float[np.ndarray, " act"] | None = None
     obs_keys: tuple[str, ...] | None = None
     env_spec: EnvSpec | None = None
+    env_refusal: str | None = None
     notes: tuple[str, ...] = ()
     """What the reader decided where the dataset leaves it open; a sentence each."""
 
@@ -78,7 +81,7 @@ class Recording:
     def dataset(self, transitions: Transitions, bounds: "ActionBounds") -> OfflineDataset:
         """The dataset, once its rows are read and the range of their actions is known."""
         low, high = bounds.within(self.action_low, self.action_high)
-        return OfflineDataset(self.dataset_id, transitions, self.obs_keys, low, high, self.env_spec)
+        return OfflineDataset(self.dataset_id, transitions, self.obs_keys, low, high, self.env_spec, self.env_refusal)
 
 
 def row_bytes(obs_dim: int, action_dim: int) -> int:

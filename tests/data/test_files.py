@@ -169,7 +169,10 @@ BAD_D4RL = {
     "flags": ({"terminals": np.zeros((4, 2))}, r"`terminals` are float64 of shape \(4, 2\); give one number a step"),
     "next": ({"next_observations": np.zeros((4, 3))}, "`next_observations` has the shape .* must agree"),
     "objects": ({"extra": np.array(["a", "b"], dtype=h5py.string_dtype())}, "`extra` holds Python objects"),
-    "link": ({"extra": h5py.ExternalLink("other.h5", "/x")}, "`extra` is a link"),
+    "link": (
+        {"extra": h5py.ExternalLink("other.h5", "/x")},
+        "a link at 'extra', so reading it would open another file",
+    ),
     "nan": ({"rewards": np.array([0, np.nan, 0, 0])}, "rewards that are not finite, the first in transition 1; drop"),
     "too large": ({"observations": np.full((4, 2), 1e39)}, "observations that are not finite.*transition 0"),
 }
@@ -232,7 +235,7 @@ def test_damaged_hdf5_files(tmp_path: Path) -> None:
         open_d4rl(file)
     with h5py.File(file, "w") as outer:
         outer.create_dataset("observations", (4, 2), "f4", external=[("elsewhere.bin", 0, h5py.h5f.UNLIMITED)])
-    with pytest.raises(DatasetError, match="keeps its data in other files"):
+    with pytest.raises(DatasetError, match="an array at 'observations' that is stored elsewhere"):
         open_d4rl(file)
 
 
