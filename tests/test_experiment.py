@@ -116,6 +116,14 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
 
 
+def _spoil(step: Path) -> None:
+    """Flip one bit of the largest file."""
+    largest = max((path for path in step.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
 LEARNED = dataclasses.replace(
     TINY,
     world=dataclasses.replace(
@@ -161,6 +169,18 @@ def test_learned_features_are_trained_once_and_kept_with_the_models(
         Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
 
 
+def test_damaged_features_are_trained_again_from_the_checkpoint_before(material: Material, tmp_path: Path) -> None:
+    whole_folder = RunFolder.create(tmp_path, "whole")
+    whole = Experiment(LEARNED, material, whole_folder, _progress()).train()
+    folder = RunFolder(Path(shutil.copytree(whole_folder.path, tmp_path / "copy")))
+    shutil.rmtree(folder.path / "models")
+    _spoil(folder.path / "features" / "4")
+    said: list[str] = []
+    assert eqx.tree_equal(Experiment(LEARNED, material, folder, _progress(), warn=said.append).train(), whole)
+    assert len(said) == 1 and re.search("features/4 is damaged: .* goes on from step 2, which is whole", said[0])
+    assert folder.read_jsonl("metrics.jsonl")[:2] == whole_folder.read_jsonl("metrics.jsonl")[:2]
+
+
 @pytest.fixture
 def mapped(material: Material, tmp_path: Path) -> Material:
     """The same dataset, memory-mapped."""
@@ -199,14 +219,6 @@ def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
     parts = Experiment(TINY, mapped, folder, _progress()).train()
     straight = RunFolder.create(tmp_path, "straight")
     assert eqx.tree_equal(parts, Experiment(TINY, mapped, straight, _progress()).train())
-
-
-def _spoil(step: Path) -> None:
-    """Flip one bit of the largest file."""
-    largest = max((path for path in step.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
 
 
 def test_a_damaged_checkpoint_is_made_again_from_the_one_before(

@@ -331,6 +331,8 @@ def _join(
 ) -> Transitions:
     """`strict`: raise `DatasetError` for what is not finite."""
     ids = np.array([episode["id"] for episode in episodes])
+    for field, parts in (("observations", obs_keys or ()), ("actions", ())):
+        _check_widths(field, episodes, parts, name)
     with np.errstate(over="ignore"):  # What does not fit into float32 becomes infinite, and is reported below.
         obs = [flatten_obs(episode["obs"], obs_keys) for episode in episodes]
         action, reward = (

@@ -172,6 +172,23 @@ def test_a_run_folder_alone_is_not_believed(invoke, elsewhere: Path, monkeypatch
     assert "mine" in sys.modules
 
 
+def test_the_command_that_goes_on_has_the_flags_that_training_depends_on(invoke, elsewhere: Path, monkeypatch) -> None:
+    def stopped(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with progress("training", 2) as advance:
+            while True:
+                advance(0)
+
+    monkeypatch.setattr(owma.train, "_run", stopped)
+    for flags, remedy in (
+        ((*TINY, "--memory-gib", "1e-7"), "--resume runs/smoke/v1 --memory-gib 1e-07"),
+        (("--resume", "runs/smoke", "--memory-gib", "4"), "--resume runs/smoke/v1"),
+    ):
+        done = invoke(owma.train.main, *flags)
+        assert done.code == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == f"owma: stopped; go on with: python -m owma.train {remedy}"
+
+
 @pytest.mark.parametrize("error", ["No space left on device", "Read-only file system", "Permission denied"])
 def test_a_disk_that_refuses_is_one_sentence(error: str, invoke) -> None:
     import errno

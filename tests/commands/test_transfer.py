@@ -1,7 +1,9 @@
 """`python -m owma.transfer`: other tasks for a trained run."""
 
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,23 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     assert again.code == 0 and Path(again.stdout.strip()) == folder
     assert again.stderr.count("labels, ") == 1  # one progress line: one planner was run again
     assert (folder / "episodes.jsonl").read_text().splitlines() == lines
+
+
+def test_a_folder_alone_is_not_believed(invoke, mine: Path, monkeypatch) -> None:
+    """Code that its configuration names is imported only if the user's own command line says so."""
+    (mine.parents[2] / "judges.py").write_text("def reward(obs, action, next_obs):\n    return next_obs[:, 0]\n")
+    monkeypatch.syspath_prepend(mine.parents[2])
+    flags = ("--labels", "16", "--fits", "linear", "--planners", "static", "--episodes", "1")
+    done = invoke(owma.transfer.main, "runs/mine", "--task", "judges:reward", *flags)
+    assert done.code == 0, done.stderr
+    del sys.modules["judges"]
+    config = json.loads((folder := Path(done.stdout.strip())).joinpath("config.json").read_text())
+    del config["trust"]  # as a transfer of before there was the flag
+    (folder / "config.json").write_text(json.dumps(config))
+    said = invoke(owma.transfer.main, "--resume", folder).refused()
+    assert re.search(f"imports judges, .*owma.transfer --resume {folder} --trust judges$", said)
+    assert "judges" not in sys.modules
+    assert invoke(owma.transfer.main, "--resume", folder, "--trust", "judges").code == 0
 
 
 def test_mistakes_are_answered_before_anything_is_written(invoke, mine: Path) -> None:

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError, DatasetError
+from owma._json import canonical
 from owma.data import (
     ArrayFolder,
     OgbenchFile,
@@ -154,6 +157,59 @@ def test_damage_is_found(file: Path) -> None:
     (folder / "manifest.json").write_text(manifest[:-9])
     with pytest.raises(DatasetError, match="`manifest.json` cannot be read"):
         open_cache(folder)
+
+
+def sealed(folder: Path, *, without: str = "", **changed: Any) -> None:
+    """Change what a manifest says, as anybody can: with a digest that fits."""
+    content = json.loads((folder / "manifest.json").read_text())["content"] | changed
+    content.pop(without, None)
+    manifest = {"format": "owma transitions 1", "sha256": sha256(canonical(content).encode()).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"content": content}))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fields": {}},
+        {"fields": 3},
+        {"obs_keys": "observation"},
+        {"obs_keys": [1]},
+        {"action_low": [0.0]},
+        {"action_high": ["x", "y"]},
+        {"notes": [3]},
+        {"source": {}},
+        {"dataset_id": None},
+        {"env_spec": 3},
+        {"env_refusal": 3},
+    ],
+    ids=str,
+)
+def test_a_manifest_of_another_form_is_refused(changed: dict[str, Any], file: Path) -> None:
+    folder = cache_folder(open_ogbench(file))
+    cached(open_ogbench(file))
+    sealed(folder, **changed)
+    with pytest.raises(DatasetError, match="is damaged .`manifest.json` (is not of the form|cannot be read)"):
+        open_cache(folder)
+
+
+def test_a_copy_names_no_code(file: Path, tmp_path: Path) -> None:
+    """Gymnasium would import and call what the description of an environment names."""
+    cached(open_ogbench(file))
+    folder, mark = cache_folder(open_ogbench(file)), tmp_path / "mark"
+    env = EnvSpec("owma/TwoRoutes-v0", "os:mkdir", kwargs={"path": str(mark)})
+    sealed(folder, env_spec=env.to_json())
+    dataset = open_cache(folder)
+    assert dataset.env_spec is None and not mark.exists()
+    assert dataset.env_refusal is not None and "'os:mkdir', which is not what is registered" in dataset.env_refusal
+    # What was refused when the copy was written is said by the copy.
+    recording = dataclasses.replace(open_ogbench(file), env_refusal="It would run something.")
+    write_cache(recording, tmp_path / "copy")
+    assert open_cache(tmp_path / "copy").env_refusal == "It would run something."
+    with pytest.raises(ConfigError, match="It would run something"):
+        gather(ArrayFolder(tmp_path / "copy"), RecordedTaskConfig(), _no_progress)
+    # One that was written before refusals were kept.
+    sealed(folder, env_spec=None, without="env_refusal")
+    assert open_cache(folder).env_refusal is None
 
 
 def test_copying_and_reading_take_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from owma._errors import ConfigError, DatasetError, OwmaError
 from owma.agent import Agent
-from owma.data import load_minari
+from owma.data import OfflineDataset, load_minari, open_minari, read_whole
 from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig, TrainedParts
 from owma.material import MinariDataset, RecordedTaskConfig
 from owma.planners import RandomShooting
@@ -119,6 +119,11 @@ def test_numbers_that_are_not_finite(field: str, number: float, write, outcome) 
     outcome(f"data: {number:g} in {field}", error.value)
 
 
+def _load_in_pieces(name: str) -> OfflineDataset:
+    return read_whole(open_minari(name))
+
+
+@pytest.mark.parametrize("load", [load_minari, _load_in_pieces])
 @pytest.mark.parametrize(
     ("field", "fault"),
     [
@@ -128,7 +133,10 @@ def test_numbers_that_are_not_finite(field: str, number: float, write, outcome) 
         if field != "rewards" or fault not in ("one axis too few", "another width")  # a reward has neither
     ],
 )
-def test_arrays_of_wrong_form(field: str, fault: str, write, outcome) -> None:
+def test_arrays_of_wrong_form(
+    field: str, fault: str, load: Callable[[str], OfflineDataset], write, outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("owma.data.minari.rows_in_piece", lambda *_: 3)  # an episode a piece
     good, bad = _episode(5, 0), _episode(5, 1)
     values = bad[field]
     bad[field] = {
@@ -140,18 +148,24 @@ def test_arrays_of_wrong_form(field: str, fault: str, write, outcome) -> None:
     }[fault]()
     write([good, bad])
     with pytest.raises(DatasetError) as error:
-        load_minari("test/mine-v0")
-    outcome(f"data: {field} with {fault}", error.value)
+        load("test/mine-v0")
+    outcome(f"data: {field} with {fault}{_how(load)}", error.value)
 
 
-def test_one_width_that_is_not_the_spaces(write, outcome) -> None:
+@pytest.mark.parametrize("load", [load_minari, _load_in_pieces])
+@pytest.mark.parametrize("field", ["observations", "actions"])
+def test_one_width_that_is_not_the_spaces(field: str, load: Callable[[str], OfflineDataset], write, outcome) -> None:
     episodes = [_episode(5, 0), _episode(5, 1)]
     for episode in episodes:
-        episode["actions"] = np.concatenate([episode["actions"]] * 2, axis=1)
+        episode[field] = np.concatenate([episode[field]] * 2, axis=1)
     write(episodes)
-    with pytest.raises(DatasetError, match="actions of 4 numbers.*space has 2") as error:
-        load_minari("test/mine-v0")
-    outcome("data: all actions wider than their space", error.value)
+    with pytest.raises(DatasetError, match=f"{field} of 4 numbers.*space has 2") as error:
+        load("test/mine-v0")
+    outcome(f"data: all {field} wider than their space{_how(load)}", error.value)
+
+
+def _how(load: Callable[[str], OfflineDataset]) -> str:
+    return ", read in pieces" if load is _load_in_pieces else ""
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.int64, bool])
