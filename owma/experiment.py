@@ -189,7 +189,10 @@ class Experiment:
             if now < whole:
                 self.folder.write_json(note.name, {"rows": now})
             return
-        before = self.folder.read_json(note.name)["rows"] if note.exists() else whole
+        content = self.folder.read_json(note.name) if note.exists() else {"rows": whole}
+        before = content.get("rows") if isinstance(content, dict) else None
+        if not isinstance(before, int):
+            raise CheckpointError(f"{note} is not of the form that training writes. Restore it, or start a new run.")
         if before != now:
             raise CheckpointError(
                 f"The run {self.folder.path} was begun with coordinates fitted to {before:,} transitions, and these "

@@ -142,3 +142,30 @@ def test_a_task_in_one_word(spec: str, config: object) -> None:
 def test_a_preference_is_built_from_its_configuration() -> None:
     task = build_task(parse_task("regions:2,0,0,1,1;-0.5,0.5,-1,4,0.4"))
     np.testing.assert_array_equal(task.rewards(_transitions(_ROWS)), [2, 1.5, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (GoalTask(np.zeros(3, np.float32)), "The goal has 3 coordinates, the observations have 1"),
+        (LabelledTask(np.zeros((4, 2), np.float32), np.arange(4, dtype=np.float32)), "of 2 numbers, the dataset has 1"),
+        (
+            PreferenceTask(np.ones(1, np.float32), np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)),
+            "the observations have one number",
+        ),
+    ],
+    ids=["goal", "labels", "regions"],
+)
+def test_a_task_of_another_width_is_refused(task: GoalTask | LabelledTask | PreferenceTask, said: str) -> None:
+    rows = np.zeros((5, 1), np.float32)
+    with pytest.raises(ConfigError, match=said):
+        task.judge(rows, rows, rows)
+
+
+def test_a_reward_too_large_to_learn_from_can_still_be_judged() -> None:
+    rows = np.linspace(0, 1, 5, dtype=np.float32)[:, None]
+    flags = np.zeros(5, bool)
+    task = RewardTask(lambda obs, action, next_obs: 1e13 * np.asarray(obs)[:, 0])
+    with pytest.raises(ConfigError, match="as large as 1e.13.*stays below 1e.12"):
+        task.rewards(Transitions(rows, rows, rows[:, 0], rows, flags, flags))
+    assert task.judge(rows, rows, rows)[-1] == np.float32(1e13)
