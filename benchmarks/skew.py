@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import tyro
 from matched import matched, settle, two_routes
 
@@ -105,6 +106,8 @@ def _one_run(
         seed=seed,
         progress=open_progress,
     )
+    # Models of other sizes have programs of their own, and a process may only hold so many.
+    jax.clear_caches()
     return [{"skew": skew} | row for row in folder.read_jsonl("episodes.jsonl") if row["planner"] in planners]
 
 

@@ -188,6 +188,7 @@ SWEEPS: Mapping[str, tuple[str, SweepConfig]] = {
                 "online_adaptation.kl_coef=0.1,0.5,1,2,5",
                 "online_adaptation.adaptation_steps=5,10,15,20",
                 "online_adaptation.n_adaptation_samples=16,32,64",
+                "online_adaptation.level_share=0.2,0.4,0.6,0.8,1",
                 *(_all_of(field) for field in ("divergence", "adapt", "choice")),
                 "online_adaptation.warm_start=false,true",
                 "adaptation_adam.delta_phi_lr=1e-4,5e-4,1e-3,5e-3",
