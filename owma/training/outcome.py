@@ -27,6 +27,7 @@ from owma.diffusion import (
 from owma.policy import ReadoutPolicy
 from owma.schedule import VPSchedule
 from owma.targets import outcome_target
+from owma.training.devices import keep_whole, on_one_device, split_batch, spread
 from owma.training.rows import OutcomeData, OutcomeRows, RowForm
 from owma.training_config import TrainingConfig
 from owma.transitions import Transitions
@@ -137,6 +138,7 @@ class OutcomeTrainer(eqx.Module):
         if batch is None:
             assert isinstance(self.data, OutcomeData)
             batch = self.data.rows(self.batch_rows(state.key)[0])
+        batch = split_batch(batch)
         key, _, target_key, loss_key = jax.random.split(state.key, 4)
         psi = self.targets(state.averages[0], chain, batch, key=target_key)
         (_, losses), grads = eqx.filter_value_and_grad(self.loss, has_aux=True)(
@@ -178,7 +180,7 @@ class OutcomeTrainer(eqx.Module):
 
         def body(arrays: PyTree, batch: Any) -> tuple[PyTree, Float[Array, " 2"]]:
             new_state, losses = self.update(eqx.combine(arrays, static), chain, batch_of(batch))
-            return eqx.filter(new_state, eqx.is_array), jnp.stack(losses)
+            return keep_whole(eqx.filter(new_state, eqx.is_array)), jnp.stack(losses)
 
         arrays, losses = jax.lax.scan(body, arrays, batches, length=num_updates)
         return eqx.combine(arrays, static), losses
@@ -251,9 +253,13 @@ class OutcomeTrainer(eqx.Module):
         return Chain.calibrated(errors, num_steps=self.config.bootstrap_steps, min_ratio=self.world_config.noise_floor)
 
     def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, dict[str, float]]]:
-        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics.
+
+        Every batch is divided over all devices (`owma.training.devices`).
+        """
+        trainer, state = spread((self, state))
         while (step := int(state.step)) < self.config.updates:
-            run_chunk = self.run_chunk if isinstance(self.data, OutcomeData) else self.run_chunk_on_disk
+            run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
             state, losses = run_chunk(state, min(self.config.report_every, self.config.updates - step))
             world_loss, policy_loss = (float(x) for x in losses)
             if not np.isfinite(world_loss + policy_loss):
@@ -265,7 +271,7 @@ class OutcomeTrainer(eqx.Module):
 
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         """The averaged models, the world's chain calibrated on held-out rows."""
-        return self._without_files()._finish(state)
+        return self._without_files()._finish(on_one_device(state))
 
     def _without_files(self) -> "OutcomeTrainer":
         """What is compiled: programs are kept for good, and the files are not to be kept with them."""
