@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
+from owma._npz import read_run_arrays
 from owma.agent import Agent
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center
 from owma.experiment import EvaluationConfig
@@ -81,7 +82,7 @@ def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
         plots.training_curves(folder.plots / "training.png", metrics)
     if any(entry["ms_p50"] for entry in results["planners"].values()):
         plots.success_against_latency(folder.plots / "success_against_latency.png", results)
-    traces = {path.stem: np.load(path, allow_pickle=False) for path in sorted((folder.path / "traces").glob("*.npz"))}
+    traces = {path.stem: read_run_arrays(path) for path in sorted((folder.path / "traces").glob("*.npz"))}
     for name, trace in traces.items():
         if "objective" in trace and trace["objective"].size:
             plots.decision_histogram(folder.plots / f"{name}_values.png", trace["prior_values"], trace["values"])

@@ -1,6 +1,7 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma import checkpoint
+from owma._errors import CheckpointError
 from owma._tree import map_rows
 from owma._types import Array, Float, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
@@ -69,17 +71,23 @@ class Experiment:
         folder: RunFolder,
         progress: Progress,
         logs: Sequence[MetricsLog] = (),
+        *,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`logs` are given the rows of `metrics.jsonl` too."""
-        self.config, self.folder, self.progress, self.logs = config, folder, progress, logs
+        """`logs` are given the rows of `metrics.jsonl` too; `warn` is given a sentence for each damaged checkpoint."""
+        self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
         self.fingerprint = config.training_fingerprint
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
 
     def train(self) -> TrainedParts:
-        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read."""
+        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read.
+
+        What is damaged of these is made again from the newest checkpoint that is whole, bit for bit as it was. Raises
+        `CheckpointError` where none is, or the one there is is of another configuration.
+        """
         models, transitions = self.folder.path / "models", self.dataset.transitions
-        if checkpoint.latest(models) is not None:
+        if checkpoint.latest(models) is not None and not self._are_damaged(models):
             return restore_parts(self.folder, self.config)
         world, policy = self._untrained()
         world, policy = self._train_outcomes(world, policy)
@@ -142,8 +150,12 @@ class Experiment:
             world_config=self.config.world,
         )
         state = trainer.init(key=self.keys["train"])
-        if checkpoint.latest(self.folder.checkpoints) is not None:
-            state, _ = checkpoint.restore(self.folder.checkpoints, state, config_fingerprint=self.fingerprint)
+        newest, damaged = checkpoint.newest_intact(self.folder.checkpoints)
+        if newest is not None:
+            self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
+            state, _ = checkpoint.restore(
+                self.folder.checkpoints, state, step=newest, config_fingerprint=self.fingerprint
+            )
         done = int(state.step)
         self._drop_metrics_after("outcomes", done)
         with self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance:
@@ -214,6 +226,22 @@ class Experiment:
         )
         return parts
 
+    def _are_damaged(self, models: Path) -> bool:
+        try:
+            checkpoint.newest_intact(models)
+            return False
+        except CheckpointError as error:
+            if checkpoint.latest(self.folder.checkpoints) is None:
+                raise
+            damage = str(error).partition(" No other")[0]
+            self._warn(f"{damage} They are made again from the checkpoints of training.")
+            return True
+
+    def _warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            if self.warn is not None:
+                self.warn(sentence)
+
     def _log(self, row: Mapping[str, Any]) -> None:
         self.folder.append_jsonl("metrics.jsonl", row)
         for log in self.logs:
@@ -241,9 +269,30 @@ def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: F
     return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)
 
 
+def read_shapes(folder: RunFolder) -> dict[str, Any]:
+    """What `Experiment.train` has written of the form of its data. Raises `CheckpointError` if it is something else."""
+    shapes = folder.read_json("shapes.json")
+    is_right = isinstance(shapes, dict) and {
+        **{key: type(shapes.get(key)) is int and 0 < shapes[key] < 1_000_000 for key in ("obs", "action", "psi")},
+        "obs_keys": _is_keys(shapes.get("obs_keys", 0)),
+        "env": isinstance(shapes.get("env", 0), str | None),
+    }
+    if not is_right or not all(is_right.values()):
+        wrong = [key for key, right in is_right.items() if not right] if is_right else []
+        raise CheckpointError(
+            f"{folder.path / 'shapes.json'} is not of the form that training writes"
+            f"{f': look at {wrong[0]!r}' if wrong else ''}. Restore it, or train again."
+        )
+    return shapes
+
+
+def _is_keys(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(key, str) for key in value))
+
+
 def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
     """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
-    shapes = folder.read_json("shapes.json")
+    shapes = read_shapes(folder)
     like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
     parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
     return parts

@@ -66,6 +66,14 @@ class ExperimentConfig:
         """Of all that the trained parts depend on."""
         return fingerprint(self, without=("name", "evaluation"))
 
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules outside owma that code is imported from: of a reward function, of an environment `MODULE:ID`."""
+        named = [self.task.reward] if isinstance(self.task, RewardTaskConfig) else []
+        named += [self.evaluation.env] if ":" in (self.evaluation.env or "") else []
+        modules = (str(name).partition(":")[0] for name in named)
+        return tuple(sorted({name for name in modules if name.partition(".")[0] != "owma"}))
+
     def gather(self, progress: "Progress") -> "Material":
         """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
         from owma.material import gather

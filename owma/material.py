@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
+from owma._npz import read_npz
 from owma._types import Float
 from owma.data import (
     OfflineDataset,
@@ -69,7 +70,8 @@ def gather(
         spec = spec or dataset.env_spec
         if spec is None:
             raise ConfigError(
-                f"Dataset {dataset.dataset_id} names no environment to evaluate in; pass --evaluation.env ID, or "
+                dataset.env_refusal
+                or f"Dataset {dataset.dataset_id} names no environment to evaluate in; pass --evaluation.env ID, or "
                 "--evaluation.episodes 0 to train only."
             )
         transitions = dataset.transitions
@@ -117,9 +119,15 @@ def build_task(config: TaskConfig) -> AbstractTask:
 
 def _read_labels(file: Path) -> LabelledTask:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return LabelledTask(arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32))
+        arrays = read_npz(file)
+        obs, reward = arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32)
+        if obs.ndim != 2 or reward.shape != (len(obs),) or not len(obs):
+            raise ValueError(f"`obs` is of shape {obs.shape} and `reward` of {reward.shape}")
+        if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
+            raise ValueError("it holds numbers that are not finite")
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(
-            f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` and `reward`."
+            f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` (k, obs) and "
+            "`reward` (k,)."
         ) from error
+    return LabelledTask(obs, reward)

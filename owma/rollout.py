@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
@@ -199,12 +200,13 @@ def _roll(
         clipped += ~done & np.asarray(was_clipped)
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
-        raw_obs, reward, termination, truncation, infos = envs.step(np.asarray(action))
+        raw_obs, reward, termination, truncation, infos = _step(envs, np.asarray(action), step)
         visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
         reached = infos.get("success", np.zeros(n, bool))
         if task is not None:
             reward = task.judge(visited[-2], np.asarray(action), visited[-1])
             reached = reward > 0
+        _check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
         lengths += active
         terminated |= active & termination
@@ -319,6 +321,27 @@ def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
     prior = np.asarray(info.prior_values)
     mean = prior.mean(axis=1) if prior.shape[1] else np.full(len(prior), np.nan)
     return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
+
+
+def _step(envs: VectorEnv, action: Float[np.ndarray, "n act"], step: int) -> tuple[Any, Any, Any, Any, Any]:
+    """`envs.step`. What an environment raises is its own mistake: a sentence that says where it made it."""
+    try:
+        return envs.step(action)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise OwmaError(
+            f"The environment raised {type(error).__name__} after {step} steps ({error}; {frame.filename}, line "
+            f"{frame.lineno}); mend the environment, and run it again: planners that are done are not repeated."
+        ) from error
+
+
+def _check_rewards(rewards: Float[np.ndarray, " n"], step: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(rewards))
+    if bad.size:
+        raise OwmaError(
+            f"The environment of episode {bad[0]} gave a reward that is not finite after {step} steps; mend the "
+            "environment."
+        )
 
 
 def _finite(obs: Float[np.ndarray, "n obs"], step: int) -> Float[np.ndarray, "n obs"]:

@@ -94,6 +94,9 @@ class GoalTask(AbstractRewardTask):
     ) -> Float[HostArray, "..."]:
         del obs, action
         goal = np.asarray(self.goal)
+        width = np.shape(next_obs)[1]
+        if goal.shape[0] > width:
+            raise ConfigError(f"The goal has {goal.shape[0]} coordinates, the observations have {width}: give no more.")
         distance = np.linalg.norm(np.asarray(next_obs)[:, : goal.shape[0]] - goal, axis=-1)
         return (distance <= self.radius).astype(np.float32)
 
@@ -143,6 +146,11 @@ class LabelledTask(AbstractRewardTask):
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
         samples, reward = np.asarray(self.obs, np.float64), np.asarray(self.reward, np.float64)
+        if samples.shape[1] != np.shape(next_obs)[1]:
+            raise ConfigError(
+                f"The labelled samples have observations of {samples.shape[1]} numbers, the dataset has "
+                f"{np.shape(next_obs)[1]}: label observations of the dataset."
+            )
         scale = self.bandwidth * np.maximum(samples.std(axis=0), 1e-6)
         mean = reward.mean()
         kernel = _gaussian_kernel(samples / scale, samples / scale)
@@ -154,6 +162,10 @@ class LabelledTask(AbstractRewardTask):
 def _gaussian_kernel(a: Float[np.ndarray, "n obs"], b: Float[np.ndarray, "k obs"]) -> Float[np.ndarray, "n k"]:
     squared = np.square(a).sum(-1)[:, None] + np.square(b).sum(-1) - 2 * a @ b.T
     return np.exp(-0.5 * np.maximum(squared, 0.0))
+
+
+_LARGEST_REWARD = 1e12
+"""Sums of a thousand of them can be squared and added in float32."""
 
 
 def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
@@ -170,6 +182,12 @@ def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Fl
 
 def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
     rewards = _well_formed(rewards, length, name)
+    largest = float(np.abs(rewards).max())
+    if largest > _LARGEST_REWARD:
+        raise ConfigError(
+            f"The {name} is as large as {largest:.2g}, and squares of returns would leave float32: divide it, so that "
+            f"it stays below {_LARGEST_REWARD:g}."
+        )
     if np.ptp(rewards) == 0:
         raise ConfigError(
             f"The {name} is {rewards[0]:g} for every transition of the dataset, so it prefers nothing. "

@@ -6,6 +6,7 @@ What computes is imported when the flags have been read, so that `--help` and a 
 import dataclasses
 import functools
 import operator
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,12 @@ from owma._command import (
     keep_programs,
     open_progress,
     parse,
+    require_trust,
     resumable,
+    same_command,
     show_fit,
     show_results,
+    show_warning,
 )
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
@@ -58,6 +62,9 @@ class Train:
     """Where run folders go."""
     log: tuple[LogKind, ...] = ()
     """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
+    trust: tuple[str, ...] = ()
+    """With --resume: modules of yours that the run's reward or environment is imported from. The folder alone, which
+    may be somebody else's, is not believed."""
 
 
 def main() -> None:
@@ -68,28 +75,41 @@ def main() -> None:
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
-        material = config.gather(open_progress)
+        with resumable(same_command("owma.train")):
+            material = config.gather(open_progress)
         folder = RunFolder.create(arguments.runs, config.name)
         folder.write_json("config.json", to_json(config))
         folder.write_json("versions.json", versions())
+        again = _again(folder.path, arguments.log, config.imports)
     else:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
-        material = config.gather(open_progress)
+        again = _again(folder.path, arguments.log, arguments.trust)
+        require_trust(config.imports, arguments.trust, _again(folder.path, arguments.log, ()))
+        with resumable(again):
+            material = config.gather(open_progress)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
     print(f"run {folder.path}", file=sys.stderr)
-    with resumable("python -m owma.train", folder.path):
+    with resumable(again):
         with open_logs(arguments.log, folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)
     print(folder.path)
+
+
+def _again(folder: Path, log: Sequence[str], trust: Sequence[str]) -> str:
+    """The command that goes on with a run."""
+    flags = ["--resume", str(folder)]
+    flags += ["--log", *log] if log else []
+    flags += ["--trust", *trust] if trust else []
+    return shlex.join(["python", "-m", "owma.train", *flags])
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
 
-    parts = Experiment(config, material, folder, open_progress, logs).train()
+    parts = Experiment(config, material, folder, open_progress, logs, warn=show_warning).train()
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)
     if material.env is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from owma import checkpoint
+from owma._errors import CheckpointError
 from owma.data import TwoRoutesCollect
 from owma.experiment import (
     EvaluationConfig,
@@ -157,6 +159,49 @@ def test_learned_features_are_trained_once_and_kept_with_the_models(
     assert not eqx.tree_equal(read, built)
     with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
         Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
+
+
+def _spoil(step: Path) -> None:
+    """Flip one bit of the largest file."""
+    largest = max((path for path in step.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_made_again_from_the_one_before(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    shutil.rmtree(folder.path / "models")
+    _spoil(folder.checkpoints / "4")
+    said: list[str] = []
+    parts = Experiment(TINY, material, folder, _progress(), warn=said.append).train()
+    assert len(said) == 1 and re.search(r"checkpoints/4 is damaged: .* goes on from step 2, which is whole", said[0])
+    assert eqx.tree_equal(parts, whole[0])
+    assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
+    assert checkpoint.newest_intact(folder.checkpoints) == (4, ())
+
+
+def test_damaged_models_are_made_again(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    _spoil(folder.path / "models" / "4")
+    said: list[str] = []
+    assert eqx.tree_equal(Experiment(TINY, material, folder, _progress(), warn=said.append).train(), whole[0])
+    assert len(said) == 1 and re.search("models/4 is damaged: .* made again from the checkpoints", said[0])
+
+
+def test_without_a_whole_checkpoint_nothing_is_begun_anew(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    for step in (*folder.checkpoints.iterdir(), *(folder.path / "models").iterdir()):
+        _spoil(step)
+    with pytest.raises(CheckpointError, match="checkpoints/4 is damaged: .*move it away to train from the beginning"):
+        Experiment(TINY, material, folder, _progress()).train()
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["2", "4"]
 
 
 def test_finished_models_are_read(

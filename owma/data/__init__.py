@@ -14,7 +14,11 @@ from owma.data.minari import (
     load_minari as load_minari,
     reward_is_constant as reward_is_constant,
 )
-from owma.data.store import dataset_folder as dataset_folder, datasets_root as datasets_root
+from owma.data.store import (
+    dataset_folder as dataset_folder,
+    datasets_root as datasets_root,
+    is_claimed as is_claimed,
+)
 from owma.data_config import (
     PointMazeCollect as PointMazeCollect,
     StitchCollect as StitchCollect,

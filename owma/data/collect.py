@@ -7,8 +7,8 @@ velocity, ±1) + N(0, σ²), clipped to the action space and recorded as sent. T
 import copy
 import dataclasses
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -17,7 +17,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError, DatasetError
-from owma.data.store import check_dataset_id, recording, stored_settings
+from owma.data.recording import Recorder
+from owma.data.store import check_dataset_id, claimed, recording, stored_settings
 from owma.data.waypoints import (
     GoalSeeker,
     WaypointFollower,
@@ -62,24 +63,28 @@ def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = Non
     if not 0 <= config.skew <= 1:
         raise ConfigError(f"--skew is a share of the episodes, between 0 and 1; got {config.skew}.")
     _check_positive(config, "episodes", "steps")
-    if is_collected(config):
-        return config.name
+    with _missing(config, progress) as missing:
+        if missing:
+            _collect_two_routes(config, progress)
+    return config.name
+
+
+def _collect_two_routes(config: TwoRoutesCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     rare = np.arange(config.episodes) < round(config.skew * config.episodes)
     routes: list[Route] = ["lower" if is_rare else "upper" for is_rare in rng.permutation(rare)]
     share = f"{routes.count('lower')} of {config.episodes} episodes"
     description = f"Around a block, top left to bottom right; {share} by the lower route, the others by the upper."
-    # No Gymnasium checker: Minari's collector checks every observation and action itself.
+    # No Gymnasium checker: it checks every observation and action, of an environment of our own.
     env = gym.make(TWO_ROUTES_ID, max_episode_steps=config.steps, disable_env_checker=True)
     with _recording(config, env, gym.spec(TWO_ROUTES_ID), description) as recorded:
-        for number, route in enumerate(routes, start=1):
-            corner = corner_cell(route)
+        for number in range(recorded.resume(rng) + 1, config.episodes + 1):
+            corner = corner_cell(routes[number - 1])
             path = cell_path(MAZE_MAP, START_CELL, corner) + cell_path(MAZE_MAP, corner, GOAL_CELL)[1:]
             follower = WaypointFollower(jittered_waypoints(MAZE_MAP, path[1:], rng))
             _roll(recorded, follower, config.steps, config.action_noise, rng)
             if progress is not None:
                 progress(number * config.steps, config.episodes * config.steps)
-    return config.name
 
 
 def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None) -> str:
@@ -95,22 +100,27 @@ def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None
     **Raises:** `ConfigError` for values out of range, `DatasetError` if the id is taken by other data.
     """
     _check_positive(config, "steps")
-    if is_collected(config):
-        return config.name
+    with _missing(config, progress) as missing:
+        if missing:
+            _collect_pointmaze(config, progress)
+    return config.name
+
+
+def _collect_pointmaze(config: PointMazeCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     # In the data the environment moves its goal on arrival, and the controller follows; an evaluation has one goal.
     env, eval_env = _pointmaze(config.maze, reset_target=True)
     assert eval_env.max_episode_steps is not None
     maze: Any = env.unwrapped
-    description, done = f"PointMaze {config.maze}: from one random goal to the next.", 0
+    description = f"PointMaze {config.maze}: from one random goal to the next."
     with _recording(config, env, eval_env, description) as recorded:
+        done = recorded.resume(rng) * eval_env.max_episode_steps  # the last may be shorter
         while done < config.steps:
             steps = min(eval_env.max_episode_steps, config.steps - done)
             _roll(recorded, GoalSeeker(maze.maze.maze_map, rng), steps, config.action_noise, rng)
             done += steps
             if progress is not None:
                 progress(done, config.steps)
-    return config.name
 
 
 def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> str:
@@ -129,8 +139,13 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
     **Raises:** `ConfigError` for values out of range, `DatasetError` if the id is taken by other data.
     """
     _check_positive(config, "episodes", "steps")
-    if is_collected(config):
-        return config.name
+    with _missing(config, progress) as missing:
+        if missing:
+            _collect_stitch(config, progress)
+    return config.name
+
+
+def _collect_stitch(config: StitchCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     env, eval_env = _pointmaze(config.maze, reset_target=False)
     maze_map: MazeMap = cast(Any, env.unwrapped).maze.maze_map
@@ -141,7 +156,7 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
     cells = free_cells(maze_map)
     description = f"PointMaze {config.maze}: pieces of ways, none from {start} to {goal}."
     with _recording(config, env, eval_env, description) as recorded:
-        for number in range(1, config.episodes + 1):
+        for number in range(recorded.resume(rng) + 1, config.episodes + 1):
             path = [start, goal]
             while start in path and goal in path:
                 first, last = rng.choice(len(cells), 2, replace=False)
@@ -151,7 +166,6 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
             _roll(recorded, follower, config.steps, config.action_noise, rng, options)
             if progress is not None:
                 progress(number * config.steps, config.episodes * config.steps)
-    return config.name
 
 
 def is_collected(config: CollectConfig) -> bool:
@@ -209,9 +223,25 @@ def _pointmaze(maze: str, *, reset_target: bool) -> tuple[gym.Env, EnvSpec]:
     return env, eval_env
 
 
+@contextmanager
+def _missing(config: CollectConfig, progress: Progress | None) -> Iterator[bool]:
+    """Whether the dataset is to be collected, and nobody else does; a process that is at it already is waited for."""
+    # In both places: a refusal does not wait, and what was waited for is there.
+    if is_collected(config):
+        yield False
+        return
+
+    def waiting() -> None:
+        if progress is not None:
+            progress(0, num_steps(config))  # where a request to stop is obeyed
+
+    with claimed(config.name, waiting):
+        yield not is_collected(config)
+
+
 def _recording(
     config: CollectConfig, env: gym.Env, eval_env: EnvSpec, description: str
-) -> AbstractContextManager[gym.Env]:
+) -> AbstractContextManager[Recorder]:
     return recording(
         config.name,
         env,
@@ -223,7 +253,7 @@ def _recording(
 
 
 def _roll(
-    env: gym.Env,
+    recorded: Recorder,
     controller: WaypointFollower | GoalSeeker,
     steps: int,
     action_noise: float,
@@ -232,10 +262,11 @@ def _roll(
 ) -> None:
     """One episode of exactly `steps` steps."""
     noise = rng.normal(0.0, action_noise, (steps, 2))
-    obs, _ = env.reset(seed=int(rng.integers(2**31)), options=options)
+    obs = recorded.reset(seed=int(rng.integers(2**31)), options=options)
     for row in noise:
         action = np.minimum(np.maximum(controller.act(obs) + row, -1.0), 1.0)
-        obs, *_ = env.step(action.astype(np.float32))
+        obs = recorded.step(action.astype(np.float32))
+    recorded.keep(rng)
 
 
 def _settings(config: CollectConfig) -> dict[str, Any]:

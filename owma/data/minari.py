@@ -12,10 +12,12 @@ import numpy as np
 from gymnasium import error as gym_error, spaces
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import DatasetError
+from owma._errors import ConfigError, DatasetError
 from owma._types import Float, Int
 from owma.data.collect import command_for
+from owma.data.hdf5 import check_hdf5
 from owma.data.store import dataset_folder
+from owma.envs import read_env
 from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
@@ -38,6 +40,8 @@ class OfflineDataset:
     """The largest action of each coordinate, likewise."""
     env_spec: EnvSpec | None
     """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
+    env_refusal: str | None = None
+    """Why `env_spec` is `None` although the dataset names an environment; see `owma.envs.read_env`."""
 
 
 def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
@@ -73,6 +77,13 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
         raise DatasetError(f"Dataset {name} is empty; collect or choose another one.")
     obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
     transitions = _join(episodes, obs_keys, name)
+    width = transitions.action.shape[1]
+    if dataset.action_space.shape != (width,):
+        raise DatasetError(
+            f"Dataset {name} has actions of {width} numbers, and its action space has {dataset.action_space.shape[0]}; "
+            "write it again with the space that they are of."
+        )
+    env_spec, env_refusal = _environment(data_path)
     low, high = dataset.action_space.low.astype(np.float32), dataset.action_space.high.astype(np.float32)
     return OfflineDataset(
         dataset_id=dataset.id,
@@ -80,7 +91,8 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
         obs_keys=obs_keys,
         action_low=np.where(np.isfinite(low), low, transitions.action.min(axis=0)),
         action_high=np.where(np.isfinite(high), high, transitions.action.max(axis=0)),
-        env_spec=dataset._eval_env_spec or dataset.env_spec,  # Minari has no public name for the first.
+        env_spec=env_spec,
+        env_refusal=env_refusal,
     )
 
 
@@ -124,21 +136,48 @@ def _download(name: str) -> None:
         raise DatasetError(f"The download of {name!r} left no dataset at {dataset_folder(name)}; try again.")
 
 
-def _open(data_path: Path) -> Any:
-    """Minari's dataset, once its metadata are known to describe the spaces."""
-    import minari
-
-    folder = data_path.parent
+def _metadata(data_path: Path) -> dict[str, Any]:
     try:
         metadata = json.loads((data_path / "metadata.json").read_text())
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata.json holds no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(data_path.parent, error) from error
+    return metadata
+
+
+def _environment(data_path: Path) -> tuple[EnvSpec | None, str | None]:
+    """The environment that the dataset names, or why that is not to be made."""
+    metadata = _metadata(data_path)
+    text = metadata.get("eval_env_spec") or metadata.get("env_spec")
+    if text is None:
+        return None, None
+    try:
+        return read_env(text, f"Dataset {data_path.parent}"), None
+    except ConfigError as error:
+        return None, str(error)
+
+
+def _open(data_path: Path) -> Any:
+    """Minari's dataset, once its metadata are known to describe the spaces, and its file to be one whole."""
+    import minari
+
+    folder, metadata = data_path.parent, _metadata(data_path)
     missing = [key for key in ("observation_space", "action_space") if key not in metadata]
-    if missing and "env_spec" not in metadata:
-        raise DatasetError(f"{folder} does not say what its {missing[0]} is; write it again with Minari.")
+    if missing:
+        if "env_spec" not in metadata:
+            raise DatasetError(f"{folder} does not say what its {missing[0]} is; write it again with Minari.")
+        try:
+            read_env(metadata["env_spec"], f"Dataset {folder}")  # Minari would make it, to look at its spaces
+        except ConfigError as error:
+            raise DatasetError(str(error)) from error
+    check_hdf5(data_path / "main_data.hdf5")
     try:
         return minari.MinariDataset(data_path)
-    except (OSError, AssertionError, ImportError, KeyError, TypeError, ValueError, gym_error.Error) as error:
+    except (
+        *(OSError, AssertionError, ImportError, AttributeError, KeyError, TypeError, ValueError, RecursionError),
+        *(NotImplementedError, gym_error.Error),
+    ) as error:
         raise _unreadable(folder, error) from error
 
 
@@ -183,6 +222,7 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list
     try:
         for episode in dataset.iterate_episodes():
             obs = episode.observations
+            _check_numbers(episode, obs_parts, folder)
             lengths = {len(part) for part in (obs.values() if isinstance(obs, Mapping) else [obs])}
             steps = len(episode.actions)
             if lengths != {steps + 1} or len(episode.rewards) != steps or len(episode.truncations) != steps:
@@ -201,9 +241,27 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list
                         "truncated": episode.truncations,
                     }
                 )
-    except (OSError, KeyError, RuntimeError) as error:
+    except DatasetError:
+        raise
+    except (OSError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _unreadable(folder, error) from error
     return episodes
+
+
+def _check_numbers(episode: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> None:
+    """The arrays of an episode are of numbers, and of as many axes as their names say."""
+    obs = episode.observations
+    arrays = {f"observations[{key!r}]": obs[key] for key in obs_parts} if obs_parts else {"observations": obs}
+    arrays |= {"actions": episode.actions, "rewards": episode.rewards}
+    arrays |= {"terminations": episode.terminations, "truncations": episode.truncations}
+    for name, array in arrays.items():
+        axes = 1 if name in ("rewards", "terminations", "truncations") else 2
+        array = np.asarray(array)
+        if array.dtype.kind not in "biuf" or (array.ndim != axes and array.size):
+            raise DatasetError(
+                f"Episode {episode.id} of {folder} has {name} of {array.dtype} and shape {array.shape}; owma reads "
+                f"numbers, {'one' if axes == 1 else 'a vector'} a step: write the dataset again."
+            )
 
 
 def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -217,6 +275,8 @@ def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name: str) -> Transitions:
     ids = np.array([episode["id"] for episode in episodes])
+    for field, parts in (("observations", obs_keys or ()), ("actions", ())):
+        _check_widths(field, episodes, parts, name)
     with np.errstate(over="ignore"):  # What does not fit into float32 becomes infinite, and is reported below.
         obs = [flatten_obs(episode["obs"], obs_keys) for episode in episodes]
         action, reward = (
@@ -240,6 +300,18 @@ def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name
         terminated=terminated,
         truncated=truncated,
     )
+
+
+def _check_widths(field: str, episodes: list[dict[str, Any]], parts: tuple[str, ...], name: str) -> None:
+    """All episodes of one width."""
+    key = {"observations": "obs", "actions": "action"}[field]
+    widths = [sum(np.shape(e[key][p])[1] for p in parts) if parts else np.shape(e[key])[1] for e in episodes]
+    odd = [number for number, width in enumerate(widths) if width != widths[0]]
+    if odd:
+        raise DatasetError(
+            f"Dataset {name} has {field} of {widths[0]} numbers in episode {episodes[0]['id']} and of {widths[odd[0]]} "
+            f"in episode {episodes[odd[0]]['id']}; write it again with one of the two."
+        )
 
 
 def _check_finite(

@@ -3,6 +3,7 @@
 import gymnasium as gym
 
 from owma.envs.mazes import cell_position as cell_position, maze_of as maze_of, without_goal as without_goal
+from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.two_routes import (
     GOAL_CELL as GOAL_CELL,

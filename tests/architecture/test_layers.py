@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_types", "_errors", "_json", "_lazy", "_tree", "_version", "config_json"),
+    ("_types", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json"),
     ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 BESIDE: dict[str, tuple[str, ...]] = {
     "_tree": ("_types",),
     "_json": ("_types",),
+    "_npz": ("_errors",),
     "config_json": ("_errors", "_json"),
     "features": ("nets",),
     "targets": ("transitions",),
@@ -40,7 +41,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "material": ("data", "rollout"),
     "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
     "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
-    "run": ("checkpoint", "experiment", "runs"),
+    "run": ("checkpoint", "envs", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
     "claims": ("analysis", "tables"),
