@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         load_exported as load_exported,
     )
     from owma.data import (
+        AntMazeCollect as AntMazeCollect,
         OfflineDataset as OfflineDataset,
         PointMazeCollect as PointMazeCollect,
         StitchCollect as StitchCollect,

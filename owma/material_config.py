@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from owma._errors import ConfigError
-from owma.data_config import PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import CollectConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class PreferenceTaskConfig:
 TaskConfig: TypeAlias = (
     RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig | PreferenceTaskConfig
 )
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset
+DataConfig: TypeAlias = CollectConfig | MinariDataset
 
 
 def parse_task(spec: str) -> TaskConfig:

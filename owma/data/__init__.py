@@ -1,14 +1,14 @@
 """Offline datasets: reading them, and making them by scripted control."""
 
+from owma.data.ant_maze import collect_antmaze as collect_antmaze
 from owma.data.collect import (
     collect as collect,
     collect_pointmaze as collect_pointmaze,
     collect_stitch as collect_stitch,
     collect_two_routes as collect_two_routes,
     command_for as command_for,
-    is_collected as is_collected,
-    num_steps as num_steps,
 )
+from owma.data.collection import is_collected as is_collected, num_steps as num_steps
 from owma.data.minari import (
     OfflineDataset as OfflineDataset,
     load_minari as load_minari,
@@ -20,6 +20,7 @@ from owma.data.store import (
     is_claimed as is_claimed,
 )
 from owma.data_config import (
+    AntMazeCollect as AntMazeCollect,
     PointMazeCollect as PointMazeCollect,
     StitchCollect as StitchCollect,
     TwoRoutesCollect as TwoRoutesCollect,

@@ -72,6 +72,7 @@ def recording(
     eval_env: EnvSpec,
     settings: Mapping[str, Any],
     description: str,
+    algorithm: str,
     overwrite: bool,
 ) -> Iterator[Recorder]:
     """Record an environment as a local Minari dataset, which appears under its id in one step, when it is complete.
@@ -88,6 +89,7 @@ def recording(
     - `eval_env`: the environment to evaluate in.
     - `settings`: plain values, kept in the metadata for `stored_settings`.
     - `description`: one sentence.
+    - `algorithm`: what acts, in a few words.
     - `overwrite`: replace a dataset of the same id.
 
     **Raises:** `DatasetError` if the folder cannot be written, or is taken and `overwrite` is not set.
@@ -102,7 +104,7 @@ def recording(
             finally:
                 recorder.flush()
             with _minari_root(str(staging / "minari")):
-                _make(dataset_id, recorder, eval_env, settings, description)
+                _make(dataset_id, recorder, eval_env, settings, (description, algorithm))
         _move(dataset_id, staging / "minari", folder, overwrite)
         shutil.rmtree(staging)
     except OSError as error:
@@ -192,7 +194,7 @@ def _prepare(staging: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def _make(
-    dataset_id: str, recorder: Recorder, eval_env: EnvSpec, settings: Mapping[str, Any], description: str
+    dataset_id: str, recorder: Recorder, eval_env: EnvSpec, settings: Mapping[str, Any], about: tuple[str, str]
 ) -> None:
     """The dataset, where Minari is told to have its root."""
     import minari
@@ -206,9 +208,9 @@ def _make(
             [EpisodeBuffer(**episode) for episode in recorder.episodes()],
             env=recorder.env,
             eval_env=eval_env,
-            algorithm_name="jittered waypoints, proportional-derivative control, Gaussian action noise",
+            description=about[0],
+            algorithm_name=about[1],
             author="owma",
-            description=description,
         )
     dataset.storage.update_episode_metadata(dataset.storage.apply(minari.EpisodeMetadataCallback()))
     dataset.storage.update_metadata({SETTINGS_KEY: dict(settings)})
