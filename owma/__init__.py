@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from owma.data import (
         AntMazeCollect as AntMazeCollect,
         OfflineDataset as OfflineDataset,
+        OGBenchMazeCollect as OGBenchMazeCollect,
+        OGBenchPlayCollect as OGBenchPlayCollect,
         PointMazeCollect as PointMazeCollect,
         StitchCollect as StitchCollect,
         TwoRoutesCollect as TwoRoutesCollect,

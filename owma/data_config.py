@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 ACTION_NOISE = 0.5
 ANT_NOISE = 0.2
+PLAN_NOISE = 0.1
 FALLEN_STEPS = 50
 
 
@@ -116,11 +117,67 @@ class AntMazeCollect:
         return self.dataset_id or f"owma/antmaze-{self.maze}-{self.goals}-{made}-seed{self.seed}-v0"
 
 
-CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect
+@dataclass(frozen=True)
+class OGBenchMazeCollect:
+    """A dataset of a pointmaze of OGBench, which needs the extra `ogbench`."""
+
+    maze: Literal["medium", "large", "giant"] = "medium"
+    """The map; cells are squares of 4 m, and a step is 0.2 m along either axis at most."""
+    kind: Literal["navigate", "stitch"] = "navigate"
+    """`navigate`: episodes of 1000 steps from one random goal to the next; `stitch`: of 200 steps to one goal, four
+    cells away."""
+    steps: int = 1_000_000
+    """Steps in all; the last episode is cut."""
+    action_noise: float = ACTION_NOISE
+    """Standard deviation of the noise on actions, whose range is [-1, 1]."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+        made = f"{self.steps}{_noise(self)}-seed{self.seed}"
+        return self.dataset_id or f"owma/ogbench-pointmaze-{self.maze}-{self.kind}-{made}-v0"
+
+
+@dataclass(frozen=True)
+class OGBenchPlayCollect:
+    """A *play* dataset of a robot arm of OGBench, which needs the extra `ogbench`."""
+
+    scene: Literal["cube-single", "scene", "puzzle-3x3"] = "cube-single"
+    """What there is to play with."""
+    steps: int = 1_000_000
+    """Steps in all; episodes are of 1000 steps, the last is cut."""
+    plan_noise: float = PLAN_NOISE
+    """Scale of the smoothed noise on plans: times 5 cm, 0.3 rad, and the whole range of the gripper."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+        noise = "" if self.plan_noise == PLAN_NOISE else f"-noise{_code(self.plan_noise)}"
+        return self.dataset_id or f"owma/ogbench-{self.scene}-play-{self.steps}{noise}-seed{self.seed}-v0"
+
+
+_OGBenchCollect: TypeAlias = OGBenchMazeCollect | OGBenchPlayCollect
+
+CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | _OGBenchCollect
 """A dataset that can be collected."""
 
 
-def _noise(config: CollectConfig, default: float = ACTION_NOISE) -> str:
+def _noise(
+    config: TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | OGBenchMazeCollect,
+    default: float = ACTION_NOISE,
+) -> str:
     return "" if config.action_noise == default else f"-noise{_code(config.action_noise)}"
 
 

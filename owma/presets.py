@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 
-from owma.data_config import AntMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    AntMazeCollect,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 from owma.experiment_config import EvaluationConfig, ExperimentConfig
 from owma.features_config import FeaturesConfig
-from owma.material_config import GoalTaskConfig
+from owma.material_config import GoalTaskConfig, RewardTaskConfig
 from owma.policy_config import PolicyConfig
 from owma.training_config import TrainingConfig
 from owma.value_config import ValueConfig
@@ -41,6 +47,24 @@ ANTMAZE_MEDIUM = ExperimentConfig(
     training=TrainingConfig(updates=20_000),
 )
 
+OGBENCH_STITCH = ExperimentConfig(
+    name="ogbench-stitch",
+    data=OGBenchMazeCollect(kind="stitch"),
+    # The task that OGBench evaluates by default, with its rewards.
+    task=RewardTaskConfig("owma.envs.ogbench:pointmaze_medium_task1"),
+    world=WorldConfig(features=FeaturesConfig(bandwidth=1.0), discount=0.99),
+    training=TrainingConfig(updates=20_000),
+)
+
+OGBENCH_CUBE = ExperimentConfig(
+    name="ogbench-cube",
+    data=OGBenchPlayCollect(),
+    # Likewise.
+    task=RewardTaskConfig("owma.envs.ogbench:cube_single_task2"),
+    world=WorldConfig(discount=0.99),
+    training=TrainingConfig(updates=20_000),
+)
+
 SMOKE = ExperimentConfig(
     name="smoke",
     data=TwoRoutesCollect(skew=0.2, episodes=20),
@@ -61,5 +85,7 @@ PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
     "stitch": ("A maze recorded in pieces, none of which leads from start to goal.", STITCH),
     "antmaze-umaze": ("A simulated ant of eight joints walks around a U.", ANTMAZE_UMAZE),
     "antmaze-medium": ("The same ant in a maze of 26 cells, from corner to corner.", ANTMAZE_MEDIUM),
+    "ogbench-stitch": ("OGBench's pointmaze-medium, recorded in pieces of four cells.", OGBENCH_STITCH),
+    "ogbench-cube": ("OGBench's cube-single: play with a cube, to be put in one place.", OGBENCH_CUBE),
     "smoke": ("All of it in about a minute, too little to learn much.", SMOKE),
 }

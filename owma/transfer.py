@@ -4,6 +4,7 @@ What computes is imported when the flags have been read, so that `--help` and a 
 """
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def main() -> None:
         folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
         folder.write_json("config.json", to_json(arguments))
         folder.write_json("versions.json", versions())
-    with resumable("python -m owma.transfer", folder.path):
+    with resumable(shlex.join(["python", "-m", "owma.transfer", "--resume", str(folder.path)])):
         inference = TaskInference(run.parts, run.config.value, dataset.transitions, seed=config.seed)
         results = transfer(
             inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress

@@ -14,6 +14,10 @@ from owma.data.minari import (
     load_minari as load_minari,
     reward_is_constant as reward_is_constant,
 )
+from owma.data.oracles import (
+    collect_ogbench_maze as collect_ogbench_maze,
+    collect_ogbench_play as collect_ogbench_play,
+)
 from owma.data.store import (
     dataset_folder as dataset_folder,
     datasets_root as datasets_root,
@@ -21,6 +25,8 @@ from owma.data.store import (
 )
 from owma.data_config import (
     AntMazeCollect as AntMazeCollect,
+    OGBenchMazeCollect as OGBenchMazeCollect,
+    OGBenchPlayCollect as OGBenchPlayCollect,
     PointMazeCollect as PointMazeCollect,
     StitchCollect as StitchCollect,
     TwoRoutesCollect as TwoRoutesCollect,

@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma.data.ant_maze import collect_antmaze
 from owma.data.collection import Progress, check_positive, missing, record
+from owma.data.oracles import collect_ogbench_maze, collect_ogbench_play
 from owma.data.recording import Recorder
 from owma.data.waypoints import (
     GoalSeeker,
@@ -25,7 +26,15 @@ from owma.data.waypoints import (
     jittered_waypoints,
     task_cells,
 )
-from owma.data_config import AntMazeCollect, CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    AntMazeCollect,
+    CollectConfig,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, Route, corner_cell, load_robotics
 
 
@@ -37,6 +46,10 @@ def collect(config: CollectConfig, progress: Progress | None = None) -> str:
         return collect_stitch(config, progress)
     if isinstance(config, AntMazeCollect):
         return collect_antmaze(config, progress)
+    if isinstance(config, OGBenchMazeCollect):
+        return collect_ogbench_maze(config, progress)
+    if isinstance(config, OGBenchPlayCollect):
+        return collect_ogbench_play(config, progress)
     return collect_pointmaze(config, progress)
 
 
@@ -181,6 +194,16 @@ def command_for(dataset_id: str) -> str | None:
         flags = {"maze": maze, "goals": goals, "steps": steps, "action-noise": noise}
         flags |= {"fallen-steps": fallen, "seed": seed}
         name = "antmaze"
+    elif match := re.fullmatch(
+        r"owma/ogbench-pointmaze-([a-z]+)-(navigate|stitch)-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id
+    ):
+        maze, kind, steps, noise, seed = match.groups()
+        flags = {"maze": maze, "kind": kind, "steps": steps, "action-noise": noise, "seed": seed}
+        name = "ogbench-maze"
+    elif match := re.fullmatch(r"owma/ogbench-([a-z0-9-]+)-play-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
+        scene, steps, noise, seed = match.groups()
+        flags = {"scene": scene, "steps": steps, "plan-noise": noise, "seed": seed}
+        name = "ogbench-play"
     else:
         return None
     given = [f"--{flag} {_number(value)}" for flag, value in flags.items() if value is not None]

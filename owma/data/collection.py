@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError, DatasetError
 from owma.data.recording import Recorder
 from owma.data.store import check_dataset_id, claimed, recording, stored_settings
-from owma.data_config import CollectConfig, StitchCollect, TwoRoutesCollect
+from owma.data_config import CollectConfig, OGBenchPlayCollect, StitchCollect, TwoRoutesCollect
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called now and then with the number of steps collected and of steps to collect."""
@@ -91,7 +91,8 @@ def check_positive(config: CollectConfig, *names: str) -> None:
     for name in names:
         if getattr(config, name) < 1:
             raise ConfigError(f"--{name} must be at least 1; got {getattr(config, name)}.")
-    if not config.action_noise >= 0:
-        raise ConfigError(f"--action-noise must not be negative; got {config.action_noise}.")
-    if config.seed < 0:
-        raise ConfigError(f"--seed must not be negative; got {config.seed}.")
+    is_play = isinstance(config, OGBenchPlayCollect)
+    noise = ("plan-noise", config.plan_noise) if is_play else ("action-noise", config.action_noise)
+    for flag, value in (noise, ("seed", config.seed)):
+        if not value >= 0:
+            raise ConfigError(f"--{flag} must not be negative; got {value}.")

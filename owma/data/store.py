@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -171,7 +172,9 @@ def _lock_path(dataset_id: str) -> Path:
 
 def _versions() -> dict[str, str]:
     """What the data depend on beside the settings."""
-    return {name: metadata.version(name) for name in ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy")}
+    names = ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy", "ogbench", "dm_control")
+    installed = [name for name in names if find_spec(name.replace("-", "_")) is not None]
+    return {name: metadata.version(name) for name in installed}
 
 
 def _prepare(staging: Path, wanted: Mapping[str, Any]) -> None:
