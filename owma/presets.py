@@ -26,14 +26,14 @@ STITCH = ExperimentConfig(
     task=GoalTaskConfig(goal=(-1.0, -1.0)),
 )
 
-# Of an ant's 29 numbers the task reads where it is. The goal is half a metre wide in mazes of 12 m and 24 m.
+# Of an ant's 29 numbers the task reads where it is. Its goal is a metre wide, in mazes of 12 m and 24 m.
 _ANT_WORLD = WorldConfig(features=FeaturesConfig(coordinates=2, bandwidth=1.0), discount=0.99)
 
 ANTMAZE_UMAZE = ExperimentConfig(
     name="antmaze-umaze",
     data=AntMazeCollect(maze="umaze"),
-    # The other end of the U; see `owma.data.ant_maze.EVALUATION_CELLS`.
-    task=GoalTaskConfig(goal=(-4.0, -4.0)),
+    # The other end of the U (`owma.data.ant_maze.EVALUATION_CELLS`), and the environment's own radius.
+    task=GoalTaskConfig(goal=(-4.0, -4.0), radius=0.45),
     world=_ANT_WORLD,
     training=TrainingConfig(updates=20_000),
 )
@@ -42,7 +42,7 @@ ANTMAZE_MEDIUM = ExperimentConfig(
     name="antmaze-medium",
     data=AntMazeCollect(maze="medium"),
     # The far corner.
-    task=GoalTaskConfig(goal=(10.0, -10.0)),
+    task=GoalTaskConfig(goal=(10.0, -10.0), radius=0.45),
     world=_ANT_WORLD,
     training=TrainingConfig(updates=20_000),
 )

@@ -125,7 +125,7 @@ def test_the_ant_walks_where_it_is_told() -> None:
 @pytest.mark.parametrize("preset", [ANTMAZE_UMAZE, ANTMAZE_MEDIUM])
 def test_the_tasks_of_presets_are_the_goals_of_the_evaluation(preset) -> None:
     maze = preset.data.maze
-    assert preset.task.goal == cell_position(*EVALUATION_CELLS[maze][1], _map(maze), 4.0)
+    assert preset.task.radius == 0.45 and preset.task.goal == cell_position(*EVALUATION_CELLS[maze][1], _map(maze), 4.0)
 
 
 def test_names_and_commands() -> None:
