@@ -53,7 +53,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("markexpr") != "faults" or not _rows:
+    options = session.config.option
+    is_part = options.keyword or any("::" in name or name.endswith(".py") for name in session.config.args)
+    if options.markexpr != "faults" or is_part or not _rows:
         return
     lines = [
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (fault, what, 'yes' if passed else '**no**'))} |"

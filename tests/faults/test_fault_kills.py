@@ -83,7 +83,7 @@ def _wait(process: subprocess.Popen[str], what: Callable[[], bool], place: _Plac
 
 def _kill(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()  # and not `wait`, which leaves pipes open
 
 
 def _saving(folder: Path) -> bool:
@@ -250,7 +250,8 @@ def test_two_that_collect_the_same_dataset_at_once(datasets: Path, outcome) -> N
     ends = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
     assert [stdout.strip() for stdout, _ in ends] == [str(datasets / config.name)] * 2
-    assert sum("another process" in stderr for _, stderr in ends) == 1
+    # Both may look before either claims the id: then neither says that it waits.
+    assert sum("another process" in stderr for _, stderr in ends) <= 1
     assert len(load_minari(config.name).transitions) == 6000 and not list(datasets.glob(".collecting-*"))
     outcome("two processes collect one dataset", "the second waits, and takes the first's")
 
