@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.resources
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -108,7 +110,8 @@ def test_a_fallen_ant_ends_the_episode_unless_it_may_lie() -> None:
 
 def test_the_ant_walks_where_it_is_told() -> None:
     load_robotics()
-    env = gym.make("AntMaze_Open-v5", include_cfrc_ext_in_observation=False, disable_env_checker=True)
+    env: Any = gym.make("AntMaze_Open-v5", include_cfrc_ext_in_observation=False, disable_env_checker=True)
+    Path(env.unwrapped.tmp_xml_file_path).unlink()
     rng = np.random.default_rng(0)
     for direction in ([1.0, 0.0], [0.0, -1.0]):
         obs, _ = env.reset(seed=0, options={"reset_cell": np.array([2, 3]), "goal_cell": np.array([1, 1])})
