@@ -79,7 +79,10 @@ if TYPE_CHECKING:
         load_exported as load_exported,
     )
     from owma.data import (
+        AntMazeCollect as AntMazeCollect,
         OfflineDataset as OfflineDataset,
+        OGBenchMazeCollect as OGBenchMazeCollect,
+        OGBenchPlayCollect as OGBenchPlayCollect,
         PointMazeCollect as PointMazeCollect,
         StitchCollect as StitchCollect,
         TwoRoutesCollect as TwoRoutesCollect,

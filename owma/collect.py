@@ -10,12 +10,23 @@ from typing import Annotated, TypeAlias
 import tyro
 
 from owma._command import command, progress, resumable, same_command
-from owma.data_config import CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    AntMazeCollect,
+    CollectConfig,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 
 _Config: TypeAlias = (
     Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
     | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
     | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
+    | Annotated[AntMazeCollect, tyro.conf.subcommand("antmaze")]
+    | Annotated[OGBenchMazeCollect, tyro.conf.subcommand("ogbench-maze")]
+    | Annotated[OGBenchPlayCollect, tyro.conf.subcommand("ogbench-play")]
 )
 
 

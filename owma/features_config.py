@@ -64,12 +64,20 @@ class FeaturesConfig:
     """Units in each hidden layer, of `random` and of learned ones."""
     depth: int = later_field(2)
     """Hidden layers, likewise."""
+    coordinates: int = later_field(0)
+    """Of the observation, how many of the leading coordinates the cumulants are functions of; 0: of all. In AntMaze the
+    first two are the position. Not for learned ones and `reward`."""
     pretraining: FeatureTrainingConfig = later_field(FeatureTrainingConfig())
 
     def __post_init__(self) -> None:
         for name in ("num_features", "degree", "width", "depth"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"features.{name}={getattr(self, name)}: must be at least 1.")
+        if self.coordinates < 0 or (self.coordinates and (self.is_learned or self.kind == "reward")):
+            raise ConfigError(
+                f"features.coordinates={self.coordinates}: must be 0, or for kinds identity, fourier, polynomial and "
+                "random how many of the leading coordinates count."
+            )
 
     @property
     def is_learned(self) -> bool:
@@ -79,10 +87,17 @@ class FeaturesConfig:
     def build(self, obs_dim: int, *, key: "PRNGKeyArray") -> "AbstractFeatures":
         """The cumulants, or learned ones before they are trained: `owma.training.FeatureTrainer` trains them.
 
-        Raises `ConfigError` where there would be too many.
+        Raises `ConfigError` where there would be too many, or fewer coordinates than are asked for.
         """
         from owma import features
 
+        if self.coordinates > obs_dim:
+            raise ConfigError(
+                f"features.coordinates={self.coordinates}: the observations have {obs_dim}; ask for no more."
+            )
+        if self.coordinates:
+            of_all = dataclasses.replace(self, coordinates=0)
+            return features.LeadingFeatures(of_all.build(self.coordinates, key=key), self.coordinates)
         if self.kind == "identity":
             return features.IdentityFeatures()
         if self.kind == "reward":

@@ -7,11 +7,10 @@ from typing import TypeAlias
 from owma._errors import ConfigError
 from owma.data_config import (
     ArrayFolder as ArrayFolder,
+    CollectConfig,
     D4rlFile as D4rlFile,
+    FileConfig,
     OgbenchFile as OgbenchFile,
-    PointMazeCollect,
-    StitchCollect,
-    TwoRoutesCollect,
 )
 
 
@@ -66,9 +65,7 @@ class PreferenceTaskConfig:
 TaskConfig: TypeAlias = (
     RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig | PreferenceTaskConfig
 )
-DataConfig: TypeAlias = (
-    TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset | D4rlFile | OgbenchFile | ArrayFolder
-)
+DataConfig: TypeAlias = CollectConfig | MinariDataset | FileConfig
 
 
 def parse_task(spec: str) -> TaskConfig:

@@ -42,6 +42,8 @@ class Recorder:
         self._now: dict[str, Any] = {}
         self._parts = 0
         self._state: str | None = None
+        self.num_steps = 0
+        """Of the episodes that are kept."""
 
     def reset(self, *, seed: int, options: Mapping[str, Any] | None = None) -> Any:
         """Begin an episode; the environment's observation."""
@@ -64,6 +66,7 @@ class Recorder:
         if not self._now["terminated"][-1]:
             self._now["truncated"][-1] = True
         self._kept.append(self._now)
+        self.num_steps += len(self._now["action"])
         self._now, self._state = {}, json.dumps(rng.bit_generator.state)
         if sum(len(episode["action"]) for episode in self._kept) >= _PART_STEPS:
             self.flush()
@@ -93,6 +96,7 @@ class Recorder:
         episodes = 0
         while (part := _read(self._folder / _part_name(self._parts))) is not None:
             episodes += len(part["lengths"])
+            self.num_steps += int(part["lengths"].sum())
             rng.bit_generator.state = json.loads(str(part["state"]))
             self._parts += 1
         return episodes

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,6 +73,7 @@ def recording(
     eval_env: EnvSpec,
     settings: Mapping[str, Any],
     description: str,
+    algorithm: str,
     overwrite: bool,
 ) -> Iterator[Recorder]:
     """Record an environment as a local Minari dataset, which appears under its id in one step, when it is complete.
@@ -88,6 +90,7 @@ def recording(
     - `eval_env`: the environment to evaluate in.
     - `settings`: plain values, kept in the metadata for `stored_settings`.
     - `description`: one sentence.
+    - `algorithm`: what acts, in a few words.
     - `overwrite`: replace a dataset of the same id.
 
     **Raises:** `DatasetError` if the folder cannot be written, or is taken and `overwrite` is not set.
@@ -102,7 +105,7 @@ def recording(
             finally:
                 recorder.flush()
             with _minari_root(str(staging / "minari")):
-                _make(dataset_id, recorder, eval_env, settings, description)
+                _make(dataset_id, recorder, eval_env, settings, (description, algorithm))
         _move(dataset_id, staging / "minari", folder, overwrite)
         shutil.rmtree(staging)
     except OSError as error:
@@ -169,7 +172,9 @@ def _lock_path(dataset_id: str) -> Path:
 
 def _versions() -> dict[str, str]:
     """What the data depend on beside the settings."""
-    return {name: metadata.version(name) for name in ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy")}
+    names = ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy", "ogbench", "dm_control")
+    installed = [name for name in names if find_spec(name.replace("-", "_")) is not None]
+    return {name: metadata.version(name) for name in installed}
 
 
 def _prepare(staging: Path, wanted: Mapping[str, Any]) -> None:
@@ -192,7 +197,7 @@ def _prepare(staging: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def _make(
-    dataset_id: str, recorder: Recorder, eval_env: EnvSpec, settings: Mapping[str, Any], description: str
+    dataset_id: str, recorder: Recorder, eval_env: EnvSpec, settings: Mapping[str, Any], about: tuple[str, str]
 ) -> None:
     """The dataset, where Minari is told to have its root."""
     import minari
@@ -206,9 +211,9 @@ def _make(
             [EpisodeBuffer(**episode) for episode in recorder.episodes()],
             env=recorder.env,
             eval_env=eval_env,
-            algorithm_name="jittered waypoints, proportional-derivative control, Gaussian action noise",
+            description=about[0],
+            algorithm_name=about[1],
             author="owma",
-            description=description,
         )
     dataset.storage.update_episode_metadata(dataset.storage.apply(minari.EpisodeMetadataCallback()))
     dataset.storage.update_metadata({SETTINGS_KEY: dict(settings)})

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
@@ -48,7 +49,7 @@ def spread(tree: _Tree) -> _Tree:
     def placed(leaf: jax.Array) -> jax.Array:
         if jax.process_count() == 1:
             return jax.device_put(leaf, whole)
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(placed(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
         return jax.make_array_from_process_local_data(whole, np.asarray(leaf), leaf.shape)
 

@@ -62,10 +62,13 @@ BESIDE: dict[str, tuple[str, ...]] = {
 }
 """The imports within one layer."""
 
-LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "ray": 7, "tyro": 7}
+LOWEST_LAYER = {
+    **dict.fromkeys(("gymnasium", "gymnasium_robotics", "matplotlib", "minari", "mujoco", "ogbench"), 6),
+    **dict.fromkeys(("ray", "tyro"), 7),
+}
 """Third parties and the lowest layer that may import them."""
 
-WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ray"}
+WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ogbench", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
 LIGHT = ("owma._errors", "owma.config_json", "owma.runs")

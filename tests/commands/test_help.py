@@ -23,6 +23,8 @@ HEAVY = {
     "mujoco",
     "minari",
     "h5py",
+    "ogbench",
+    "dm_control",
     "matplotlib",
     "ray",
 }

@@ -245,7 +245,7 @@ def test_one_collects_and_the_other_takes_it(datasets, monkeypatch):
     def first_ends_while_the_second_waits(*_):
         assert not written
         with monkeypatch.context() as patch:
-            patch.setattr(sys.modules["owma.data.collect"], "claimed", lambda *_: contextlib.nullcontext())
+            patch.setattr(sys.modules["owma.data.collection"], "claimed", lambda *_: contextlib.nullcontext())
             collect_two_routes(config)
         written.append((dataset_folder(config.name) / "data" / "main_data.hdf5").stat().st_mtime_ns)
         first.close()

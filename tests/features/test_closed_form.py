@@ -105,3 +105,15 @@ def test_configurations_of_runs_from_before_are_read_as_they_were() -> None:
 def test_sizes_are_positive(name: str) -> None:
     with pytest.raises(ConfigError, match=f"features.{name}=0"):
         dataclasses.replace(FeaturesConfig(), **{name: 0})
+
+
+def test_cumulants_of_leading_coordinates_do_not_see_the_others() -> None:
+    config, key = FeaturesConfig(num_features=8, coordinates=2), jax.random.key(0)
+    obs = jnp.asarray([0.5, -1.0, 3.0, 4.0])
+    found = config.build(4, key=key)(obs)
+    np.testing.assert_array_equal(found, config.build(4, key=key)(obs.at[2:].set(0.0)))
+    np.testing.assert_array_equal(found, FeaturesConfig(num_features=8).build(2, key=key)(obs[:2]))
+    with pytest.raises(ConfigError, match="features.coordinates=5: the observations have 4; ask for no more"):
+        dataclasses.replace(config, coordinates=5).build(4, key=key)
+    with pytest.raises(ConfigError, match="features.coordinates=2: must be 0, or for kinds identity"):
+        FeaturesConfig(kind="laplacian", coordinates=2)
