@@ -11,13 +11,18 @@ if TYPE_CHECKING:
         DatasetError as DatasetError,
         OwmaError as OwmaError,
     )
-    from owma.features import AbstractFeatures as AbstractFeatures, FeaturesConfig as FeaturesConfig
+    from owma.features import (
+        AbstractFeatures as AbstractFeatures,
+        FeaturesConfig as FeaturesConfig,
+        FeatureTrainingConfig as FeatureTrainingConfig,
+    )
     from owma.transitions import Transitions as Transitions
     from owma.diffusion import AbstractDenoiser as AbstractDenoiser
     from owma.tasks import (
         AbstractTask as AbstractTask,
         GoalTask as GoalTask,
         LabelledTask as LabelledTask,
+        PreferenceTask as PreferenceTask,
         RecordedTask as RecordedTask,
         RewardTask as RewardTask,
     )
@@ -74,16 +79,23 @@ if TYPE_CHECKING:
         load_exported as load_exported,
     )
     from owma.data import (
+        AntMazeCollect as AntMazeCollect,
         OfflineDataset as OfflineDataset,
+        OGBenchMazeCollect as OGBenchMazeCollect,
+        OGBenchPlayCollect as OGBenchPlayCollect,
         PointMazeCollect as PointMazeCollect,
         StitchCollect as StitchCollect,
         TwoRoutesCollect as TwoRoutesCollect,
         load_minari as load_minari,
     )
     from owma.material import (
+        ArrayFolder as ArrayFolder,
+        D4rlFile as D4rlFile,
         GoalTaskConfig as GoalTaskConfig,
         LabelledTaskConfig as LabelledTaskConfig,
         MinariDataset as MinariDataset,
+        PreferenceTaskConfig as PreferenceTaskConfig,
+        OgbenchFile as OgbenchFile,
         RecordedTaskConfig as RecordedTaskConfig,
         RewardTaskConfig as RewardTaskConfig,
     )

@@ -1,35 +1,57 @@
-"""What every command shares: errors as one sentence with exit code 2, and progress with rate and time left."""
+"""What every command shares: errors as one sentence with exit code 2, a stop where nothing is lost, and progress."""
 
 import contextlib
+import errno
 import io
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import tyro
 
-from owma._errors import OwmaError
+from owma._errors import ConfigError, OwmaError
 
 _Arguments = TypeVar("_Arguments")
 _LINE_EVERY = 10.0  # Seconds between lines where the output is no terminal.
 _POOR_FIT = 0.5  # R² below which a value is called a guess.
+_REFUSED = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "grant write access there"),
+    errno.EIO: "look after the disk",
+}
+"""What an operating system refuses that a user can mend, and how."""
+_asked_to_stop = threading.Event()
+"""Of the process, as its signals are."""
+
+
+class Stopped(BaseException):
+    """A signal asked for an end, and this is a place where nothing is lost by it. No `except Exception` holds it up."""
 
 
 def command(main: Callable[[], None]) -> None:
     """Run a command's `main`: `if __name__ == "__main__": command(main)`.
 
-    An `OwmaError` becomes one sentence on standard error and exit code 2, an interrupt exit code 130; any other
-    exception is a bug of ours and keeps its traceback.
+    An `OwmaError` becomes one sentence on standard error and exit code 2, and so does a disk that is full or cannot be
+    written; an interrupt becomes exit code 130. Any other exception is a bug of ours and keeps its traceback.
     """
     try:
         main()
     except OwmaError as error:
         print(f"owma: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        place = "" if error.filename is None else f" ({error.filename})"
+        remedy = f"{_REFUSED[error.errno]}, and run it again; what was written before is as it was."
+        print(f"owma: error: {error.strerror}{place}: {remedy}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("owma: interrupted", file=sys.stderr)
@@ -89,13 +111,88 @@ def parse(cls: type[_Arguments], *, prog: str, description: str | None = None) -
 
 
 @contextmanager
-def resumable(command: str, folder: Path) -> Iterator[None]:
-    """On an interrupt, say how to go on, and exit with code 130."""
+def resumable(again: str) -> Iterator[None]:
+    """On SIGTERM or SIGINT, stop where nothing is lost, say how to go on, and exit with code 0.
+
+    That place is the next report of progress: after a checkpoint, an episode, or a step of a sweep. A second signal
+    ends the process at once, with the code that a shell gives to it; what is on disk is whole at any moment.
+
+    **Arguments:** `again`: the command that goes on.
+    """
+    try:
+        with stoppable():
+            yield
+    except Stopped:
+        print(f"owma: stopped; go on with: {again}", file=sys.stderr)
+        sys.exit(0)
+    except KeyboardInterrupt:
+        print(f"owma: interrupted; go on with: {again}", file=sys.stderr)
+        sys.exit(130)
+
+
+def require_trust(modules: Collection[str], trusted: Collection[str], again: str) -> None:
+    """Modules that a folder on disk names code in are imported only if the user's own command line names them too.
+
+    Raises `ConfigError` where one is not in `trusted`, with the command `again` and the flag that it lacks.
+    """
+    missing = sorted(set(modules) - set(trusted))
+    if missing:
+        names = shlex.join(sorted({*modules, *trusted}))
+        raise ConfigError(
+            f"The configuration in that folder imports {', '.join(missing)}, whose code would run; if it is yours, "
+            f"go on with: {again} --trust {names}"
+        )
+
+
+def same_command(module: str) -> str:
+    """The command line of this process, to be run again."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Take SIGTERM and SIGINT as requests to stop; within `resumable`, again after a library put in its own handlers.
+
+    A signal that is ignored stays so: that is how a shell starts jobs in the background.
+    """
+    if threading.current_thread() is not threading.main_thread():  # the only one that may handle signals
+        yield
+        return
+    watched = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    wakeup_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, lambda *_: _asked_to_stop.set()) for number in watched}
+    # Python runs handlers between two instructions of its own, and a compilation is one of a minute: a thread listens.
+    listener = threading.Thread(target=_listen, args=(reader, watched), daemon=True)
+    listener.start()
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"owma: interrupted; go on with: {command} --resume {shlex.quote(str(folder))}", file=sys.stderr)
-        sys.exit(130)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(wakeup_before)
+        os.close(writer)
+        listener.join()
+        os.close(reader)
+        if wakeup_before == -1:  # not within another
+            _asked_to_stop.clear()
+
+
+def _listen(reader: int, watched: Collection[int]) -> None:
+    """The first signal is announced, the second obeyed."""
+    asked = False
+    while received := os.read(reader, 1):
+        number = received[0]
+        if number not in watched:
+            continue
+        said = b"stopped at once" if asked else b"stopping at the next safe point; once more to stop at once"
+        with contextlib.suppress(OSError):  # whoever read standard error may be gone
+            os.write(2, b"owma: " + said + b"\n")
+        if asked:
+            os._exit(128 + number)
+        asked = True
+        _asked_to_stop.set()
 
 
 @runtime_checkable
@@ -121,9 +218,17 @@ def progress(label: str, total: int, *, done: int = 0, unit: str = "steps") -> I
     - `total`: the number of steps when all is done.
     - `done`: steps done before, by an interrupted run; they do not count for the rate.
     - `unit`: what is counted.
+
+    Within `resumable`, a report raises `Stopped` once a signal has come: report what is safe already.
     """
     show = _bar if sys.stderr.isatty() else _lines
-    with show(label, total, done, unit) as advance:
+    with show(label, total, done, unit) as shown:
+
+        def advance(steps: int = 1, /, note: str = "") -> None:
+            shown(steps, note)
+            if _asked_to_stop.is_set():
+                raise Stopped
+
         yield advance
 
 
@@ -176,13 +281,22 @@ def open_progress(label: str, total: int, done: int) -> "contextlib.AbstractCont
     return progress(label, total, done=done)
 
 
+def show_warning(sentence: str) -> None:
+    """Print what the user should know, though all goes on."""
+    print(f"owma: warning: {sentence}", file=sys.stderr)
+
+
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print the table of planners."""
+    """Print the table of planners, and what the benchmark that the dataset is of reports."""
     from rich.console import Console
 
     from owma.tables import results_table
 
     Console(stderr=True).print(results_table(results))
+    for name, entry in results["planners"].items():
+        score = entry.get("benchmark", {}).get("d4rl_normalized_score")
+        if score is not None:
+            print(f"{name}: D4RL normalized score {score:.1f}", file=sys.stderr)
 
 
 def show_fit(row: Mapping[str, Any], kind: Literal["decoder", "linear"]) -> None:
@@ -198,11 +312,10 @@ def show_fit(row: Mapping[str, Any], kind: Literal["decoder", "linear"]) -> None
         )
     explained = row[f"r2_{kind}"]
     if explained is None or explained < _POOR_FIT:
-        print(
-            f"owma: warning: the {kind} value explains little of the task's returns (R^2 = {_r_squared(row, kind)}), "
+        show_warning(
+            f"the {kind} value explains little of the task's returns (R^2 = {_r_squared(row, kind)}), "
             "so what planners promise is a guess; give training.updates and value.updates more, or let the outcomes "
-            "tell more of the task (world.features.num-features, world.max-dims).",
-            file=sys.stderr,
+            "tell more of the task (world.features.num-features, world.max-dims)."
         )
 
 

@@ -45,8 +45,12 @@ def canonical(obj: Any) -> str:
 def replace_text(path: Path, text: str) -> None:
     """Write `text` to `path` so that a reader, or a kill at any moment, sees the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:  # a full disk: give back what half a file has taken
+        temporary.unlink(missing_ok=True)
+        raise

@@ -46,13 +46,24 @@ def map_rows(
     chunk: int = 8192,
 ) -> Float[np.ndarray, "n d_out"]:
     """`function` of every row, on the device a chunk at a time, so that memory stays bounded; back on the host."""
+    return row_mapper(function, chunk=chunk)(rows)
+
+
+def row_mapper(
+    function: Callable[[Float[Array, " d_in"]], Float[Array, " d_out"]], *, chunk: int = 8192
+) -> Callable[[Float[HostArray, "n d_in"]], Float[np.ndarray, "n d_out"]]:
+    """`map_rows` of one function, to be called more than once without compiling again."""
     # A lambda, because vmap of a module's own method makes equinox warn of wrapped parameters.
     batched = eqx.filter_jit(jax.vmap(lambda row: function(row)))
-    pieces = []
-    for start in range(0, len(rows), chunk):
-        piece = np.asarray(rows[start : start + chunk], np.float32)
-        padding = chunk - len(piece) if len(rows) > chunk else 0
-        # One shape, one compilation: the last chunk is padded and cut again.
-        padded = np.pad(piece, ((0, padding), (0, 0)))
-        pieces.append(np.asarray(batched(jnp.asarray(padded)))[: len(piece)])
-    return np.concatenate(pieces)
+
+    def mapped(rows: Float[HostArray, "n d_in"]) -> Float[np.ndarray, "n d_out"]:
+        pieces = []
+        for start in range(0, len(rows), chunk):
+            piece = np.asarray(rows[start : start + chunk], np.float32)
+            padding = chunk - len(piece) if len(rows) > chunk else 0
+            # One shape, one compilation: the last chunk is padded and cut again.
+            padded = np.pad(piece, ((0, padding), (0, 0)))
+            pieces.append(np.asarray(batched(jnp.asarray(padded)))[: len(piece)])
+        return np.concatenate(pieces)
+
+    return mapped

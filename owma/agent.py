@@ -11,7 +11,7 @@ import numpy as np
 from owma._types import Action, Array, Bool, Float, HostArray, Int, Obs, PRNGKeyArray, Psi, PyTree
 from owma.anytime import Paces, decide_in_time, measure_paces
 from owma.observations import read_obs, sized_obs
-from owma.planners.base import AbstractAnytimePlanner, AbstractPlanner, AgentModel, PlanInfo
+from owma.planners.base import AbstractAnytimePlanner, AbstractPlanner, AgentModel, PlanInfo, guarded_plan
 
 
 class AgentState(eqx.Module):
@@ -81,7 +81,9 @@ class Agent(eqx.Module):
             return state
         assert isinstance(self.planner, AbstractAnytimePlanner)
         paces = measure_paces(self.planner, self.model, self.model.world.observation.mean)
-        # What acts on the plan is compiled too.
+        # What acts on the plan is compiled too, and what takes the place of one that is not finite.
+        mean, key = self.model.world.observation.mean, jax.random.key(0)
+        jax.block_until_ready(_guard(self, mean, (state.psi, state.planner, state.info), key))
         jax.block_until_ready(_read_out(self, self.model.world.observation.mean, state.psi, jax.random.key(0)))
         return eqx.tree_at(lambda s: s.paces, state, paces, is_leaf=lambda leaf: leaf is None)
 
@@ -93,9 +95,11 @@ class Agent(eqx.Module):
         **Arguments:** `obs`: as the environment returned it (a goal environment's dictionary, or one flat array);
         `state`: from `init` or the last `act`.
 
-        **Returns:** the action in the environment's units and inside its bounds, the next state, and a `StepInfo`.
+        **Returns:** the action in the environment's units and inside its bounds, the next state, and a `StepInfo`. The
+        action is finite whatever the planner and the networks do: see `plan` and `ReadoutPolicy.act`.
 
-        **Raises:** `OwmaError` if the observation is not finite or not of the size that the model was trained on.
+        **Raises:** `OwmaError` if the observation is not finite or not of the size that the model was trained on: what
+        is safe then is for the caller to know. Nothing is changed by it; `state` may be used again.
         """
         began = time.perf_counter()
         flat = jnp.asarray(read_obs(obs, self.obs_keys, self.obs_size))
@@ -135,6 +139,8 @@ class Agent(eqx.Module):
             reserve_ms=_READ_OUT_MS,
             key=key,
         )
+        found = (psi, planner_state, info)
+        psi, planner_state, info = _guard(self, obs, found, jax.random.fold_in(key, _INSTEAD))
         return AgentState(planner_state, psi, info, state.steps_left, paces)
 
     def flatten(self, obs: Mapping[str, HostArray] | HostArray) -> Float[np.ndarray, "*batch obs"]:
@@ -147,8 +153,14 @@ class Agent(eqx.Module):
         return self.model.world.observation.mean.shape[0]
 
     def plan(self, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
-        """One decision for a flat observation; `state` is the planner's. Traceable; batch it with `jax.vmap`."""
-        return self.planner.plan(self.model, obs, state, key=key)
+        """One decision for a flat observation; `state` is the planner's. Traceable; batch it with `jax.vmap`.
+
+        A plan that is not finite, whatever the planner, is replaced by a draw of the trained model, and
+        `info.result` says so (`PlanResult.NOT_FINITE`).
+        """
+        found = self.planner.plan(self.model, obs, state, key=key)
+        # A key of its own, which leaves those of the planner as they were.
+        return guarded_plan(self.planner, self.model, obs, found, key=jax.random.fold_in(key, _INSTEAD))
 
 
 @eqx.filter_jit
@@ -178,6 +190,17 @@ def step(agent: Agent, obs: Obs, state: AgentState, key: PRNGKeyArray) -> tuple[
     steps_left = jnp.where(due, agent.replan_every, state.steps_left) - 1
     state = AgentState(planner_state, psi, info, steps_left, state.paces)
     return action, state, StepInfo(psi, info, due, clipped, jnp.asarray(False))
+
+
+_INSTEAD = 1
+"""What is folded into a decision's key for the draw that replaces a plan which is not finite."""
+
+
+@eqx.filter_jit
+def _guard(
+    agent: Agent, obs: Obs, found: tuple[Psi, PyTree, PlanInfo], key: PRNGKeyArray
+) -> tuple[Psi, PyTree, PlanInfo]:
+    return guarded_plan(agent.planner, agent.model, obs, found, key=key)
 
 
 _READ_OUT_MS = 1.0

@@ -28,6 +28,13 @@ class Pace(eqx.Module):
         error = ms - self.mean
         return Pace(self.mean + error / 8, self.deviation + (abs(error) - self.deviation) / 4)
 
+    def unmeasured(self) -> "Pace":
+        """After a decision without a measurement: the deviation is forgotten, as if the mean had been met.
+
+        Else a single pause of the machine, after which there is no time for a step, would be the last thing measured.
+        """
+        return Pace(self.mean, 0.75 * self.deviation)
+
     @property
     def bound(self) -> float:
         """What it will hardly exceed: the mean and four deviations."""
@@ -69,6 +76,10 @@ def decide_in_time(
     def elapsed() -> float:
         return 1e3 * (time.perf_counter() - began)
 
+    def measured(ms: float) -> float:
+        # A process that was stopped for an hour, or a clock that was set back: no step takes so long, or so little.
+        return min(max(ms, 0.0), deadline_ms)
+
     until = deadline_ms - reserve_ms - paces.finish.bound
     decision, reached = jax.block_until_ready(_begin(planner, model, obs, state, key))
     pace, now = paces.step, elapsed()
@@ -76,12 +87,15 @@ def decide_in_time(
         if now + pace.bound > until:
             break
         # Whichever is further, steps or time: what is annealed has then cooled when either runs out.
-        progress = max(i / planner.num_steps, now / until)
+        progress = max(i / planner.num_steps, now / until) if until > 0 else i / planner.num_steps
         reached = jax.block_until_ready(_advance(planner, decision, reached, jnp.asarray(progress, jnp.float32)))
         before, now = now, elapsed()
-        pace = pace.updated(now - before)
+        pace = pace.updated(measured(now - before))
+    if pace is paces.step:
+        pace = pace.unmeasured()
+    now = elapsed()
     found = jax.block_until_ready(_finish(planner, model, decision, reached))
-    return *found, Paces(pace, paces.finish.updated(elapsed() - now))
+    return *found, Paces(pace, paces.finish.updated(measured(elapsed() - now)))
 
 
 def measure_paces(planner: AbstractAnytimePlanner, model: AgentModel, obs: Obs, *, repeats: int = 5) -> Paces:

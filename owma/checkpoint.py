@@ -7,6 +7,7 @@ with a flipped bit without a word; hence the digests.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -28,6 +29,13 @@ from owma._types import PyTree
 
 _Tree = TypeVar("_Tree")
 _MANIFEST = "manifest.json"
+_REFUSALS = tuple(
+    os.strerror(code)
+    for code in (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+        *(errno.ENOTDIR, errno.EMFILE),
+    )
+)
 
 
 def save(folder: Path, step: int, tree: PyTree, *, config_fingerprint: str, keep: int = 3) -> None:
@@ -68,7 +76,14 @@ def save(folder: Path, step: int, tree: PyTree, *, config_fingerprint: str, keep
         staging.rename(folder / str(step))
         for old in [earlier for earlier in _steps(folder) if earlier < step][: -(keep - 1) or None]:
             _retire(folder / str(old))
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # Half of a checkpoint on a disk that is full would be in the way of whatever is to make room.
+        shutil.rmtree(staging, ignore_errors=True)
+        if not isinstance(error, OSError):
+            # What writes orbax's files knows no `OSError`: it says `ValueError`, and the operating system's words.
+            if not any(words in str(error) for words in _REFUSALS):
+                raise
+            error = OSError(next(words for words in _REFUSALS if words in str(error)))
         raise CheckpointError(
             f"The checkpoint of step {step} could not be written to {folder}: {error.strerror or error}. "
             "Make room or grant write access there; earlier checkpoints are untouched."
@@ -79,6 +94,29 @@ def latest(folder: Path) -> int | None:
     """The newest step in `folder` (complete by construction, not yet verified), or `None` where there is none."""
     steps = _steps(Path(folder))
     return steps[-1] if steps else None
+
+
+def newest_intact(folder: Path) -> tuple[int | None, tuple[str, ...]]:
+    """Where to go on from, when the newest step may be damaged.
+
+    **Returns:** the newest step in `folder` whose files are what its manifest says, and a sentence for each newer one;
+    `None` where there is no step at all.
+
+    Raises `CheckpointError` where there are steps and none is intact.
+    """
+    folder = Path(folder).absolute()
+    damaged = []
+    for step in reversed(_steps(folder)):
+        damage = _damage(folder / str(step))
+        if damage is None:
+            return step, tuple(damaged)
+        damaged.append(f"The checkpoint {folder / str(step)} is damaged: {damage}.")
+    if damaged:
+        raise CheckpointError(
+            f"{damaged[0]} No other in {folder} is intact: restore the folder from a backup, or move it away to train "
+            "from the beginning."
+        )
+    return None, ()
 
 
 def restore(
@@ -213,6 +251,14 @@ def _damage(path: Path) -> str | None:
         content = manifest["content"]
         if hashlib.sha256(canonical(content).encode()).hexdigest() != manifest["sha256"]:
             return f"`{_MANIFEST}` does not match its own digest"
+        if not _is_well_formed(content):
+            return f"`{_MANIFEST}` is not of the form that owma writes"
+        unlisted = {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()} - {
+            *content["files"],
+            _MANIFEST,
+        }
+        if unlisted:
+            return f"`{min(unlisted)}` is not in its manifest"
         for name, digest in content["files"].items():
             if not (path / name).is_file():
                 return f"`{name}` is missing"
@@ -222,9 +268,21 @@ def _damage(path: Path) -> str | None:
         return f"`{_MANIFEST}` is missing"
     except OSError as error:
         return f"a file cannot be read ({error})"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"`{_MANIFEST}` is unreadable"
     return None
+
+
+def _is_well_formed(content: Any) -> bool:
+    """Anybody can seal a manifest: its types are checked, and that its files lie in the step's own folder."""
+    files, leaves = content["files"], content["leaves"]
+    return (
+        isinstance(content["config_fingerprint"], str)
+        and isinstance(files, dict)
+        and not any(name.startswith("/") or ".." in name.split("/") for name in files)
+        and isinstance(leaves, list)
+        and all(isinstance(leaf, list) and list(map(type, leaf)) == [str, str] for leaf in leaves)
+    )
 
 
 def _fallback(folder: Path, step: int) -> str:
@@ -267,10 +325,13 @@ def _read_arrays(path: Path, targets: list[Any]) -> list[Any]:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-    """Drop what orbax logs below an error: every save reports its own progress through absl's logger."""
+    """Drop what orbax logs below an error, since every save reports its own progress through absl's logger, and the
+    tracebacks of its threads, whose exceptions it raises as well.
+    """
 
     def is_ours(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+        twice = "raised an exception" in str(record.msg)
+        return (record.levelno >= logging.ERROR and not twice) or "orbax" not in record.pathname
 
     logger = logging.getLogger("absl")
     logger.addFilter(is_ours)

@@ -9,13 +9,24 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-from owma._command import command, progress
-from owma.data_config import CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma._command import command, progress, resumable, same_command
+from owma.data_config import (
+    AntMazeCollect,
+    CollectConfig,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 
 _Config: TypeAlias = (
     Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
     | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
     | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
+    | Annotated[AntMazeCollect, tyro.conf.subcommand("antmaze")]
+    | Annotated[OGBenchMazeCollect, tyro.conf.subcommand("ogbench-maze")]
+    | Annotated[OGBenchPlayCollect, tyro.conf.subcommand("ogbench-play")]
 )
 
 
@@ -27,12 +38,15 @@ def main() -> None:
         description="Make a dataset by scripted control, without a network.",
         config=(tyro.conf.CascadeSubcommandArgs,),
     )
-    from owma.data import dataset_folder, is_collected
+    from owma.data import dataset_folder, is_claimed, is_collected
 
     if is_collected(config):
         print(f"{config.name} is there already; --overwrite collects it again.", file=sys.stderr)
     else:
-        _collect(config)
+        if is_claimed(config.name):
+            print(f"{config.name} is being collected by another process; waiting for it.", file=sys.stderr)
+        with resumable(same_command("owma.collect")):
+            _collect(config)
     print(dataset_folder(config.name))
 
 

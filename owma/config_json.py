@@ -15,6 +15,7 @@ from owma._json import canonical
 
 _Config = TypeVar("_Config")
 _TAG = "class"
+_LATER = "later"
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def from_json(cls: type[_Config], obj: Any) -> _Config:
     """Build a configuration of class `cls` from what `to_json` made of one.
 
     Every field must be there, and none but the fields: a default that has changed since must not slip into an old
-    run. Raises `ConfigError` naming the field otherwise, and where a value is not of the annotated type.
+    run. Only a field that came later (`later_field`) may be absent, and then has its default. Raises `ConfigError`
+    naming the field otherwise, and where a value is not of the annotated type.
     """
     return _decode(cls, obj, cls.__name__)
 
@@ -43,22 +45,35 @@ def fingerprint(config: Any, *, without: Collection[str] = ()) -> str:
     """The SHA-256 of a configuration's canonical JSON, in hexadecimal.
 
     Two configurations that compare equal have the same one: values pass through the annotated types first, so that
-    `1` given for a float counts as `1.0`. `without`: names of fields that do not count.
+    `1` given for a float counts as `1.0`. `without`: names of fields that do not count. A field that came later
+    (`later_field`) counts only where it is not at its default: the fingerprints of older runs stay as they were.
     """
-    normal = to_json(from_json(type(config), to_json(config)))
+    normal = _encode(from_json(type(config), to_json(config)), type(config).__name__, with_later_defaults=False)
     normal = {name: value for name, value in normal.items() if name not in without}
     return hashlib.sha256(canonical(normal).encode()).hexdigest()
+
+
+def later_field(default: Any) -> Any:
+    """A field of a configuration that runs exist without: `degree: int = later_field(2)`.
+
+    Their configurations are read as having the default, and their checkpoints fit a configuration that has it. The
+    default must therefore do what was done before there was the field, and must never change.
+    """
+    return dataclasses.field(default=default, metadata={_LATER: True})
 
 
 def _is_config(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
-def _encode(value: Any, where: str) -> Any:
+def _encode(value: Any, where: str, *, with_later_defaults: bool = True) -> Any:
+    encode = functools.partial(_encode, with_later_defaults=with_later_defaults)
     if _is_config(value):
-        fields = (field.name for field in dataclasses.fields(value) if field.init)
+        fields = [field for field in dataclasses.fields(value) if field.init]
+        if not with_later_defaults:
+            fields = [f for f in fields if _LATER not in f.metadata or getattr(value, f.name) != f.default]
         return {_TAG: type(value).__name__} | {
-            name: _encode(getattr(value, name), f"{where}.{name}") for name in fields
+            field.name: encode(getattr(value, field.name), f"{where}.{field.name}") for field in fields
         }
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where} is {value}; a configuration holds finite numbers (None where it means no limit).")
@@ -67,9 +82,9 @@ def _encode(value: Any, where: str) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, tuple | list):
-        return [_encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _encode(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {key: encode(item, f"{where}[{key!r}]") for key, item in value.items()}
     raise ConfigError(f"{where} is a {type(value).__name__}; a configuration holds plain values and dataclasses.")
 
 
@@ -99,17 +114,21 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
 def _decode_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict) or value.get(_TAG) != cls.__name__:
         raise ConfigError(f"{where} is {_shown(value)}, not a {cls.__name__}.")
-    names = [field.name for field in dataclasses.fields(cls) if field.init]
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    names = [field.name for field in fields]
     for name in value:
         if name not in (_TAG, *names):
             raise ConfigError(
                 f"{where} has no field `{name}`; it has {', '.join(names)}. "
                 "The configuration may be of another version of owma: see versions.json beside it."
             )
-    for name in names:
-        if name not in value:
-            raise ConfigError(f"{where} lacks the field `{name}`: add it, or use the version of owma that wrote it.")
-    return cls(**{name: _decode(_hints(cls)[name], value[name], f"{where}.{name}") for name in names})
+    for field in fields:
+        if field.name not in value and _LATER not in field.metadata:
+            raise ConfigError(
+                f"{where} lacks the field `{field.name}`: add it, or use the version of owma that wrote it."
+            )
+    given = [name for name in names if name in value]
+    return cls(**{name: _decode(_hints(cls)[name], value[name], f"{where}.{name}") for name in given})
 
 
 def _decode_items(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> list[Any]:

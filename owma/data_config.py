@@ -1,9 +1,18 @@
-"""Configurations of datasets that are collected, and the names that they give them."""
+"""Configurations of datasets: collected ones, and the names that they give them; and files of your own."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
+from owma._errors import ConfigError
+
+MEMORY_GIB = 4.0
+"""GiB of transitions that are held in memory, unless something else is asked for."""
+
 ACTION_NOISE = 0.5
+ANT_NOISE = 0.2
+PLAN_NOISE = 0.1
+FALLEN_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,137 @@ class StitchCollect:
         return self.dataset_id or f"owma/stitch-{self.maze}-{size}{_noise(self)}-seed{self.seed}-v0"
 
 
-CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect
+@dataclass(frozen=True)
+class D4rlFile:
+    """A D4RL file: HDF5 with observations, actions, rewards, terminals, timeouts."""
+
+    file: Path
+    """Ends in .hdf5 or .h5."""
+    episode_steps: int | None = None
+    """For a file without timeouts: steps after which an episode was cut; 0 if all episodes end by terminals."""
+
+    def __post_init__(self) -> None:
+        if self.episode_steps is not None and self.episode_steps < 0:
+            raise ConfigError(f"episode_steps={self.episode_steps}: must not be negative.")
+
+
+@dataclass(frozen=True)
+class OgbenchFile:
+    """An OGBench file: npz with observations, actions, terminals."""
+
+    file: Path
+    """Ends in .npz."""
+
+
+@dataclass(frozen=True)
+class ArrayFolder:
+    """Arrays of your own in npz or HDF5 files: obs, action and, if there are any, reward, next_obs, terminated and
+    truncated, one row a step; the end of a file ends an episode. Or a cache that owma has written.
+    """
+
+    folder: Path
+    """Holds the files, which are read in order of name."""
+
+
+FileConfig: TypeAlias = D4rlFile | OgbenchFile | ArrayFolder
+"""A dataset in files."""
+
+
+@dataclass(frozen=True)
+class AntMazeCollect:
+    """A dataset of an AntMaze: an ant of eight joints walks to one goal an episode, in the form of Minari's D4RL sets.
+
+    Rewards are 1 within 0.45 m of the goal and 0 elsewhere; reaching it ends nothing, and the ant stays about it.
+    """
+
+    maze: Literal["umaze", "medium", "large"] = "umaze"
+    """The map; cells are squares of 4 m."""
+    goals: Literal["play", "diverse"] = "diverse"
+    """`diverse`: from any cell to any other; `play`: from hand-picked cells to others (of UMaze one of each)."""
+    steps: int = 1_000_000
+    """Steps in all; episodes are as long as the environment's own (700 steps in UMaze, else 1000), the last is cut."""
+    action_noise: float = ANT_NOISE
+    """Standard deviation of the noise on actions, whose range is [-1, 1]."""
+    fallen_steps: int = FALLEN_STEPS
+    """An episode ends, truncated, when the ant has lain on its back for this long: of 61 that had, none got up in the
+    quarter of all steps that were left. 0: it lies there to the end of the episode, as in the published sets."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+        fallen = "" if self.fallen_steps == FALLEN_STEPS else f"-fallen{self.fallen_steps}"
+        made = f"{self.steps}{_noise(self, ANT_NOISE)}{fallen}"
+        return self.dataset_id or f"owma/antmaze-{self.maze}-{self.goals}-{made}-seed{self.seed}-v0"
+
+
+@dataclass(frozen=True)
+class OGBenchMazeCollect:
+    """A dataset of a pointmaze of OGBench, which needs the extra `ogbench`."""
+
+    maze: Literal["medium", "large", "giant"] = "medium"
+    """The map; cells are squares of 4 m, and a step is 0.2 m along either axis at most."""
+    kind: Literal["navigate", "stitch"] = "navigate"
+    """`navigate`: episodes of 1000 steps from one random goal to the next; `stitch`: of 200 steps to one goal, four
+    cells away."""
+    steps: int = 1_000_000
+    """Steps in all; the last episode is cut."""
+    action_noise: float = ACTION_NOISE
+    """Standard deviation of the noise on actions, whose range is [-1, 1]."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+        made = f"{self.steps}{_noise(self)}-seed{self.seed}"
+        return self.dataset_id or f"owma/ogbench-pointmaze-{self.maze}-{self.kind}-{made}-v0"
+
+
+@dataclass(frozen=True)
+class OGBenchPlayCollect:
+    """A *play* dataset of a robot arm of OGBench, which needs the extra `ogbench`."""
+
+    scene: Literal["cube-single", "scene", "puzzle-3x3"] = "cube-single"
+    """What there is to play with."""
+    steps: int = 1_000_000
+    """Steps in all; episodes are of 1000 steps, the last is cut."""
+    plan_noise: float = PLAN_NOISE
+    """Scale of the smoothed noise on plans: times 5 cm, 0.3 rad, and the whole range of the gripper."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+        noise = "" if self.plan_noise == PLAN_NOISE else f"-noise{_code(self.plan_noise)}"
+        return self.dataset_id or f"owma/ogbench-{self.scene}-play-{self.steps}{noise}-seed{self.seed}-v0"
+
+
+_OGBenchCollect: TypeAlias = OGBenchMazeCollect | OGBenchPlayCollect
+
+CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | _OGBenchCollect
 """A dataset that can be collected."""
 
 
-def _noise(config: CollectConfig) -> str:
-    return "" if config.action_noise == ACTION_NOISE else f"-noise{_code(config.action_noise)}"
+def _noise(
+    config: TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | OGBenchMazeCollect,
+    default: float = ACTION_NOISE,
+) -> str:
+    return "" if config.action_noise == default else f"-noise{_code(config.action_noise)}"
 
 
 def _code(value: float) -> str:

@@ -14,6 +14,7 @@ from owma._command import command, keep_programs, open_progress, parse, show_res
 from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.experiment_config import EvaluationConfig
+from owma.material_config import MinariDataset
 from owma.planners_config import OnlineAdaptation, PlannerConfig
 from owma.runs import RunFolder, versions
 
@@ -80,6 +81,7 @@ def main() -> None:
         seed=arguments.seed,
         progress=open_progress,
         deadline_ms=arguments.deadline_ms,
+        dataset_id=run.config.data.dataset if isinstance(run.config.data, MinariDataset) else None,
     )
     if arguments.video:
         agent = Agent(

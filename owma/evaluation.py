@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
+from owma._npz import read_run_arrays
 from owma.agent import Agent
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center
 from owma.experiment import EvaluationConfig
@@ -14,6 +15,7 @@ from owma.material import Progress
 from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
+from owma.scores import benchmark_scores
 from owma.tables import summarise
 
 
@@ -28,11 +30,14 @@ def evaluate(
     seed: int,
     progress: Progress,
     deadline_ms: float | None = None,
+    dataset_id: str | None = None,
 ) -> dict[str, Any]:
     """Run `config.episodes` episodes of each planner, all from the same start states.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `results.json` and the pictures, and returns the results. With `deadline_ms` every decision has so long.
+    `results.json` and the pictures, and returns the results. With `deadline_ms` every decision has so long. With the
+    `dataset_id` of a benchmark's dataset each planner has what that benchmark reports too, under `benchmark` (see
+    `owma.scores.benchmark_scores`).
     """
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
@@ -62,6 +67,9 @@ def evaluate(
                 folder.append_jsonl("episodes.jsonl", row)
             rows += episodes.rows
     results = summarise(rows)
+    for name, entry in results["planners"].items():
+        if scores := benchmark_scores([row for row in rows if row["planner"] == name], dataset_id or ""):
+            entry["benchmark"] = scores
     folder.write_json("results.json", results)
     draw(folder, results, env)
     return results
@@ -74,7 +82,7 @@ def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
         plots.training_curves(folder.plots / "training.png", metrics)
     if any(entry["ms_p50"] for entry in results["planners"].values()):
         plots.success_against_latency(folder.plots / "success_against_latency.png", results)
-    traces = {path.stem: np.load(path, allow_pickle=False) for path in sorted((folder.path / "traces").glob("*.npz"))}
+    traces = {path.stem: read_run_arrays(path) for path in sorted((folder.path / "traces").glob("*.npz"))}
     for name, trace in traces.items():
         if "objective" in trace and trace["objective"].size:
             plots.decision_histogram(folder.plots / f"{name}_values.png", trace["prior_values"], trace["values"])

@@ -1,7 +1,8 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -9,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma import checkpoint
+from owma._errors import CheckpointError
 from owma._tree import map_rows
-from owma._types import Array, Float, Scalar
+from owma._types import Array, Bool, Float, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
+from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
 from owma.material import Material, Progress
 from owma.planners import AgentModel
@@ -19,11 +22,14 @@ from owma.policy import ReadoutPolicy
 from owma.runs import RunFolder
 from owma.targets import monte_carlo
 from owma.training import (
+    FeatureTrainer,
     OutcomeData,
+    OutcomeRows,
     OutcomeTrainer,
     RewardFamily,
     ValueTrainer,
     family_returns,
+    sample_rows,
     split_episodes,
 )
 from owma.transitions import Transitions
@@ -37,6 +43,8 @@ from owma.value import (
     value_scales,
 )
 from owma.world import WorldModel, whitened_outcomes
+
+_State = TypeVar("_State")
 
 
 class TrainedParts(eqx.Module):
@@ -67,21 +75,32 @@ class Experiment:
         folder: RunFolder,
         progress: Progress,
         logs: Sequence[MetricsLog] = (),
+        *,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`logs` are given the rows of `metrics.jsonl` too."""
-        self.config, self.folder, self.progress, self.logs = config, folder, progress, logs
+        """`logs` are given the rows of `metrics.jsonl` too; `warn` is given a sentence for each damaged checkpoint."""
+        self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
+        # Where the data stay on disk, coordinates, value and task are fitted to some episodes: see `sample_rows`.
+        self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
+        if self.sample.is_mapped:
+            rows = sample_rows(self.sample, seed=config.seed)
+            self.sample, self.sample_rewards = self.sample.ended_rows(rows), self.sample_rewards[rows]
         self.fingerprint = config.training_fingerprint
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
 
     def train(self) -> TrainedParts:
-        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read."""
+        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read.
+
+        What is damaged of these is made again from the newest checkpoint that is whole, bit for bit as it was. Raises
+        `CheckpointError` where none is, or the one there is is of another configuration.
+        """
         models, transitions = self.folder.path / "models", self.dataset.transitions
-        if checkpoint.latest(models) is not None:
+        if checkpoint.latest(models) is not None and not self._are_damaged(models):
             return restore_parts(self.folder, self.config)
         world, policy = self._untrained()
         world, policy = self._train_outcomes(world, policy)
-        psi = jnp.asarray(whitened_outcomes(world, transitions))
+        psi = jnp.asarray(whitened_outcomes(world, self.sample))
         decoder = self._train_decoder(world, psi)
         parts = self._fit_task(world, policy, decoder, np.asarray(psi))
         keys = self.dataset.obs_keys
@@ -99,9 +118,10 @@ class Experiment:
 
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
         world_key, policy_key = jax.random.split(self.keys["build"])
-        world = self.config.world.build(self.dataset.transitions, key=world_key)
+        features = self._trained_features() if self.config.world.features.is_learned else None
+        world = self.config.world.build(self.sample, key=world_key, features=features)
         policy = self.config.policy.build(
-            self.dataset.transitions,
+            self.sample,
             world.whitening.dims,
             low=self.dataset.action_low,
             high=self.dataset.action_high,
@@ -109,20 +129,38 @@ class Experiment:
         )
         return world, policy
 
+    def _trained_features(self) -> LearnedFeatures:
+        """Learned cumulants, trained to the end; their checkpoints are in a folder of their own."""
+        config, folder = self.config.world.features, self.folder.path / "features"
+        trainer = FeatureTrainer.build(self.sample, config)
+        state = trainer.init(key=jax.random.fold_in(self.keys["build"], 1))
+        state = self._resumed(folder, state)
+        done = int(state.step)
+        self._drop_metrics_after("features", done)
+        with self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance:
+            for reached, row in trainer.run(state):
+                state = reached
+                self._log({"phase": "features"} | row)
+                checkpoint.save(folder, int(state.step), state, config_fingerprint=self.fingerprint)
+                advance(int(state.step) - done, note=f"loss {row['features_loss']:.3g}")
+                done = int(state.step)
+        return state.average.features
+
     def _train_outcomes(self, world: WorldModel, policy: ReadoutPolicy) -> tuple[WorldModel, ReadoutPolicy]:
         config = self.config.training
         fitted, held_out = split_episodes(self.dataset.transitions, config.held_out, seed=self.config.seed)
+        data, checked = self._rows(world, fitted, held_out)
         trainer = OutcomeTrainer(
             world=world,
             policy=policy,
-            data=OutcomeData.build(world, self.dataset.transitions, fitted, horizon=config.horizon),
-            held_out=OutcomeData.build(world, self.dataset.transitions, held_out, horizon=config.horizon),
+            data=data,
+            held_out=checked,
             config=config,
             world_config=self.config.world,
         )
         state = trainer.init(key=self.keys["train"])
-        if checkpoint.latest(self.folder.checkpoints) is not None:
-            state, _ = checkpoint.restore(self.folder.checkpoints, state, config_fingerprint=self.fingerprint)
+        self._check_sample()
+        state = self._resumed(self.folder.checkpoints, state)
         done = int(state.step)
         self._drop_metrics_after("outcomes", done)
         with self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance:
@@ -134,8 +172,43 @@ class Experiment:
                 done = int(state.step)
         return trainer.finish(state)
 
+    def _resumed(self, folder: Path, state: _State) -> _State:
+        """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
+        newest, damaged = checkpoint.newest_intact(folder)
+        if newest is None:
+            return state
+        self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
+        return checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)[0]
+
+    def _check_sample(self) -> None:
+        """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
+        note = self.folder.path / "sample.json"
+        whole, now = len(self.dataset.transitions), len(self.sample)
+        if checkpoint.latest(self.folder.checkpoints) is None:
+            note.unlink(missing_ok=True)
+            if now < whole:
+                self.folder.write_json(note.name, {"rows": now})
+            return
+        content = self.folder.read_json(note.name) if note.exists() else {"rows": whole}
+        before = content.get("rows") if isinstance(content, dict) else None
+        if not isinstance(before, int):
+            raise CheckpointError(f"{note} is not of the form that training writes. Restore it, or start a new run.")
+        if before != now:
+            raise CheckpointError(
+                f"The run {self.folder.path} was begun with coordinates fitted to {before:,} transitions, and these "
+                f"are fitted to {now:,}; give the same --memory-gib, or start a new run."
+            )
+
+    def _rows(
+        self, world: WorldModel, *masks: Bool[np.ndarray, " n"]
+    ) -> tuple[OutcomeData, ...] | tuple[OutcomeRows, ...]:
+        transitions, horizon = self.dataset.transitions, self.config.training.horizon
+        if transitions.is_mapped:
+            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon)
+        return tuple(OutcomeData.build(world, transitions, mask, horizon=horizon) for mask in masks)
+
     def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
-        config, transitions = self.config.value, self.dataset.transitions
+        config, transitions = self.config.value, self.sample
         family_key, train_key = jax.random.split(self.keys["value"])
         states = np.asarray(
             jax.vmap(world.observation)(jnp.asarray(transitions.obs[:: max(1, len(transitions) // 20_000)]))
@@ -160,8 +233,8 @@ class Experiment:
         decoder: ValueDecoder,
         psi: Float[np.ndarray, "n psi"],
     ) -> TrainedParts:
-        config, transitions = self.config.value, self.dataset.transitions
-        returns = task_returns(self.rewards, transitions, world.discount)
+        config, transitions = self.config.value, self.sample
+        returns = task_returns(self.sample_rewards, transitions, world.discount)
         labels_key, z_key, scale_key, state_key = jax.random.split(self.keys["scale"], 4)
         labelled = np.asarray(
             jax.random.choice(labels_key, len(psi), (min(config.num_labels, len(psi)),), replace=False)
@@ -193,6 +266,22 @@ class Experiment:
         )
         return parts
 
+    def _are_damaged(self, models: Path) -> bool:
+        try:
+            checkpoint.newest_intact(models)
+            return False
+        except CheckpointError as error:
+            if checkpoint.latest(self.folder.checkpoints) is None:
+                raise
+            damage = str(error).partition(" No other")[0]
+            self._warn(f"{damage} They are made again from the checkpoints of training.")
+            return True
+
+    def _warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            if self.warn is not None:
+                self.warn(sentence)
+
     def _log(self, row: Mapping[str, Any]) -> None:
         self.folder.append_jsonl("metrics.jsonl", row)
         for log in self.logs:
@@ -220,9 +309,30 @@ def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: F
     return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)
 
 
+def read_shapes(folder: RunFolder) -> dict[str, Any]:
+    """What `Experiment.train` has written of the form of its data. Raises `CheckpointError` if it is something else."""
+    shapes = folder.read_json("shapes.json")
+    is_right = isinstance(shapes, dict) and {
+        **{key: type(shapes.get(key)) is int and 0 < shapes[key] < 1_000_000 for key in ("obs", "action", "psi")},
+        "obs_keys": _is_keys(shapes.get("obs_keys", 0)),
+        "env": isinstance(shapes.get("env", 0), str | None),
+    }
+    if not is_right or not all(is_right.values()):
+        wrong = [key for key, right in is_right.items() if not right] if is_right else []
+        raise CheckpointError(
+            f"{folder.path / 'shapes.json'} is not of the form that training writes"
+            f"{f': look at {wrong[0]!r}' if wrong else ''}. Restore it, or train again."
+        )
+    return shapes
+
+
+def _is_keys(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(key, str) for key in value))
+
+
 def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
     """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
-    shapes = folder.read_json("shapes.json")
+    shapes = read_shapes(folder)
     like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
     parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
     return parts

@@ -1,11 +1,12 @@
 """The configuration of a whole experiment."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from owma._errors import ConfigError
 from owma.config_json import fingerprint
-from owma.data_config import TwoRoutesCollect
+from owma.data_config import MEMORY_GIB, TwoRoutesCollect
 from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
 from owma.planners_config import PLANNERS
 from owma.policy_config import PolicyConfig
@@ -42,6 +43,14 @@ class EvaluationConfig:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
 
 
+def imported_modules(tasks: Iterable[TaskConfig], env: str | None) -> tuple[str, ...]:
+    """Modules outside owma that code is imported from: of reward functions, and of an environment `MODULE:ID`."""
+    named = [task.reward for task in tasks if isinstance(task, RewardTaskConfig)]
+    named += [env] if ":" in (env or "") else []
+    modules = (str(name).partition(":")[0] for name in named)
+    return tuple(sorted({name for name in modules if name.partition(".")[0] != "owma"}))
+
+
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
     """A whole run: data, models, task, evaluation."""
@@ -66,9 +75,21 @@ class ExperimentConfig:
         """Of all that the trained parts depend on."""
         return fingerprint(self, without=("name", "evaluation"))
 
-    def gather(self, progress: "Progress") -> "Material":
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules outside owma that code is imported from: of a reward function, of an environment `MODULE:ID`."""
+        return imported_modules((self.task,), self.evaluation.env)
+
+    def gather(self, progress: "Progress", *, memory_gib: float = MEMORY_GIB) -> "Material":
         """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
         from owma.material import gather
 
         evaluation = self.evaluation
-        return gather(self.data, self.task, progress, env=evaluation.env, needs_env=evaluation.episodes > 0)
+        return gather(
+            self.data,
+            self.task,
+            progress,
+            env=evaluation.env,
+            needs_env=evaluation.episodes > 0,
+            memory_gib=memory_gib,
+        )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma._errors import CheckpointError
+from owma._npz import read_npz
 from owma._types import Array, Float, HostArray, PRNGKeyArray
 from owma.agent import Agent, StepInfo, step
 from owma.observations import read_obs
@@ -101,13 +102,16 @@ def export_agent(agent: Agent, path: str | Path, *, platforms: Sequence[str] | N
 
 
 def load_exported(path: str | Path) -> ExportedAgent:
-    """The agent in a file that `export_agent` wrote. Raises `CheckpointError` if it is none, or cannot run here."""
+    """The agent in a file that `export_agent` wrote. Raises `CheckpointError` if it is none, or cannot run here.
+
+    Unlike a run or a dataset, such a file is a program, which runs when the agent acts: take it from those you trust.
+    """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            meta = json.loads(str(file["meta"]))
-            start = tuple(file[f"arr_{i}"] for i in range(len(file.files) - 2))  # all but program and meta
-            program = jax.export.deserialize(bytearray(file["program"].tobytes()))
+        file = read_npz(path)
+        meta = json.loads(str(file["meta"]))
+        start = tuple(file[f"arr_{i}"] for i in range(len(file) - 2))  # all but program and meta
+        program = jax.export.deserialize(bytearray(file["program"].tobytes()))
     except FileNotFoundError:
         raise CheckpointError(f"There is no exported agent at {path}; write one with `owma.export_agent`.") from None
     except Exception as error:

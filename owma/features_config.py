@@ -1,27 +1,119 @@
 """The configuration of cumulants."""
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Literal
+
+from owma._errors import ConfigError
+from owma.config_json import later_field
 
 if TYPE_CHECKING:
     from owma._types import PRNGKeyArray
     from owma.features.base import AbstractFeatures
+
+_MOST_MONOMIALS = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureTrainingConfig:
+    """Training of learned cumulants, before all else: by the train command, on the run's dataset."""
+
+    updates: int = 5_000
+    """Gradient steps."""
+    batch_size: int = 512
+    """Transitions in each."""
+    learning_rate: float = 1e-3
+    """Peak of a cosine that ends at zero."""
+    ema_decay: float = 0.995
+    """Of the averaged weights, which are what is kept, and `hilbert`'s targets."""
+    discount: float = 0.99
+    """gamma of `hilbert`, in (0, 1): distances saturate at 1/(1 - gamma) steps."""
+    expectile: float = 0.95
+    """Of `hilbert`, in [0.5, 1): how near to the shortest of the recorded ways."""
+    report_every: int = 500
+    """Updates between two rows of metrics, and two checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch_size", "report_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
+        if not 0 < self.discount < 1:
+            raise ConfigError(f"discount={self.discount}: must lie strictly between 0 and 1.")
+        if not 0.5 <= self.expectile < 1:
+            raise ConfigError(f"expectile={self.expectile}: must be at least 0.5 and less than 1.")
 
 
 @dataclasses.dataclass(frozen=True)
 class FeaturesConfig:
     """Which cumulants c(s) the outcomes add up."""
 
-    kind: Literal["identity", "fourier"] = "fourier"
-    """`identity`: c(s) = s, standardised. `fourier`: sqrt(2/d) cos(Ws + b), random W and b."""
+    kind: Literal["identity", "fourier", "polynomial", "random", "reward", "laplacian", "dynamics", "hilbert"] = (
+        "fourier"
+    )
+    """`identity`: c(s) = s, standardised. `fourier`: sqrt(2/d) cos(Ws + b), random W and b. `polynomial`: all products
+    of up to `degree` coordinates. `random`: an untrained network. `reward`: the recorded reward alone. Learned on the
+    dataset: `laplacian`, the smoothest functions along its transitions; `dynamics`, what the next state is predicted
+    from; `hilbert`, coordinates in which distances are steps."""
     num_features: int = 64
-    """d, for `fourier`."""
+    """d, for all but `identity`, `polynomial` and `reward`."""
     bandwidth: float = 3.0
-    """Length scale of `fourier` in standard deviations of the observation."""
+    """Length scale of `fourier` and `random` in standard deviations of the observation."""
+    degree: int = later_field(2)
+    """Of `polynomial`."""
+    width: int = later_field(256)
+    """Units in each hidden layer, of `random` and of learned ones."""
+    depth: int = later_field(2)
+    """Hidden layers, likewise."""
+    coordinates: int = later_field(0)
+    """Of the observation, how many of the leading coordinates the cumulants are functions of; 0: of all. In AntMaze the
+    first two are the position. Not for learned ones and `reward`."""
+    pretraining: FeatureTrainingConfig = later_field(FeatureTrainingConfig())
+
+    def __post_init__(self) -> None:
+        for name in ("num_features", "degree", "width", "depth"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"features.{name}={getattr(self, name)}: must be at least 1.")
+        if self.coordinates < 0 or (self.coordinates and (self.is_learned or self.kind == "reward")):
+            raise ConfigError(
+                f"features.coordinates={self.coordinates}: must be 0, or for kinds identity, fourier, polynomial and "
+                "random how many of the leading coordinates count."
+            )
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether they are trained on the dataset before the outcome model is."""
+        return self.kind in ("laplacian", "dynamics", "hilbert")
 
     def build(self, obs_dim: int, *, key: "PRNGKeyArray") -> "AbstractFeatures":
-        from owma.features import FourierFeatures, IdentityFeatures
+        """The cumulants, or learned ones before they are trained: `owma.training.FeatureTrainer` trains them.
 
+        Raises `ConfigError` where there would be too many, or fewer coordinates than are asked for.
+        """
+        from owma import features
+
+        if self.coordinates > obs_dim:
+            raise ConfigError(
+                f"features.coordinates={self.coordinates}: the observations have {obs_dim}; ask for no more."
+            )
+        if self.coordinates:
+            of_all = dataclasses.replace(self, coordinates=0)
+            return features.LeadingFeatures(of_all.build(self.coordinates, key=key), self.coordinates)
         if self.kind == "identity":
-            return IdentityFeatures()
-        return FourierFeatures(obs_dim, self.num_features, self.bandwidth, key=key)
+            return features.IdentityFeatures()
+        if self.kind == "reward":
+            return features.RecordedReward()
+        if self.kind == "polynomial":
+            count = math.comb(obs_dim + self.degree, self.degree) - 1
+            if count > _MOST_MONOMIALS:
+                raise ConfigError(
+                    f"features.degree={self.degree}: {obs_dim} coordinates have {count:,} products of that degree, "
+                    f"more than {_MOST_MONOMIALS:,}; lower it, or use kind fourier."
+                )
+            return features.PolynomialFeatures(self.degree)
+        if self.kind == "random":
+            return features.RandomFeatures(
+                obs_dim, self.num_features, self.bandwidth, width=self.width, depth=self.depth, key=key
+            )
+        if self.is_learned:
+            return features.LearnedFeatures(obs_dim, self.num_features, width=self.width, depth=self.depth, key=key)
+        return features.FourierFeatures(obs_dim, self.num_features, self.bandwidth, key=key)

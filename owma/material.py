@@ -14,25 +14,52 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
+from owma._npz import read_npz
 from owma._types import Float
 from owma.data import (
+    MEMORY_GIB,
+    CollectConfig,
+    FileConfig,
     OfflineDataset,
+    Recording,
+    cache_folder,
+    cached,
     collect,
+    is_cache,
     is_collected,
     load_minari,
+    minari_bytes,
     num_steps,
+    open_cache,
+    open_files,
+    open_minari,
+    read_whole,
+    rows_in_piece,
 )
 from owma.material_config import (
+    ArrayFolder as ArrayFolder,
+    D4rlFile as D4rlFile,
     DataConfig as DataConfig,
     GoalTaskConfig as GoalTaskConfig,
     LabelledTaskConfig as LabelledTaskConfig,
     MinariDataset as MinariDataset,
+    OgbenchFile as OgbenchFile,
+    PreferenceTaskConfig as PreferenceTaskConfig,
     RecordedTaskConfig as RecordedTaskConfig,
     RewardTaskConfig as RewardTaskConfig,
     TaskConfig as TaskConfig,
 )
 from owma.rollout import check_env, find_env
-from owma.tasks import AbstractTask, GoalTask, LabelledTask, RecordedTask, RewardTask
+from owma.tasks import (
+    AbstractTask,
+    ConstantRewardError,
+    GoalTask,
+    LabelledTask,
+    PreferenceTask,
+    RecordedTask,
+    RewardTask,
+)
+from owma.transitions import Transitions
 
 Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
 """progress(label, total, done) opens a progress display; calling what it gives advances it."""
@@ -50,25 +77,32 @@ class Material:
 
 
 def gather(
-    data: DataConfig, task: TaskConfig, progress: Progress, *, env: str | None = None, needs_env: bool = True
+    data: DataConfig,
+    task: TaskConfig,
+    progress: Progress,
+    *,
+    env: str | None = None,
+    needs_env: bool = True,
+    memory_gib: float = MEMORY_GIB,
 ) -> Material:
     """The material of an experiment; a collector's dataset is collected if it is not there.
 
     **Arguments:** `env`: a Gymnasium id; by default the environment that the dataset names. `needs_env`: whether there
-    must be one.
+    must be one. `memory_gib`: of `load_dataset`.
 
     **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
     nothing in the data, or the environment cannot be made or is of another form than the data.
     """
     built = build_task(task)
     spec = find_env(env) if env is not None and needs_env else None
-    dataset = load_dataset(data, progress)
-    rewards = built.rewards(dataset.transitions)
+    dataset = load_dataset(data, progress, memory_gib=memory_gib)
+    rewards = _rewards(built, dataset.transitions)
     if needs_env:
         spec = spec or dataset.env_spec
         if spec is None:
             raise ConfigError(
-                f"Dataset {dataset.dataset_id} names no environment to evaluate in; pass --evaluation.env ID, or "
+                dataset.env_refusal
+                or f"Dataset {dataset.dataset_id} names no environment to evaluate in; pass --evaluation.env ID, or "
                 "--evaluation.episodes 0 to train only."
             )
         transitions = dataset.transitions
@@ -76,12 +110,29 @@ def gather(
     return Material(dataset, rewards, spec)
 
 
-def load_dataset(config: DataConfig, progress: Progress) -> OfflineDataset:
-    """The dataset, collected first where the configuration is a collector's and the dataset is absent."""
-    if isinstance(config, MinariDataset):
-        return load_minari(config.dataset, download=config.download)
-    if is_collected(config):
-        return load_minari(config.name)
+def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = MEMORY_GIB) -> OfflineDataset:
+    """The dataset, collected first where the configuration is a collector's and the dataset is absent.
+
+    **Arguments:** `memory_gib`: GiB that its transitions may take in memory; those of a larger one are copied into a
+    memory-mapped cache, and read from there.
+    """
+    most = memory_gib * 2**30
+    if isinstance(config, ArrayFolder) and is_cache(config.folder.expanduser()):
+        dataset = open_cache(config.folder.expanduser())
+        whole = dataset.num_bytes <= most
+        return dataclasses.replace(dataset, transitions=dataset.transitions.rows(slice(None))) if whole else dataset
+    if isinstance(config, FileConfig):
+        recording = open_files(config)
+        return read_whole(recording) if recording.num_bytes <= most else _cached(recording, progress)
+    name, download = (config.dataset, config.download) if isinstance(config, MinariDataset) else (config.name, False)
+    if not isinstance(config, MinariDataset) and not is_collected(config):
+        _collect(config, progress)
+    if minari_bytes(name, download=download) <= most:
+        return load_minari(name)
+    return _cached(open_minari(name), progress)
+
+
+def _collect(config: CollectConfig, progress: Progress) -> None:
     with progress(f"collecting {config.name}", num_steps(config), 0) as advance:
         so_far = 0
 
@@ -90,7 +141,34 @@ def load_dataset(config: DataConfig, progress: Progress) -> OfflineDataset:
             advance(done - so_far)
             so_far = done
 
-        return load_minari(collect(config, report))
+        collect(config, report)
+
+
+def _cached(recording: Recording, progress: Progress) -> OfflineDataset:
+    if is_cache(cache_folder(recording)):
+        return cached(recording)
+    with progress(f"copying {recording.dataset_id} to {cache_folder(recording)}", recording.rows, 0) as advance:
+        dataset = cached(recording, advance)
+        # Rows that are no transitions were counted too.
+        advance(recording.rows - len(dataset.transitions))
+        return dataset
+
+
+def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, " n"]:
+    """The task's rewards; of memory-mapped transitions a block at a time, so that memory stays bounded."""
+    if not transitions.is_mapped:
+        return task.rewards(transitions)
+    step = rows_in_piece(transitions.obs.shape[1], transitions.action.shape[1])
+    rewards, refusal = np.zeros(len(transitions), np.float32), None
+    for start in range(0, len(transitions), step):
+        block = slice(start, start + step)
+        try:
+            rewards[block] = task.rewards(transitions.rows(block))
+        except ConstantRewardError as error:  # Within a block that is no mistake.
+            rewards[block], refusal = error.reward, error
+    if refusal is not None and np.ptp(rewards) == 0:
+        raise refusal
+    return rewards
 
 
 def build_task(config: TaskConfig) -> AbstractTask:
@@ -101,6 +179,9 @@ def build_task(config: TaskConfig) -> AbstractTask:
         return _read_labels(config.file)
     if isinstance(config, RecordedTaskConfig):
         return RecordedTask()
+    if isinstance(config, PreferenceTaskConfig):
+        regions = np.asarray(config.regions, np.float32).reshape(-1, 5)
+        return PreferenceTask(regions[:, 0], regions[:, 1:3], regions[:, 3:5])
     module_name, _, function_name = config.reward.partition(":")
     try:
         return RewardTask(getattr(importlib.import_module(module_name), function_name))
@@ -113,9 +194,15 @@ def build_task(config: TaskConfig) -> AbstractTask:
 
 def _read_labels(file: Path) -> LabelledTask:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return LabelledTask(arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32))
+        arrays = read_npz(file)
+        obs, reward = arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32)
+        if obs.ndim != 2 or reward.shape != (len(obs),) or not len(obs):
+            raise ValueError(f"`obs` is of shape {obs.shape} and `reward` of {reward.shape}")
+        if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
+            raise ValueError("it holds numbers that are not finite")
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(
-            f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` and `reward`."
+            f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` (k, obs) and "
+            "`reward` (k,)."
         ) from error
+    return LabelledTask(obs, reward)

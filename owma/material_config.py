@@ -4,7 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import TypeAlias
 
-from owma.data_config import PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma._errors import ConfigError
+from owma.data_config import (
+    ArrayFolder as ArrayFolder,
+    CollectConfig,
+    D4rlFile as D4rlFile,
+    FileConfig,
+    OgbenchFile as OgbenchFile,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,5 +54,47 @@ class LabelledTaskConfig:
     """An .npz file with `obs` (k, obs) and `reward` (k,)."""
 
 
-TaskConfig: TypeAlias = RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig
-DataConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | MinariDataset
+@dataclasses.dataclass(frozen=True)
+class PreferenceTaskConfig:
+    """What passing through each of several rectangles is worth: a preference between ways through a maze."""
+
+    regions: tuple[tuple[float, float, float, float, float], ...]
+    """(weight, smallest x, smallest y, largest x, largest y) of each; where two overlap their weights add up."""
+
+
+TaskConfig: TypeAlias = (
+    RewardTaskConfig | RecordedTaskConfig | GoalTaskConfig | LabelledTaskConfig | PreferenceTaskConfig
+)
+DataConfig: TypeAlias = CollectConfig | MinariDataset | FileConfig
+
+
+def parse_task(spec: str) -> TaskConfig:
+    """A task written as one word, for commands that take several.
+
+    `recorded`; `goal:X,Y` or `goal:X,Y,...@RADIUS`; `regions:WEIGHT,X0,Y0,X1,Y1;...`; `FILE.npz` with labelled samples;
+    anything else is `module:function`.
+
+    Raises `ConfigError` if the numbers of a goal or of regions cannot be read.
+    """
+    kind, _, rest = spec.partition(":")
+    if spec == "recorded":
+        return RecordedTaskConfig()
+    if kind == "goal":
+        position, at, radius = rest.partition("@")
+        goal = _numbers(position, spec)
+        return GoalTaskConfig(goal, *_numbers(radius, spec)[:1]) if at else GoalTaskConfig(goal)
+    if kind == "regions":
+        regions = [_numbers(part, spec) for part in rest.split(";")]
+        if any(len(region) != 5 for region in regions):
+            raise ConfigError(f"Task {spec!r}: a region is WEIGHT,X0,Y0,X1,Y1, and `;` stands between two of them.")
+        return PreferenceTaskConfig(tuple((w, x0, y0, x1, y1) for w, x0, y0, x1, y1 in regions))
+    return LabelledTaskConfig(Path(spec)) if spec.endswith(".npz") else RewardTaskConfig(spec)
+
+
+def _numbers(text: str, spec: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"Task {spec!r}: {text!r} is not a list of numbers; write goal:1.5,-2 or regions:1,0,0,2,1."
+        ) from None

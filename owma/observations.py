@@ -20,21 +20,35 @@ def flatten_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None) 
 
     **Returns:** a new array, never a view of `obs` (some simulators write into the arrays they have handed out).
 
-    **Raises:** `ValueError` for a mapping without `obs_keys`, or one that lacks an entry.
+    **Raises:** `ValueError` for a mapping without `obs_keys`, or one that lacks an entry; `OwmaError`, which is one
+    too, for what is not made of numbers.
     """
     if not isinstance(obs, Mapping):
-        return np.array(obs, dtype=np.float32)
+        return _numbers(obs)
     if obs_keys is None:
         raise ValueError(f"The observation is a mapping with entries {sorted(obs)}, but `obs_keys` is None.")
     missing = [key for key in obs_keys if key not in obs]
     if missing:
         raise ValueError(f"The observation lacks {missing}; it has {sorted(obs)}, and `obs_keys` is {obs_keys}.")
-    return np.concatenate([np.asarray(obs[key], dtype=np.float32) for key in obs_keys], axis=-1)
+    return np.concatenate([_numbers(obs[key]) for key in obs_keys], axis=-1)
+
+
+def _numbers(obs: Any) -> Float[np.ndarray, "..."]:
+    try:
+        with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite, which is looked for later
+            numbers = np.array(obs, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise OwmaError(f"The observation is not made of numbers ({error}); check the environment.") from error
+    if numbers.ndim == 0:
+        raise OwmaError("The observation is a single number, not a vector; check the environment.")
+    return numbers
 
 
 def read_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None, size: int) -> Float[np.ndarray, " obs"]:
     """The flat observation of one decision. Raises `OwmaError` if it is not of this size or not finite."""
     flat = sized_obs(obs, obs_keys, size)
+    if flat.ndim != 1:
+        raise OwmaError(f"Agent.act takes one observation, a vector; this one is of shape {flat.shape}.")
     if not np.isfinite(flat).all():
         raise OwmaError(
             f"Agent.act: observation component {int(np.flatnonzero(~np.isfinite(flat))[0])} is not finite; "

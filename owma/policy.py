@@ -29,10 +29,15 @@ class ReadoutPolicy(eqx.Module):
         return jnp.concatenate([self.observation(obs), psi])
 
     def act(self, obs: Obs, psi: Psi, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:
-        """An action in the environment's units and bounds, and whether the draw had to be clipped to them."""
+        """An action in the environment's units and bounds, and whether the draw had to be clipped to them.
+
+        A draw that is not finite becomes the mean action of the data, and counts as clipped.
+        """
         dims = self.action.mean.shape[0]
         drawn = self.action.invert(self.sampler(self.denoiser, self.context(obs, psi), key=key, dims=dims))
-        action = jnp.clip(drawn, self.low, self.high)
+        # All of its components: a mixture of a draw and a mean would be neither.
+        finite = jnp.where(jnp.all(jnp.isfinite(drawn)), drawn, self.action.mean)
+        action = jnp.clip(finite, self.low, self.high)
         return action, jnp.any(action != drawn)
 
 

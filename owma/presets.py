@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 
-from owma.data_config import StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    AntMazeCollect,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 from owma.experiment_config import EvaluationConfig, ExperimentConfig
-from owma.material_config import GoalTaskConfig
+from owma.features_config import FeaturesConfig
+from owma.material_config import GoalTaskConfig, RewardTaskConfig
 from owma.policy_config import PolicyConfig
 from owma.training_config import TrainingConfig
 from owma.value_config import ValueConfig
@@ -17,6 +24,45 @@ STITCH = ExperimentConfig(
     data=StitchCollect(),
     # The middle of the last cell of the U.
     task=GoalTaskConfig(goal=(-1.0, -1.0)),
+)
+
+# Of an ant's 29 numbers the task reads where it is. Its goal is a metre wide, in mazes of 12 m and 24 m.
+_ANT_WORLD = WorldConfig(features=FeaturesConfig(coordinates=2, bandwidth=1.0), discount=0.99)
+
+ANTMAZE_UMAZE = ExperimentConfig(
+    name="antmaze-umaze",
+    data=AntMazeCollect(maze="umaze"),
+    # The other end of the U (`owma.data.ant_maze.EVALUATION_CELLS`), and the environment's own radius.
+    task=GoalTaskConfig(goal=(-4.0, -4.0), radius=0.45),
+    world=_ANT_WORLD,
+    training=TrainingConfig(updates=20_000),
+)
+
+ANTMAZE_MEDIUM = ExperimentConfig(
+    name="antmaze-medium",
+    data=AntMazeCollect(maze="medium"),
+    # The far corner.
+    task=GoalTaskConfig(goal=(10.0, -10.0), radius=0.45),
+    world=_ANT_WORLD,
+    training=TrainingConfig(updates=20_000),
+)
+
+OGBENCH_STITCH = ExperimentConfig(
+    name="ogbench-stitch",
+    data=OGBenchMazeCollect(kind="stitch"),
+    # The task that OGBench evaluates by default, with its rewards.
+    task=RewardTaskConfig("owma.envs.ogbench:pointmaze_medium_task1"),
+    world=WorldConfig(features=FeaturesConfig(bandwidth=1.0), discount=0.99),
+    training=TrainingConfig(updates=20_000),
+)
+
+OGBENCH_CUBE = ExperimentConfig(
+    name="ogbench-cube",
+    data=OGBenchPlayCollect(),
+    # Likewise.
+    task=RewardTaskConfig("owma.envs.ogbench:cube_single_task2"),
+    world=WorldConfig(discount=0.99),
+    training=TrainingConfig(updates=20_000),
 )
 
 SMOKE = ExperimentConfig(
@@ -37,5 +83,9 @@ SMOKE = ExperimentConfig(
 PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
     "two-routes": ("The rare of two routes is worth taking; 2 % of the data take it.", TWO_ROUTES),
     "stitch": ("A maze recorded in pieces, none of which leads from start to goal.", STITCH),
+    "antmaze-umaze": ("A simulated ant of eight joints walks around a U.", ANTMAZE_UMAZE),
+    "antmaze-medium": ("The same ant in a maze of 26 cells, from corner to corner.", ANTMAZE_MEDIUM),
+    "ogbench-stitch": ("OGBench's pointmaze-medium, recorded in pieces of four cells.", OGBENCH_STITCH),
+    "ogbench-cube": ("OGBench's cube-single: play with a cube, to be put in one place.", OGBENCH_CUBE),
     "smoke": ("All of it in about a minute, too little to learn much.", SMOKE),
 }

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +24,7 @@ from owma.agent import Agent
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
+from owma.tasks import AbstractRewardTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,7 @@ def run_episodes(
     seed: int,
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
+    task: AbstractRewardTask | None = None,
 ) -> Episodes:
     """One episode in each of `envs`.
 
@@ -109,9 +112,13 @@ def run_episodes(
 
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
     compilation (`None` without any); how fast a batch goes says little about a control loop.
+
+    With a `task` its rewards take the place of the environment's, and success is what the task says of it (`None`
+    where it says nothing); episodes still start and end as the environment has it.
     """
     num_episodes = envs.num_envs
-    rollout = _roll(agent, envs, seed, num_episodes, progress)
+    rollout = _roll(agent, envs, seed, num_episodes, progress, task)
+    knows_success = task is None or task.has_success
     times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
@@ -125,7 +132,7 @@ def run_episodes(
                 "planner": planner_name,
                 "seed": seed,
                 "episode": i,
-                "success": bool(rollout.success[i]),
+                "success": bool(rollout.success[i]) if knows_success else None,
                 "return": float(rewards.sum()),
                 "value": promised,
                 "promise_gap": promised - realised,
@@ -160,7 +167,14 @@ class _Rollout:
     decisions: Mapping[str, np.ndarray]
 
 
-def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[int], None] | None) -> _Rollout:
+def _roll(
+    agent: Agent,
+    envs: VectorEnv,
+    seed: int,
+    n: int,
+    progress: Callable[[int], None] | None,
+    task: AbstractRewardTask | None,
+) -> _Rollout:
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
     raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
@@ -186,12 +200,17 @@ def _roll(agent: Agent, envs: VectorEnv, seed: int, n: int, progress: Callable[[
         clipped += ~done & np.asarray(was_clipped)
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
-        raw_obs, reward, termination, truncation, infos = envs.step(np.asarray(action))
+        raw_obs, reward, termination, truncation, infos = _step(envs, np.asarray(action), step)
+        visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
+        reached = infos.get("success", np.zeros(n, bool))
+        if task is not None:
+            reward = task.judge(visited[-2], np.asarray(action), _finite(visited[-1], step + 1))
+            reached = reward > 0
+        _check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
         lengths += active
         terminated |= active & termination
-        success |= active & np.asarray(infos.get("success", np.zeros(n, bool)), bool)
-        visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
+        success |= active & np.asarray(reached, bool)
         done |= termination | truncation
         step += 1
         if progress is not None:
@@ -302,6 +321,27 @@ def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
     prior = np.asarray(info.prior_values)
     mean = prior.mean(axis=1) if prior.shape[1] else np.full(len(prior), np.nan)
     return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
+
+
+def _step(envs: VectorEnv, action: Float[np.ndarray, "n act"], step: int) -> tuple[Any, Any, Any, Any, Any]:
+    """`envs.step`. What an environment raises is its own mistake: a sentence that says where it made it."""
+    try:
+        return envs.step(action)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise OwmaError(
+            f"The environment raised {type(error).__name__} after {step} steps ({error}; {frame.filename}, line "
+            f"{frame.lineno}); mend the environment, and run it again: planners that are done are not repeated."
+        ) from error
+
+
+def _check_rewards(rewards: Float[np.ndarray, " n"], step: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(rewards))
+    if bad.size:
+        raise OwmaError(
+            f"The environment of episode {bad[0]} gave a reward that is not finite after {step} steps; mend the "
+            "environment."
+        )
 
 
 def _finite(obs: Float[np.ndarray, "n obs"], step: int) -> Float[np.ndarray, "n obs"]:

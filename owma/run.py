@@ -9,7 +9,8 @@ from owma import checkpoint
 from owma._errors import CheckpointError
 from owma.agent import Agent
 from owma.config_json import from_json
-from owma.experiment import ExperimentConfig, TrainedParts, restore_parts
+from owma.envs import read_env
+from owma.experiment import ExperimentConfig, TrainedParts, read_shapes, restore_parts
 from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
 from owma.runs import RunFolder
 
@@ -69,7 +70,14 @@ def load(path: str | Path) -> Run:
             f"The run {folder.path} was not trained to the end; go on with "
             f"`python -m owma.train --resume {folder.path}`."
         )
-    shapes = folder.read_json("shapes.json")
+    shapes = read_shapes(folder)
     obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
-    env = None if shapes["env"] is None else EnvSpec.from_json(shapes["env"])
-    return Run(folder, config, restore_parts(folder, config), obs_keys, env)
+    env = None if shapes["env"] is None else read_env(shapes["env"], str(folder.path / "shapes.json"))
+    try:
+        parts = restore_parts(folder, config)
+    except CheckpointError as error:
+        if "is damaged" in str(error):
+            again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
+            raise CheckpointError(f"{error} Or {again}") from error
+        raise
+    return Run(folder, config, parts, obs_keys, env)

@@ -119,7 +119,7 @@ class RunFolder:
         """Read the file `name`; `CheckpointError` where it is missing or is not JSON."""
         try:
             return json.loads(self._read(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.path / name} is not JSON ({error}). Restore it, or run again.") from error
 
     def append_jsonl(self, name: str, row: Mapping[str, Any]) -> None:
@@ -157,7 +157,7 @@ class RunFolder:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
                 raise CheckpointError(

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import operator
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,16 @@ from typing import Annotated, Any
 
 import tyro
 
-from owma._command import command, keep_programs, parse, progress, resumable, show_results
+from owma._command import (
+    command,
+    keep_programs,
+    parse,
+    progress,
+    require_trust,
+    resumable,
+    show_results,
+    stoppable,
+)
 from owma._errors import ConfigError, OwmaError
 from owma._json import replace_text
 from owma.config_json import from_json, to_json
@@ -49,6 +59,9 @@ class Sweep:
     """Share of a GPU that a step takes."""
     dry_run: bool = False
     """Print the points, one a line, and stop."""
+    trust: tuple[str, ...] = ()
+    """With --resume: modules of yours that rewards or environments of the sweep are imported from. The folder alone,
+    which may be somebody else's, is not believed."""
 
 
 def main() -> None:
@@ -69,16 +82,26 @@ def main() -> None:
         folder = RunFolder.open(arguments.resume)
         from_json(SweepConfig, folder.read_json("config.json"))
         found = read_points(folder.read_jsonl("points.jsonl"))
+        require_trust(_imports(found), arguments.trust, shlex.join([*_AGAIN, str(folder.path)]))
+    again = [*_AGAIN, str(folder.path)]
+    again += ["--trust", *_imports(found)] if _imports(found) else []
     print(f"sweep {folder.path}: {len(found)} points", file=sys.stderr)
-    with resumable("python -m owma.sweep", folder.path):
+    with resumable(shlex.join(again)):
         failures = _run(found, folder, arguments)
     _finish(found, folder)
     if failures:
         raise OwmaError(
             f"{len(failures)} steps of the sweep failed, the first with: {failures[0]} Mend that, and go on with "
-            f"`python -m owma.sweep --resume {folder.path}`."
+            f"`{shlex.join(again)}`."
         )
     print(folder.path)
+
+
+_AGAIN = ("python", "-m", "owma.sweep", "--resume")
+
+
+def _imports(found: Sequence[Point]) -> list[str]:
+    return sorted({name for point in found for name in point.experiment.imports})
 
 
 def _need_ray() -> None:
@@ -107,7 +130,8 @@ def _ray(arguments: Sweep) -> Iterator[Any]:
     environment = {"env_vars": kept if programs else {}}
     ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        yield ray
+        with stoppable():  # Ray has a handler of its own, which ends the process
+            yield ray
     finally:
         ray.shutdown()
 
@@ -145,7 +169,11 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
         total = len(found) + len(models) + times
         with progress("sweep", total, done=total - times - len(waiting)) as advance:
             while waiting:
-                done, waiting = ray.wait(waiting)
+                # A step may take an hour, and all that is done of it is on disk: a stop does not wait for it.
+                done, waiting = ray.wait(waiting, timeout=1.0)
+                if not done:
+                    advance(0)
+                    continue
                 failures += _failure(ray, done[0])
                 work.gather_rows(found, folder)
                 advance(1, note=f"{len(failures)} failed" if failures else "")
@@ -184,7 +212,7 @@ def _finish(found: Sequence[Point], folder: RunFolder) -> None:
         summary = summarise(group.rows)
         results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
         tables += [f"**{group.label}**", ""] if group.label else []
-        tables.append(results_markdown(summary))
+        tables.append(results_markdown(summary, wide=True))
         print(f"\n{group.label}", file=sys.stderr)
         show_results(summary)
     folder.write_json("results.json", {"groups": results})

@@ -41,6 +41,10 @@ HEADINGS = (
 )
 """Of the table of planners."""
 
+COUNTS = ("fallbacks", "late", "clipped")
+"""Of the further columns of a wide table: plans that fell back on the trained model, decisions after their deadline,
+actions that had to be moved into the action space."""
+
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarise evaluation rows, one an episode, for each planner, in the order in which planners first appear.
@@ -101,6 +105,9 @@ def results_table(results: Mapping[str, Any]) -> "Table":
     # Eighty columns must do: headings and intervals go to a second line, and no number is ever cut short.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_caption(results))
     table.caption_justify = "left"
+    if results["planners"]:  # beside the others there is no room for these
+        shown = "; ".join(f"{name} {' / '.join(counts(entry))}" for name, entry in results["planners"].items())
+        table.caption = f"{_caption(results)}\n{' / '.join(COUNTS)}: {shown}"
     for heading in HEADINGS:
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
@@ -113,10 +120,13 @@ def results_table(results: Mapping[str, Any]) -> "Table":
     return table
 
 
-def results_markdown(results: Mapping[str, Any]) -> str:
-    """The same table as Markdown, for a README; ends with a line end."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|-" + "|-:" * (len(HEADINGS) - 1) + "|"]
-    lines += ["| " + " | ".join(cells(name, entry)) + " |" for name, entry in results["planners"].items()]
+def results_markdown(results: Mapping[str, Any], *, wide: bool = False) -> str:
+    """The same table as Markdown, for a README; ends with a line end. `wide`: with the columns `COUNTS`."""
+    headings = [*HEADINGS, *COUNTS] if wide else [*HEADINGS]
+    lines = ["| " + " | ".join(headings) + " |", "|-" + "|-:" * (len(headings) - 1) + "|"]
+    for name, entry in results["planners"].items():
+        row = cells(name, entry) + (counts(entry) if wide else [])
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join([*lines, "", _caption(results), ""])
 
 
@@ -199,6 +209,11 @@ def cells(name: str, entry: Mapping[str, Any]) -> list[str]:
         _shown(entry.get("ms_p50"), ".3g"),
         _shown(entry.get("ms_p95"), ".3g"),
     ]
+
+
+def counts(entry: Mapping[str, Any]) -> list[str]:
+    """A planner's numbers under `COUNTS`, over all its episodes; rows of older versions may lack them."""
+    return [str(entry.get(key, "–")) for key in _COUNTS]
 
 
 def _shown(value: float | None, form: str, scale: float = 1.0) -> str:

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import equinox as eqx
 import numpy as np
@@ -17,6 +17,18 @@ RewardFunction: TypeAlias = Callable[
 """r(s, a, s'), over whole arrays at once: labelling a dataset is one call."""
 
 
+class ConstantRewardError(ConfigError):
+    """A task that prefers nothing among the transitions that it was given."""
+
+    def __init__(self, name: str, reward: float) -> None:
+        ConfigError.__init__(
+            self,
+            f"The {name} is {reward:g} for every transition of the dataset, so it prefers nothing. "
+            "Choose another task (`--task`), or a dataset in which this one is sometimes met.",
+        )
+        self.reward = reward
+
+
 class AbstractTask(eqx.Module):
     """A task can label every transition of a dataset with a reward; the agent needs nothing else of it."""
 
@@ -25,14 +37,53 @@ class AbstractTask(eqx.Module):
         """The reward of each transition. Raises `ConfigError` if a reward is not finite."""
 
 
-class RewardTask(AbstractTask):
+class AbstractRewardTask(AbstractTask):
+    """A task whose reward is a function of (s, a, s'): it can judge an episode as well as a dataset."""
+
+    has_success: ClassVar[bool] = False
+    """Whether a positive reward at any step makes an episode a success; elsewhere success means nothing."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What a refusal calls the reward."""
+
+    @abc.abstractmethod
+    def label(
+        self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
+    ) -> Float[HostArray, "..."]:
+        """The reward of each row, not checked; it should be of shape (n,).
+
+        Raises `ConfigError` if the task does not fit rows of that width.
+        """
+
+    def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
+        found = self.label(transitions.obs, transitions.action, transitions.next_obs)
+        return _checked(found, len(transitions), self.name)
+
+    def judge(
+        self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
+    ) -> Float[np.ndarray, " n"]:
+        """The reward of each row of an episode, all of which may be the same there.
+
+        Raises `ConfigError` if it is not finite or of another shape than (n,).
+        """
+        return _well_formed(self.label(obs, action, next_obs), len(obs), self.name)
+
+
+class RewardTask(AbstractRewardTask):
     """A reward function over arrays."""
 
     function: RewardFunction = eqx.field(static=True)
 
-    def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
-        rewards = self.function(transitions.obs, transitions.action, transitions.next_obs)
-        return _checked(rewards, len(transitions), f"reward function {self.function.__name__!r}")
+    @property
+    def name(self) -> str:
+        return f"reward function {self.function.__name__!r}"
+
+    def label(
+        self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
+    ) -> Float[HostArray, "..."]:
+        return np.asarray(self.function(obs, action, next_obs), np.float32)  # a truth value is a reward too
 
 
 class RecordedTask(AbstractTask):
@@ -42,19 +93,57 @@ class RecordedTask(AbstractTask):
         return _checked(transitions.reward, len(transitions), "recorded reward")
 
 
-class GoalTask(AbstractTask):
+class GoalTask(AbstractRewardTask):
     r"""$r = 1$ while $\|s'_{1:g} - \text{goal}\| \le$ `radius`, else 0; the goal being in the leading coordinates."""
 
     goal: Float[HostArray, " goal"]
     radius: float = eqx.field(static=True, default=0.5)
+    has_success: ClassVar[bool] = True
 
-    def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
+    @property
+    def name(self) -> str:
+        return "goal reward"
+
+    def label(
+        self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
+    ) -> Float[HostArray, "..."]:
+        del obs, action
         goal = np.asarray(self.goal)
-        distance = np.linalg.norm(np.asarray(transitions.next_obs)[:, : goal.shape[0]] - goal, axis=-1)
-        return _checked((distance <= self.radius).astype(np.float32), len(transitions), "goal reward")
+        if goal.shape[0] > (width := np.shape(next_obs)[1]):
+            raise ConfigError(f"The goal has {goal.shape[0]} coordinates, the observations have {width}: give no more.")
+        distance = np.linalg.norm(np.asarray(next_obs)[:, : goal.shape[0]] - goal, axis=-1)
+        return (distance <= self.radius).astype(np.float32)
 
 
-class LabelledTask(AbstractTask):
+class PreferenceTask(AbstractRewardTask):
+    r"""What passing through each of several places is worth, $r = \sum_i w_i\,\mathbb 1[s'_{1:2} \in R_i]$.
+
+    $R_i$ are rectangles in the first two coordinates, edges included; where two overlap their weights add up. A maze
+    with two ways to one goal and a weight on each of them is a preference between ways.
+    """
+
+    weights: Float[HostArray, " regions"]
+    low: Float[HostArray, "regions 2"]
+    """The smallest x and y of each region."""
+    high: Float[HostArray, "regions 2"]
+    """The largest x and y of each region."""
+
+    @property
+    def name(self) -> str:
+        return "preference reward"
+
+    def label(
+        self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
+    ) -> Float[HostArray, "..."]:
+        del obs, action
+        if np.shape(next_obs)[1] < 2:
+            raise ConfigError("Regions are places in a plane, and the observations have one number: give another task.")
+        position = np.asarray(next_obs)[:, None, :2]
+        inside = np.all((position >= np.asarray(self.low)) & (position <= np.asarray(self.high)), axis=-1)
+        return (inside @ np.asarray(self.weights)).astype(np.float32)
+
+
+class LabelledTask(AbstractRewardTask):
     """A few (s', r) samples; every other transition gets the reward of kernel ridge regression on them.
 
     Gaussian kernel on coordinates standardised over the samples, `bandwidth` in standard deviations.
@@ -65,15 +154,26 @@ class LabelledTask(AbstractTask):
     bandwidth: float = eqx.field(static=True, default=0.5)
     ridge: float = eqx.field(static=True, default=1e-3)
 
-    def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
-        obs, reward = np.asarray(self.obs, np.float64), np.asarray(self.reward, np.float64)
-        scale = self.bandwidth * np.maximum(obs.std(axis=0), 1e-6)
+    @property
+    def name(self) -> str:
+        return "regressed reward"
+
+    def label(
+        self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
+    ) -> Float[HostArray, "..."]:
+        del obs, action
+        samples, reward = np.asarray(self.obs, np.float64), np.asarray(self.reward, np.float64)
+        if samples.shape[1] != (width := np.shape(next_obs)[1]):
+            raise ConfigError(
+                f"The labelled samples have observations of {samples.shape[1]} numbers, the dataset has {width}: label "
+                "observations of the dataset."
+            )
+        scale = self.bandwidth * np.maximum(samples.std(axis=0), 1e-6)
         mean = reward.mean()
-        kernel = _gaussian_kernel(obs / scale, obs / scale)
-        weights = np.linalg.solve(kernel + self.ridge * np.eye(len(obs)), reward - mean)
-        chunks = np.array_split(np.asarray(transitions.next_obs, np.float64), max(1, len(transitions) // 4096))
-        rewards = np.concatenate([_gaussian_kernel(chunk / scale, obs / scale) @ weights for chunk in chunks]) + mean
-        return _checked(rewards, len(transitions), "regressed reward")
+        kernel = _gaussian_kernel(samples / scale, samples / scale)
+        weights = np.linalg.solve(kernel + self.ridge * np.eye(len(samples)), reward - mean)
+        chunks = np.array_split(np.asarray(next_obs, np.float64), max(1, len(next_obs) // 4096))
+        return np.concatenate([_gaussian_kernel(chunk / scale, samples / scale) @ weights for chunk in chunks]) + mean
 
 
 def _gaussian_kernel(a: Float[np.ndarray, "n obs"], b: Float[np.ndarray, "k obs"]) -> Float[np.ndarray, "n k"]:
@@ -81,7 +181,11 @@ def _gaussian_kernel(a: Float[np.ndarray, "n obs"], b: Float[np.ndarray, "k obs"
     return np.exp(-0.5 * np.maximum(squared, 0.0))
 
 
-def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
+_LARGEST_REWARD = 1e12
+"""Sums of a thousand of them can be squared and added in float32."""
+
+
+def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
     rewards = np.asarray(rewards, np.float32)
     if rewards.shape != (length,):
         raise ConfigError(
@@ -90,9 +194,17 @@ def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[
         )
     if not np.isfinite(rewards).all():
         raise ConfigError(f"The {name} is not finite at transition {int(np.flatnonzero(~np.isfinite(rewards))[0])}.")
-    if np.ptp(rewards) == 0:
+    return rewards
+
+
+def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
+    rewards = _well_formed(rewards, length, name)
+    largest = float(np.abs(rewards).max())
+    if largest > _LARGEST_REWARD:
         raise ConfigError(
-            f"The {name} is {rewards[0]:g} for every transition of the dataset, so it prefers nothing. "
-            "Choose another task (`--task`), or a dataset in which this one is sometimes met."
+            f"The {name} is as large as {largest:.2g}, and squares of returns would leave float32: divide it, so that "
+            f"it stays below {_LARGEST_REWARD:g}."
         )
+    if np.ptp(rewards) == 0:
+        raise ConstantRewardError(name, float(rewards[0]))
     return rewards

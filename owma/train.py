@@ -6,6 +6,7 @@ What computes is imported when the flags have been read, so that `--help` and a 
 import dataclasses
 import functools
 import operator
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,15 @@ from owma._command import (
     keep_programs,
     open_progress,
     parse,
+    require_trust,
     resumable,
+    same_command,
     show_fit,
     show_results,
+    show_warning,
 )
 from owma.config_json import from_json, to_json
+from owma.data_config import MEMORY_GIB
 from owma.experiment_config import ExperimentConfig
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
 from owma.planners_config import PLANNERS
@@ -56,8 +61,14 @@ class Train:
     """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
     runs: Path = Path("runs")
     """Where run folders go."""
+    memory_gib: float = MEMORY_GIB
+    """GiB that transitions may take in memory; larger datasets are copied to the user's cache folder once, and read
+    from there in batches. Coordinates and values are then fitted to 100,000 transitions."""
     log: tuple[LogKind, ...] = ()
     """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
+    trust: tuple[str, ...] = ()
+    """With --resume: modules of yours that the run's reward or environment is imported from. The folder alone, which
+    may be somebody else's, is not believed."""
 
 
 def main() -> None:
@@ -68,28 +79,43 @@ def main() -> None:
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
-        material = config.gather(open_progress)
+        with resumable(same_command("owma.train")):
+            material = config.gather(open_progress, memory_gib=arguments.memory_gib)
         folder = RunFolder.create(arguments.runs, config.name)
         folder.write_json("config.json", to_json(config))
         folder.write_json("versions.json", versions())
+        again = _again(folder.path, arguments, config.imports)
     else:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
-        material = config.gather(open_progress)
+        again = _again(folder.path, arguments, arguments.trust)
+        require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
+        with resumable(again):
+            material = config.gather(open_progress, memory_gib=arguments.memory_gib)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
     print(f"run {folder.path}", file=sys.stderr)
-    with resumable("python -m owma.train", folder.path):
+    with resumable(again):
         with open_logs(arguments.log, folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)
     print(folder.path)
+
+
+def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
+    """The command that goes on with a run, as these arguments have it but for `trust`."""
+    flags = ["--resume", str(folder)]
+    # A run that is begun with data on disk is fitted to a sample of them, and goes on with that only.
+    flags += ["--memory-gib", repr(arguments.memory_gib)] if arguments.memory_gib != MEMORY_GIB else []
+    flags += ["--log", *arguments.log] if arguments.log else []
+    flags += ["--trust", *trust] if trust else []
+    return shlex.join(["python", "-m", "owma.train", *flags])
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
 
-    parts = Experiment(config, material, folder, open_progress, logs).train()
+    parts = Experiment(config, material, folder, open_progress, logs, warn=show_warning).train()
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)
     if material.env is None:
@@ -103,6 +129,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         obs_keys=material.dataset.obs_keys,
         seed=config.seed,
         progress=open_progress,
+        dataset_id=material.dataset.dataset_id,
     )
     for log in logs:
         for name, entry in results["planners"].items():

@@ -1,5 +1,10 @@
 """Transitions of an offline dataset, with episode ends of both kinds kept apart."""
 
+import dataclasses
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
 import equinox as eqx
 import numpy as np
 
@@ -13,7 +18,8 @@ class Transitions(eqx.Module):
     (the outcome stops there), after a truncation there is one that was not recorded (the outcome is bootstrapped).
     The last transition of the whole array must carry one of the two marks.
 
-    Arrays live in host memory (`numpy`); training moves them to the device once.
+    Arrays live in host memory (`numpy`); training moves them to the device once, unless they are memory-mapped, when
+    it reads batches of them.
     """
 
     obs: Float[HostArray, "n obs"]
@@ -58,3 +64,59 @@ class Transitions(eqx.Module):
     def episode_starts(self) -> Int[np.ndarray, " episodes"]:
         """The index of the first transition of every episode."""
         return np.concatenate([[0], np.flatnonzero(self.ends)[:-1] + 1]).astype(np.int64)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether rows are read from files when they are asked for."""
+        return _mapping(self.obs) is not None
+
+    def rows(self, rows: slice | Int[np.ndarray, " k"]) -> "Transitions":
+        """Some rows, copied into memory; the last of them need not be the end of an episode."""
+        return Transitions(*(_copied(getattr(self, field.name), rows) for field in dataclasses.fields(self)))
+
+    def ended_rows(self, rows: Int[np.ndarray, " k"]) -> "Transitions":
+        """`rows`, of which the last is the end of an episode: as truncated, if it was none."""
+        copied = self.rows(rows)
+        truncated = np.asarray(copied.truncated)
+        truncated[-1] |= not copied.terminated[-1]
+        return dataclasses.replace(copied, truncated=truncated)
+
+    def episode_blocks(self, most_rows: int) -> Iterator[slice]:
+        """All rows in slices of whole episodes, as many as fit into `most_rows`; a longer one has a slice alone."""
+        stops = np.flatnonzero(self.ends) + 1
+        start = 0
+        while start < len(self):
+            fitting = int(np.searchsorted(stops, start + most_rows, side="right"))
+            first = int(np.searchsorted(stops, start, side="right"))
+            stop = int(stops[max(first, fitting - 1)])
+            yield slice(start, stop)
+            start = stop
+
+
+def _copied(array: HostArray, rows: slice | Int[np.ndarray, " k"]) -> np.ndarray:
+    """Some rows of a field. Of a mapped one a few at a time: the system maps sixteen pages around each."""
+    values = np.asarray(array)
+    if isinstance(rows, slice):
+        copied = values[rows].copy()
+        release(array)
+        return copied
+    copied = np.empty((len(rows), *values.shape[1:]), values.dtype)
+    for start in range(0, len(rows), 1024):
+        part = slice(start, start + 1024)
+        copied[part] = values[rows[part]]
+        release(array)
+    return copied
+
+
+def release(array: HostArray) -> None:
+    """Take the pages of a memory-mapped array out of this process's memory; they are read again when needed."""
+    mapping = _mapping(array)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(array: Any) -> mmap.mmap | None:
+    """The file that an array is a view of, if it is."""
+    while isinstance(array, np.ndarray | memoryview):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return array if isinstance(array, mmap.mmap) else None

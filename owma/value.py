@@ -172,15 +172,29 @@ def value_scales(
     deviation of V under $p_\phi(\cdot\mid s)$: what an outcome can differ by from one state. All on the same draws.
     """
 
-    def variances(args: tuple[Obs, PRNGKeyArray]) -> Float[Array, " values"]:
+    psi = prior_outcomes(world, obs, num_samples=num_samples, key=key)
+    return [value_scale(value, psi) for value in values]
+
+
+def prior_outcomes(
+    world: WorldModel, obs: Float[Array, "n obs"], *, num_samples: int = 64, key: PRNGKeyArray
+) -> Float[Array, "n samples psi"]:
+    r"""Draws of the trained model, $\psi\sim p_\phi(\cdot\mid s)$, for each of the states `obs`."""
+
+    def draws(args: tuple[Obs, PRNGKeyArray]) -> Float[Array, "samples psi"]:
         state, state_key = args
-        psi = jax.vmap(lambda k: world.sample(state, key=k))(jax.random.split(state_key, num_samples))
-        return jnp.stack([jnp.var(jax.vmap(value)(psi), ddof=1) for value in values])
+        return jax.vmap(lambda k: world.sample(state, key=k))(jax.random.split(state_key, num_samples))
 
     # A few states at a time: all of them at once would need states x samples x levels of memory.
     keys = jax.random.split(key, obs.shape[0])
-    per_state = eqx.filter_jit(lambda: jax.lax.map(variances, (obs, keys), batch_size=16))()
-    return list(jnp.sqrt(jnp.mean(per_state, axis=0)))
+    return eqx.filter_jit(lambda: jax.lax.map(draws, (obs, keys), batch_size=16))()
+
+
+@eqx.filter_jit
+def value_scale(value: AbstractValue, psi: Float[Array, "n samples psi"]) -> Scalar:
+    """See `value_scales`; `psi` is what `prior_outcomes` returns, and serves any number of values."""
+    variances = jnp.var(jax.vmap(jax.vmap(lambda outcome: value(outcome)))(psi), axis=1, ddof=1)
+    return jnp.sqrt(jnp.mean(variances))
 
 
 def untrained_decoder(config: ValueConfig, psi_dim: int, *, key: PRNGKeyArray) -> ValueDecoder:

@@ -1,14 +1,16 @@
 """The world model p_φ(ψ|s): a distribution over outcomes."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._tree import map_rows
+from owma._tree import map_rows, row_mapper
 from owma._types import Array, Float, Obs, PRNGKeyArray, Psi
 from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
-from owma.features import AbstractFeatures
+from owma.features import AbstractFeatures, RecordedReward
 from owma.targets import monte_carlo
 from owma.transitions import Transitions
 from owma.whitening import Standardisation, Whitening
@@ -55,12 +57,34 @@ def raw_outcomes(
     transitions: Transitions, observation: Standardisation, features: AbstractFeatures, discount: float
 ) -> Float[np.ndarray, "n features"]:
     """Monte-Carlo ψ of every transition, raw; truncated episodes are taken to stay in their last state."""
+    cumulants, tail = raw_cumulants(transitions, observation, features)
+    return monte_carlo(cumulants, transitions, discount=discount, tail=tail)
+
+
+def raw_cumulants(
+    transitions: Transitions, observation: Standardisation, features: AbstractFeatures
+) -> tuple[Float[np.ndarray, "n features"], Float[np.ndarray, "n features"]]:
+    """c of every transition, and what one more step in the state that it leads to would add."""
+    if isinstance(features, RecordedReward):
+        reward = np.asarray(transitions.reward, np.float32)[:, None]
+        return reward, reward
 
     def cumulant(obs: Obs) -> Float[Array, " features"]:
         return features(observation(obs))
 
-    cumulants, tail = map_rows(cumulant, transitions.obs), map_rows(cumulant, transitions.next_obs)
-    return monte_carlo(cumulants, transitions, discount=discount, tail=tail)
+    return map_rows(cumulant, transitions.obs), map_rows(cumulant, transitions.next_obs)
+
+
+def cumulant_mapper(world: WorldModel) -> Callable[[Transitions], Float[np.ndarray, "n psi"]]:
+    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward.
+
+    **Returns:** a function that is compiled once, for transitions in several pieces.
+    """
+    if isinstance(world.features, RecordedReward):
+        whiten = row_mapper(lambda c: world.whitening.whiten_cumulant(c, world.discount))
+        return lambda transitions: whiten(raw_cumulants(transitions, world.observation, world.features)[0])
+    cumulant = row_mapper(world.cumulant)
+    return lambda transitions: cumulant(transitions.obs)
 
 
 def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:
@@ -69,11 +93,14 @@ def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.n
     return map_rows(world.whitening.whiten, raw)
 
 
-def untrained_world(config: WorldConfig, transitions: Transitions, *, key: PRNGKeyArray) -> WorldModel:
+def untrained_world(
+    config: WorldConfig, transitions: Transitions, features: AbstractFeatures | None, *, key: PRNGKeyArray
+) -> WorldModel:
     """See `WorldConfig.build`."""
     features_key, denoiser_key = jax.random.split(key)
     observation = Standardisation.fit(transitions.obs)
-    features = config.features.build(transitions.obs.shape[1], key=features_key)
+    if features is None:
+        features = config.features.build(transitions.obs.shape[1], key=features_key)
     outcomes = raw_outcomes(transitions, observation, features, config.discount)
     whitening = Whitening.fit(outcomes, min_variance=config.min_variance, max_dims=config.max_dims)
     psi = map_rows(whitening.whiten, outcomes)

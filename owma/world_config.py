@@ -9,6 +9,7 @@ from owma.features_config import FeaturesConfig
 if TYPE_CHECKING:
     from owma._types import PRNGKeyArray, Psi
     from owma.diffusion import Chain, ErrorCurve
+    from owma.features import AbstractFeatures
     from owma.transitions import Transitions
     from owma.world import WorldModel
 
@@ -46,11 +47,13 @@ class WorldConfig:
 
         return Chain.calibrated(errors, num_steps=self.solver_steps, min_ratio=self.noise_floor, data_range=data_range)
 
-    def build(self, transitions: "Transitions", *, key: "PRNGKeyArray") -> "WorldModel":
-        """An untrained model whose coordinates are fitted to `transitions`."""
+    def build(
+        self, transitions: "Transitions", *, key: "PRNGKeyArray", features: "AbstractFeatures | None" = None
+    ) -> "WorldModel":
+        """An untrained model whose coordinates are fitted to `transitions`; `features`: learned ones, trained."""
         from owma.world import untrained_world
 
-        return untrained_world(self, transitions, key=key)
+        return untrained_world(self, transitions, features, key=key)
 
     def skeleton(self, obs_dim: int, psi_dim: int, *, key: "PRNGKeyArray") -> "WorldModel":
         """A model of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""

@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,38 @@ def test_a_disk_that_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CheckpointError, match="could not be written.*Make room or grant write access"):
         checkpoint.save(tmp_path / "file" / "checkpoints", 1, {"w": jnp.ones(2)}, config_fingerprint="abc")
+
+
+def test_a_full_disk_keeps_what_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What writes orbax's files meets the end of the disk; its threads' tracebacks are not shown."""
+    tree = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(100, 100)), jnp.float32)}
+    checkpoint.save(tmp_path, 1, tree, config_fingerprint="abc")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # a file of more is refused, as by a full disk
+    try:
+        with pytest.raises(CheckpointError, match="step 2 could not be written .*: File too large. Make room"):
+            checkpoint.save(tmp_path, 2, tree, config_fingerprint="abc")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert os.listdir(tmp_path) == ["1"]
+    _assert_same(checkpoint.restore(tmp_path, tree)[0], tree)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_newest_that_is_whole(tmp_path: Path) -> None:
+    assert checkpoint.newest_intact(tmp_path) == (None, ())
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"w": jnp.ones(2)}, config_fingerprint="abc")
+    assert checkpoint.newest_intact(tmp_path) == (3, ())
+    _blob(tmp_path / "2").write_bytes(b"")
+    _blob(tmp_path / "3").write_bytes(b"")
+    step, said = checkpoint.newest_intact(tmp_path)
+    assert step == 1 and [sentence.startswith("The checkpoint") for sentence in said] == [True, True]
+    _blob(tmp_path / "1").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"/3 is damaged.*No other in .* is intact"):
+        checkpoint.newest_intact(tmp_path)
 
 
 def test_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

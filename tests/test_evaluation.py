@@ -24,7 +24,7 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
     folder = RunFolder(tmp_path)
 
-    def compare(planners=TWO) -> tuple[RunFolder, dict, list[str]]:
+    def compare(planners=TWO, **named) -> tuple[RunFolder, dict, list[str]]:
         labels: list[str] = []
 
         @contextlib.contextmanager
@@ -33,7 +33,9 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
             yield lambda *_, **__: None
 
         config = EvaluationConfig(episodes=3, replan_every=2, timed_decisions=0)
-        results = evaluate(model, planners, folder, config, env=line_world(), obs_keys=None, seed=1, progress=progress)
+        results = evaluate(
+            model, planners, folder, config, env=line_world(), obs_keys=None, seed=1, progress=progress, **named
+        )
         return folder, results, labels
 
     return compare
@@ -48,6 +50,15 @@ def test_rows_results_and_start_states(compare) -> None:
     starts = [np.load(folder.path / "traces" / f"{name}.npz")["positions"][:, 0] for name in TWO]
     np.testing.assert_array_equal(starts[0], [[1000, 0], [1001, 0], [1002, 0]])
     np.testing.assert_array_equal(*starts)
+
+
+def test_a_benchmarks_own_score_stands_beside_the_return(compare) -> None:
+    folder, results, _ = compare(dataset_id="hopper-medium-v2")
+    for entry in results["planners"].values():
+        found = entry["benchmark"]["d4rl_normalized_score"]
+        assert found == pytest.approx(100 * (entry["return"] + 20.272305) / 3254.572305)
+    assert results == folder.read_json("results.json")
+    assert "benchmark" not in compare(dataset_id="owma/two-routes-v0")[1]["planners"]["static"]
 
 
 @pytest.mark.parametrize("torn", [False, True])

@@ -2,21 +2,32 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
 from owma import checkpoint
+from owma._errors import CheckpointError
 from owma.data import TwoRoutesCollect
-from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig, TrainedParts, task_returns
+from owma.experiment import (
+    EvaluationConfig,
+    Experiment,
+    ExperimentConfig,
+    TrainedParts,
+    restore_parts,
+    task_returns,
+)
+from owma.features import FeaturesConfig, FeatureTrainingConfig
 from owma.material import GoalTaskConfig, LabelledTaskConfig, Material
 from owma.policy import PolicyConfig
 from owma.runs import RunFolder
-from owma.training import TrainingConfig
+from owma.training import TrainingConfig, sample_rows
 from owma.transitions import Transitions
 from owma.value import ValueConfig
 from owma.world import WorldConfig
@@ -105,6 +116,154 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
 
 
+def _spoil(step: Path) -> None:
+    """Flip one bit of the largest file."""
+    largest = max((path for path in step.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+
+
+LEARNED = dataclasses.replace(
+    TINY,
+    world=dataclasses.replace(
+        TINY.world,
+        features=FeaturesConfig(
+            kind="laplacian",
+            num_features=4,
+            width=8,
+            pretraining=FeatureTrainingConfig(updates=4, batch_size=16, report_every=2),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("saves", [1, 3], ids=["in the features", "in the outcomes"])
+def test_learned_features_are_trained_once_and_kept_with_the_models(
+    saves: int, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_folder, folder = RunFolder.create(tmp_path, "whole"), RunFolder.create(tmp_path, "broken")
+    whole = Experiment(LEARNED, material, whole_folder, _progress()).train()
+    rows = whole_folder.read_jsonl("metrics.jsonl")
+    assert [(row["phase"], row["step"]) for row in rows[:3]] == [("features", 2), ("features", 4), ("outcomes", 2)]
+    saved, original = [], checkpoint.save
+
+    def save(*args, **kwargs) -> None:
+        if len(saved) == saves:
+            raise _Killed
+        saved.append(args)
+        original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", save)
+        with pytest.raises(_Killed):
+            Experiment(LEARNED, material, folder, _progress()).train()
+    parts = Experiment(LEARNED, material, folder, _progress()).train()
+    assert eqx.tree_equal(parts, whole) and folder.read_jsonl("metrics.jsonl") == rows
+    # What is read back is what was trained, not what a configuration builds.
+    read = restore_parts(folder, LEARNED).world.features
+    assert eqx.tree_equal(read, whole.world.features)
+    built = LEARNED.world.features.build(material.dataset.transitions.obs.shape[1], key=jax.random.key(0))
+    assert not eqx.tree_equal(read, built)
+    with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
+        Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
+
+
+def test_damaged_features_are_trained_again_from_the_checkpoint_before(material: Material, tmp_path: Path) -> None:
+    whole_folder = RunFolder.create(tmp_path, "whole")
+    whole = Experiment(LEARNED, material, whole_folder, _progress()).train()
+    folder = RunFolder(Path(shutil.copytree(whole_folder.path, tmp_path / "copy")))
+    shutil.rmtree(folder.path / "models")
+    _spoil(folder.path / "features" / "4")
+    said: list[str] = []
+    assert eqx.tree_equal(Experiment(LEARNED, material, folder, _progress(), warn=said.append).train(), whole)
+    assert len(said) == 1 and re.search("features/4 is damaged: .* goes on from step 2, which is whole", said[0])
+    rows = [
+        sorted(f.read_jsonl("metrics.jsonl"), key=lambda r: (r["phase"], r.get("step"))) for f in (folder, whole_folder)
+    ]
+    assert rows[0] == rows[1]  # though those of the features come after those of the outcomes
+
+
+@pytest.fixture
+def mapped(material: Material, tmp_path: Path) -> Material:
+    """The same dataset, memory-mapped."""
+    transitions = material.dataset.transitions
+    for field in dataclasses.fields(transitions):
+        np.save(tmp_path / f"{field.name}.npy", getattr(transitions, field.name))
+    arrays = {f.name: np.load(tmp_path / f"{f.name}.npy", mmap_mode="r") for f in dataclasses.fields(transitions)}
+    dataset = dataclasses.replace(material.dataset, transitions=Transitions(**arrays))
+    return dataclasses.replace(material, dataset=dataset)
+
+
+def test_training_on_mapped_data_is_training_on_data_in_memory(
+    whole: tuple[TrainedParts, RunFolder], mapped: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder.create(tmp_path, "mapped")
+    parts = Experiment(TINY, mapped, folder, _progress()).train()
+    left, right = (eqx.filter(tree, eqx.is_inexact_array) for tree in (parts, whole[0]))
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        # The two programs round differently.
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
+    assert not list(folder.path.glob("sample*"))
+
+
+def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
+    mapped: Material, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "owma.experiment.sample_rows", lambda whole, seed: sample_rows(whole, seed=seed, most=len(whole) // 2)
+    )
+    folder = RunFolder.create(tmp_path, "sampled")
+    with pytest.raises(_Killed):
+        Experiment(TINY, mapped, folder, _progress("training p")).train()
+    assert folder.read_json("sample.json") == {"rows": 200}
+    for content in ([], {}, {"rows": "all"}):
+        folder.write_json("sample.json", content)
+        with pytest.raises(checkpoint.CheckpointError, match="sample.json is not of the form that training writes"):
+            Experiment(TINY, mapped, folder, _progress()).train()
+    folder.write_json("sample.json", {"rows": 200})
+    with pytest.raises(checkpoint.CheckpointError, match="fitted to 200 transitions.*fitted to 400; give the same"):
+        Experiment(TINY, material, folder, _progress()).train()
+    parts = Experiment(TINY, mapped, folder, _progress()).train()
+    straight = RunFolder.create(tmp_path, "straight")
+    assert eqx.tree_equal(parts, Experiment(TINY, mapped, straight, _progress()).train())
+
+
+def test_a_damaged_checkpoint_is_made_again_from_the_one_before(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    shutil.rmtree(folder.path / "models")
+    _spoil(folder.checkpoints / "4")
+    said: list[str] = []
+    parts = Experiment(TINY, material, folder, _progress(), warn=said.append).train()
+    assert len(said) == 1 and re.search(r"checkpoints/4 is damaged: .* goes on from step 2, which is whole", said[0])
+    assert eqx.tree_equal(parts, whole[0])
+    assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
+    assert checkpoint.newest_intact(folder.checkpoints) == (4, ())
+
+
+def test_damaged_models_are_made_again(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    _spoil(folder.path / "models" / "4")
+    said: list[str] = []
+    assert eqx.tree_equal(Experiment(TINY, material, folder, _progress(), warn=said.append).train(), whole[0])
+    assert len(said) == 1 and re.search("models/4 is damaged: .* made again from the checkpoints", said[0])
+
+
+def test_without_a_whole_checkpoint_nothing_is_begun_anew(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+) -> None:
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    for step in (*folder.checkpoints.iterdir(), *(folder.path / "models").iterdir()):
+        _spoil(step)
+    with pytest.raises(CheckpointError, match="checkpoints/4 is damaged: .*move it away to train from the beginning"):
+        Experiment(TINY, material, folder, _progress()).train()
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["2", "4"]
+
+
 def test_finished_models_are_read(
     whole: tuple[TrainedParts, RunFolder], material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +290,7 @@ def test_evaluation_and_name_are_no_part_of_the_trained_configuration(
 def test_tasks_of_every_kind(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     obs = material.dataset.transitions.obs
     np.savez(tmp_path / "labels.npz", obs=obs[::40], reward=obs[::40, 0])
-    monkeypatch.setattr("owma.material.load_dataset", lambda *_: material.dataset)
+    monkeypatch.setattr("owma.material.load_dataset", lambda *_, **__: material.dataset)
     for task in (LabelledTaskConfig(tmp_path / "labels.npz"), GoalTaskConfig(goal=tuple(map(float, obs[50, :2])))):
         gathered = dataclasses.replace(TINY, task=task).gather(_progress())
         assert gathered.rewards.shape == (len(obs),) and np.ptp(gathered.rewards) > 0

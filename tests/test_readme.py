@@ -43,7 +43,13 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
 
     for name in ("owma.train.ExperimentConfig.gather", "owma.train.RunFolder.open", "owma.run.load"):
         monkeypatch.setattr(name, stop)
-    for name in ("owma.data.is_collected", "owma.sweep._need_ray", "owma.reporting.Source.read", "owma.doctor.examine"):
+    for name in (
+        "owma.data.open_by_name",
+        "owma.data.is_collected",
+        "owma.sweep._need_ray",
+        "owma.reporting.Source.read",
+        "owma.doctor.examine",
+    ):
         monkeypatch.setattr(name, stop)
     monkeypatch.setattr(sys, "argv", [module, *flags])
     with pytest.raises(_Parsed):

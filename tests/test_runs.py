@@ -1,6 +1,7 @@
 """Run folders, their JSON files, and configurations as JSON."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from owma._errors import CheckpointError, ConfigError
-from owma.config_json import fingerprint, from_json, to_json
+from owma._json import canonical
+from owma.config_json import fingerprint, from_json, later_field, to_json
 from owma.runs import RunFolder, versions
 
 
@@ -170,6 +172,23 @@ def test_fingerprint_follows_equality() -> None:
     assert fingerprint(_Config(optimiser=_Sgd(1e-3))) != fingerprint(_Config(optimiser=_Adam(1e-3)))
     without = [fingerprint(_Config(optimiser=o), without=("optimiser",)) for o in (_Sgd(1e-3), _Adam(1e-3))]
     assert without[0] == without[1] != fingerprint(_Config(optimiser=_Sgd(1e-3)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grown:
+    rate: float = 0.1
+    momentum: float = later_field(0.0)
+    inner: _Sgd = later_field(_Sgd())
+
+
+def test_a_field_that_came_later_leaves_older_configurations_as_they_were() -> None:
+    older = {"class": "_Grown", "rate": 0.5}
+    assert from_json(_Grown, older) == _Grown(0.5)
+    assert fingerprint(_Grown(0.5)) == hashlib.sha256(canonical(older).encode()).hexdigest()
+    assert to_json(_Grown(0.5))["momentum"] == 0.0  # what is written says all
+    others = (_Grown(0.5), _Grown(0.5, 0.9), _Grown(0.5, 0.0, _Sgd(0.2)))
+    assert len({fingerprint(config) for config in others}) == 3
+    assert all(from_json(_Grown, to_json(config)) == config for config in others)
 
 
 def _without(name: str) -> Callable[[dict[str, Any]], Any]:

@@ -128,6 +128,17 @@ def test_both_tables_show_the_same_cells() -> None:
     assert header.count("|") == rule.count("|") == body[0].count("|") == 10
 
 
+def test_counters_of_all_episodes_are_shown() -> None:
+    rows = _rows("a", [0.0, 1.0], fallbacks=2, overruns=1, clipped=30) + _rows("b", [0.0, 1.0])
+    results = summarise(rows)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table(results))
+    assert "fallbacks / late / clipped: a 4 / 2 / 60; b" in " ".join(console.export_text().split())
+    header, rule, first, *_ = results_markdown(results, wide=True).splitlines()
+    assert header.endswith("| fallbacks | late | clipped |") and first.endswith("| 4 | 2 | 60 |")
+    assert header.count("|") == rule.count("|") == first.count("|") == 13
+
+
 def test_no_planner_at_all() -> None:
     assert summarise([]) == {"planners": {}}
     assert "No episodes" in results_markdown(summarise([]))

@@ -1,10 +1,21 @@
 """Tasks label a dataset, or say in one sentence why they cannot."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from owma._errors import ConfigError
-from owma.tasks import GoalTask, LabelledTask, RecordedTask, RewardTask
+from owma.material import build_task
+from owma.material_config import (
+    GoalTaskConfig,
+    LabelledTaskConfig,
+    PreferenceTaskConfig,
+    RecordedTaskConfig,
+    RewardTaskConfig,
+    parse_task,
+)
+from owma.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask
 from owma.transitions import Transitions
 
 
@@ -90,3 +101,71 @@ def test_a_reward_of_the_wrong_shape_is_refused() -> None:
 def test_a_reward_that_is_not_finite_is_refused(bad: float) -> None:
     with pytest.raises(ConfigError, match="recorded reward is not finite at transition 2"):
         RecordedTask().rewards(_transitions(_ROWS, np.array([0.0, 1.0, bad, bad])))
+
+
+def test_preferences_add_up_the_weights_of_the_regions_around_the_next_state() -> None:
+    task = PreferenceTask(
+        np.array([2.0, -0.5], np.float32),
+        np.array([[0, 0], [0.5, -1]], np.float32),
+        np.array([[1, 1], [4, 0.4]], np.float32),
+    )
+    # (0,0): the first only, its edge included; (1,0): both; (0.3,0.4): the first; (3,4): neither.
+    np.testing.assert_array_equal(task.rewards(_transitions(_ROWS)), [2, 1.5, 2, 0])
+
+
+def test_an_episode_is_judged_though_all_its_rewards_are_the_same() -> None:
+    goal = GoalTask(np.array([100.0, 100.0]))
+    np.testing.assert_array_equal(goal.judge(_ROWS, _ROWS, _ROWS), [0, 0, 0, 0])
+    assert goal.has_success and not RewardTask(lambda *_: np.zeros(4)).has_success
+    with pytest.raises(ConfigError, match="not finite at transition 1"):
+        RewardTask(lambda *_: np.array([0, np.nan])).judge(_ROWS[:2], _ROWS[:2], _ROWS[:2])
+
+
+@pytest.mark.parametrize(
+    ("spec", "config"),
+    [
+        ("recorded", RecordedTaskConfig()),
+        ("goal:1.5,-2", GoalTaskConfig((1.5, -2.0))),
+        ("goal:1,2@0.25", GoalTaskConfig((1.0, 2.0), 0.25)),
+        (
+            "regions:1,-3,-3,3,0;-1,0,0,3,3",
+            PreferenceTaskConfig(((1.0, -3.0, -3.0, 3.0, 0.0), (-1.0, 0.0, 0.0, 3.0, 3.0))),
+        ),
+        ("labels/mine.npz", LabelledTaskConfig(Path("labels/mine.npz"))),
+        ("my.module:reward", RewardTaskConfig("my.module:reward")),
+    ],
+)
+def test_a_task_in_one_word(spec: str, config: object) -> None:
+    assert parse_task(spec) == config
+
+
+def test_a_preference_is_built_from_its_configuration() -> None:
+    task = build_task(parse_task("regions:2,0,0,1,1;-0.5,0.5,-1,4,0.4"))
+    np.testing.assert_array_equal(task.rewards(_transitions(_ROWS)), [2, 1.5, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (GoalTask(np.zeros(3, np.float32)), "The goal has 3 coordinates, the observations have 1"),
+        (LabelledTask(np.zeros((4, 2), np.float32), np.arange(4, dtype=np.float32)), "of 2 numbers, the dataset has 1"),
+        (
+            PreferenceTask(np.ones(1, np.float32), np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)),
+            "the observations have one number",
+        ),
+    ],
+    ids=["goal", "labels", "regions"],
+)
+def test_a_task_of_another_width_is_refused(task: GoalTask | LabelledTask | PreferenceTask, said: str) -> None:
+    rows = np.zeros((5, 1), np.float32)
+    with pytest.raises(ConfigError, match=said):
+        task.judge(rows, rows, rows)
+
+
+def test_a_reward_too_large_to_learn_from_can_still_be_judged() -> None:
+    rows = np.linspace(0, 1, 5, dtype=np.float32)[:, None]
+    flags = np.zeros(5, bool)
+    task = RewardTask(lambda obs, action, next_obs: 1e13 * np.asarray(obs)[:, 0])
+    with pytest.raises(ConfigError, match="as large as 1e.13.*stays below 1e.12"):
+        task.rewards(Transitions(rows, rows, rows[:, 0], rows, flags, flags))
+    assert task.judge(rows, rows, rows)[-1] == np.float32(1e13)

@@ -5,19 +5,19 @@ velocity, ±1) + N(0, σ²), clipped to the action space and recorded as sent. T
 """
 
 import copy
-import dataclasses
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import ConfigError, DatasetError
-from owma.data.store import check_dataset_id, recording, stored_settings
+from owma._errors import ConfigError
+from owma.data.ant_maze import collect_antmaze
+from owma.data.collection import Progress, check_positive, missing, record
+from owma.data.oracles import collect_ogbench_maze, collect_ogbench_play
+from owma.data.parts import Recorder
 from owma.data.waypoints import (
     GoalSeeker,
     WaypointFollower,
@@ -26,11 +26,16 @@ from owma.data.waypoints import (
     jittered_waypoints,
     task_cells,
 )
-from owma.data_config import CollectConfig, PointMazeCollect, StitchCollect, TwoRoutesCollect
+from owma.data_config import (
+    AntMazeCollect,
+    CollectConfig,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, Route, corner_cell, load_robotics
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called now and then with the number of steps collected and of steps to collect."""
 
 
 def collect(config: CollectConfig, progress: Progress | None = None) -> str:
@@ -39,12 +44,13 @@ def collect(config: CollectConfig, progress: Progress | None = None) -> str:
         return collect_two_routes(config, progress)
     if isinstance(config, StitchCollect):
         return collect_stitch(config, progress)
+    if isinstance(config, AntMazeCollect):
+        return collect_antmaze(config, progress)
+    if isinstance(config, OGBenchMazeCollect):
+        return collect_ogbench_maze(config, progress)
+    if isinstance(config, OGBenchPlayCollect):
+        return collect_ogbench_play(config, progress)
     return collect_pointmaze(config, progress)
-
-
-def num_steps(config: CollectConfig) -> int:
-    """Steps of the whole dataset."""
-    return config.steps if isinstance(config, PointMazeCollect) else config.episodes * config.steps
 
 
 def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = None) -> str:
@@ -61,25 +67,29 @@ def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = Non
     """
     if not 0 <= config.skew <= 1:
         raise ConfigError(f"--skew is a share of the episodes, between 0 and 1; got {config.skew}.")
-    _check_positive(config, "episodes", "steps")
-    if is_collected(config):
-        return config.name
+    check_positive(config, "episodes", "steps")
+    with missing(config, progress) as is_missing:
+        if is_missing:
+            _collect_two_routes(config, progress)
+    return config.name
+
+
+def _collect_two_routes(config: TwoRoutesCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     rare = np.arange(config.episodes) < round(config.skew * config.episodes)
     routes: list[Route] = ["lower" if is_rare else "upper" for is_rare in rng.permutation(rare)]
     share = f"{routes.count('lower')} of {config.episodes} episodes"
     description = f"Around a block, top left to bottom right; {share} by the lower route, the others by the upper."
-    # No Gymnasium checker: Minari's collector checks every observation and action itself.
+    # No Gymnasium checker: it checks every observation and action, of an environment of our own.
     env = gym.make(TWO_ROUTES_ID, max_episode_steps=config.steps, disable_env_checker=True)
-    with _recording(config, env, gym.spec(TWO_ROUTES_ID), description) as recorded:
-        for number, route in enumerate(routes, start=1):
-            corner = corner_cell(route)
+    with record(config, env, gym.spec(TWO_ROUTES_ID), description) as recorded:
+        for number in range(recorded.resume(rng) + 1, config.episodes + 1):
+            corner = corner_cell(routes[number - 1])
             path = cell_path(MAZE_MAP, START_CELL, corner) + cell_path(MAZE_MAP, corner, GOAL_CELL)[1:]
             follower = WaypointFollower(jittered_waypoints(MAZE_MAP, path[1:], rng))
             _roll(recorded, follower, config.steps, config.action_noise, rng)
             if progress is not None:
                 progress(number * config.steps, config.episodes * config.steps)
-    return config.name
 
 
 def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None) -> str:
@@ -94,23 +104,28 @@ def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None
 
     **Raises:** `ConfigError` for values out of range, `DatasetError` if the id is taken by other data.
     """
-    _check_positive(config, "steps")
-    if is_collected(config):
-        return config.name
+    check_positive(config, "steps")
+    with missing(config, progress) as is_missing:
+        if is_missing:
+            _collect_pointmaze(config, progress)
+    return config.name
+
+
+def _collect_pointmaze(config: PointMazeCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     # In the data the environment moves its goal on arrival, and the controller follows; an evaluation has one goal.
     env, eval_env = _pointmaze(config.maze, reset_target=True)
     assert eval_env.max_episode_steps is not None
     maze: Any = env.unwrapped
-    description, done = f"PointMaze {config.maze}: from one random goal to the next.", 0
-    with _recording(config, env, eval_env, description) as recorded:
+    description = f"PointMaze {config.maze}: from one random goal to the next."
+    with record(config, env, eval_env, description) as recorded:
+        done = recorded.resume(rng) * eval_env.max_episode_steps  # the last may be shorter
         while done < config.steps:
             steps = min(eval_env.max_episode_steps, config.steps - done)
             _roll(recorded, GoalSeeker(maze.maze.maze_map, rng), steps, config.action_noise, rng)
             done += steps
             if progress is not None:
                 progress(done, config.steps)
-    return config.name
 
 
 def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> str:
@@ -128,9 +143,14 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
 
     **Raises:** `ConfigError` for values out of range, `DatasetError` if the id is taken by other data.
     """
-    _check_positive(config, "episodes", "steps")
-    if is_collected(config):
-        return config.name
+    check_positive(config, "episodes", "steps")
+    with missing(config, progress) as is_missing:
+        if is_missing:
+            _collect_stitch(config, progress)
+    return config.name
+
+
+def _collect_stitch(config: StitchCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     env, eval_env = _pointmaze(config.maze, reset_target=False)
     maze_map: MazeMap = cast(Any, env.unwrapped).maze.maze_map
@@ -140,8 +160,8 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
     eval_env.kwargs["maze_map"] = marked
     cells = free_cells(maze_map)
     description = f"PointMaze {config.maze}: pieces of ways, none from {start} to {goal}."
-    with _recording(config, env, eval_env, description) as recorded:
-        for number in range(1, config.episodes + 1):
+    with record(config, env, eval_env, description) as recorded:
+        for number in range(recorded.resume(rng) + 1, config.episodes + 1):
             path = [start, goal]
             while start in path and goal in path:
                 first, last = rng.choice(len(cells), 2, replace=False)
@@ -151,28 +171,6 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
             _roll(recorded, follower, config.steps, config.action_noise, rng, options)
             if progress is not None:
                 progress(number * config.steps, config.episodes * config.steps)
-    return config.name
-
-
-def is_collected(config: CollectConfig) -> bool:
-    """Whether the dataset is there already, so that collecting would return at once.
-
-    **Raises:** `ConfigError` for an id that Minari would not take, `DatasetError` if the id is taken by other data.
-    """
-    check_dataset_id(config.name)
-    if config.overwrite:
-        return False
-    stored, wanted = stored_settings(config.name), _settings(config)
-    if stored is None:
-        return False
-    if stored != wanted:
-        differing = [key for key in sorted(stored | wanted) if stored.get(key) != wanted.get(key)]
-        values = ", ".join(f"{key} {stored.get(key)} and not {wanted.get(key)}" for key in differing)
-        raise DatasetError(
-            f"Dataset {config.name} exists with other settings ({values}); choose another --dataset-id, or replace it "
-            "with --overwrite."
-        )
-    return True
 
 
 def command_for(dataset_id: str) -> str | None:
@@ -189,10 +187,32 @@ def command_for(dataset_id: str) -> str | None:
         maze, steps, noise, seed = match.groups()
         flags = {"maze": maze, "steps": steps, "action-noise": noise, "seed": seed}
         name = "pointmaze"
+    elif match := re.fullmatch(
+        r"owma/antmaze-([a-z]+)-(play|diverse)-(\d+)(?:-noise(.+?))?(?:-fallen(\d+))?-seed(\d+)-v0", dataset_id
+    ):
+        maze, goals, steps, noise, fallen, seed = match.groups()
+        flags = {"maze": maze, "goals": goals, "steps": steps, "action-noise": noise}
+        flags |= {"fallen-steps": fallen, "seed": seed}
+        name = "antmaze"
+    elif match := re.fullmatch(
+        r"owma/ogbench-pointmaze-([a-z]+)-(navigate|stitch)-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id
+    ):
+        maze, kind, steps, noise, seed = match.groups()
+        flags = {"maze": maze, "kind": kind, "steps": steps, "action-noise": noise, "seed": seed}
+        name = "ogbench-maze"
+    elif match := re.fullmatch(r"owma/ogbench-([a-z0-9-]+)-play-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
+        scene, steps, noise, seed = match.groups()
+        flags = {"scene": scene, "steps": steps, "plan-noise": noise, "seed": seed}
+        name = "ogbench-play"
     else:
         return None
-    given = [f"--{flag} {value.replace('p', '.')}" for flag, value in flags.items() if value is not None]
+    given = [f"--{flag} {_number(value)}" for flag, value in flags.items() if value is not None]
     return " ".join(["python -m owma.collect", name, *given])
+
+
+def _number(value: str) -> str:
+    """What stands in an id as it is written in flags: 0p02 is 0.02, and a word is itself."""
+    return re.sub(r"(?<=\d)p(?=\d)", ".", value)
 
 
 def _pointmaze(maze: str, *, reset_target: bool) -> tuple[gym.Env, EnvSpec]:
@@ -209,21 +229,8 @@ def _pointmaze(maze: str, *, reset_target: bool) -> tuple[gym.Env, EnvSpec]:
     return env, eval_env
 
 
-def _recording(
-    config: CollectConfig, env: gym.Env, eval_env: EnvSpec, description: str
-) -> AbstractContextManager[gym.Env]:
-    return recording(
-        config.name,
-        env,
-        eval_env=eval_env,
-        settings=_settings(config),
-        description=description,
-        overwrite=config.overwrite,
-    )
-
-
 def _roll(
-    env: gym.Env,
+    recorded: Recorder,
     controller: WaypointFollower | GoalSeeker,
     steps: int,
     action_noise: float,
@@ -232,27 +239,11 @@ def _roll(
 ) -> None:
     """One episode of exactly `steps` steps."""
     noise = rng.normal(0.0, action_noise, (steps, 2))
-    obs, _ = env.reset(seed=int(rng.integers(2**31)), options=options)
+    obs = recorded.reset(seed=int(rng.integers(2**31)), options=options)
     for row in noise:
         action = np.minimum(np.maximum(controller.act(obs) + row, -1.0), 1.0)
-        obs, *_ = env.step(action.astype(np.float32))
-
-
-def _settings(config: CollectConfig) -> dict[str, Any]:
-    """What determines the data, and nothing else."""
-    values = dataclasses.asdict(config)
-    del values["dataset_id"], values["overwrite"]
-    return {"kind": type(config).__name__, **values}
-
-
-def _check_positive(config: CollectConfig, *names: str) -> None:
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"--{name} must be at least 1; got {getattr(config, name)}.")
-    if not config.action_noise >= 0:
-        raise ConfigError(f"--action-noise must not be negative; got {config.action_noise}.")
-    if config.seed < 0:
-        raise ConfigError(f"--seed must not be negative; got {config.seed}.")
+        obs = recorded.step(action.astype(np.float32))
+    recorded.keep(rng)
 
 
 _POINTMAZE_IDS = {"umaze": "PointMaze_UMaze-v3", "medium": "PointMaze_Medium-v3", "large": "PointMaze_Large-v3"}

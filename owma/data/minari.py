@@ -3,8 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,17 @@ import numpy as np
 from gymnasium import error as gym_error, spaces
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import DatasetError
+from owma._errors import ConfigError, DatasetError
 from owma._types import Float, Int
 from owma.data.collect import command_for
+from owma.data.hdf5 import check_hdf5
+from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.store import dataset_folder
+from owma.envs import read_env
 from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
 _GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
-
-
-@dataclass(frozen=True)
-class OfflineDataset:
-    """Transitions, and what has to be known to act on what was learnt from them."""
-
-    dataset_id: str
-    """The Minari id."""
-    transitions: Transitions
-    """Host arrays: float32, flags bool."""
-    obs_keys: tuple[str, ...] | None
-    """For observations of the goal form, the entries that make up the flat observation (see `flatten_obs`)."""
-    action_low: Float[np.ndarray, " act"]
-    """The smallest action of each coordinate: the action space's bound or, where it has none, the data's."""
-    action_high: Float[np.ndarray, " act"]
-    """The largest action of each coordinate, likewise."""
-    env_spec: EnvSpec | None
-    """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
 
 
 def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
@@ -57,13 +41,109 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
     **Raises:** `DatasetError` if it is missing, unreadable, incomplete, empty or not finite, or if its spaces are other
     than a flat vector (or a dict of the goal form) and continuous actions.
     """
-    data_path = _locate(name, download)
+    dataset, obs_parts, data_path = _opened(name, download)
     folder = data_path.parent
+    episodes = list(_read(dataset, obs_parts, folder))
+    _check_total(sum(len(episode["action"]) for episode in episodes), dataset, name, folder)
+    obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
+    transitions = _join(episodes, obs_keys, name)
+    recording = _recording(data_path, dataset, obs_keys, lambda: iter([transitions]))
+    _check_spaces(transitions, recording, name)
+    bounds = ActionBounds()
+    bounds.see(np.asarray(transitions.action))
+    return recording.dataset(transitions, bounds)
+
+
+def open_minari(name: str, *, download: bool = False) -> Recording:
+    """A Minari dataset whose episodes are read when they are asked for; as `load_minari`, which has all in memory.
+
+    A dataset with observations of the goal form is read once in any case, to see what they repeat.
+    """
+    dataset, obs_parts, data_path = _opened(name, download)
+    folder = data_path.parent
+    obs_keys = _obs_keys(_read(dataset, obs_parts, folder)) if isinstance(obs_parts, tuple) else None
+
+    def pieces() -> Iterator[Transitions]:
+        total, held, steps = 0, [], 0
+        for episode in _read(dataset, obs_parts, folder):
+            held.append(episode)
+            steps += len(episode["action"])
+            if steps >= rows:
+                yield joined(held)
+                total, held, steps = total + steps, [], 0
+        if held:
+            yield joined(held)
+        _check_total(total + steps, dataset, name, folder)
+
+    def joined(episodes: list[dict[str, Any]]) -> Transitions:
+        transitions = _join(episodes, obs_keys, name, strict=False)
+        _check_spaces(transitions, recording, name)
+        return transitions
+
+    recording = _recording(data_path, dataset, obs_keys, pieces)
+    rows = rows_in_piece(recording.obs_dim, recording.action_dim)
+    return recording
+
+
+def minari_bytes(name: str, *, download: bool = False) -> int:
+    """Of the dataset's transitions in memory, at most, by what it says of itself; raises as `load_minari` does."""
+    dataset, obs_parts, _ = _opened(name, download)
+    space = dataset.observation_space
+    parts = [space] if obs_parts is None else [space.spaces[key] for key in obs_parts]
+    dims = sum(part.shape[0] for part in parts)
+    return int(dataset.total_steps) * row_bytes(dims, dataset.action_space.shape[0])
+
+
+def _opened(name: str, download: bool) -> tuple[Any, tuple[str, ...] | None, Path]:
+    """Minari's dataset, the entries of its observations to read, and its folder of data."""
+    data_path = _locate(name, download)
     dataset = _open(data_path)
     obs_parts = _obs_parts(dataset.observation_space, name)
     _check_actions(dataset.action_space, name)
-    episodes = _read(dataset, obs_parts, folder)
-    total = sum(len(episode["action"]) for episode in episodes)
+    return dataset, obs_parts, data_path
+
+
+def _recording(
+    data_path: Path,
+    dataset: Any,
+    obs_keys: tuple[str, ...] | None,
+    pieces: Callable[[], Iterator[Transitions]],
+) -> Recording:
+    space, actions = dataset.observation_space, dataset.action_space
+    parts = [space] if obs_keys is None else [space.spaces[key] for key in obs_keys]
+    env_spec, env_refusal = _environment(data_path)
+    return Recording(
+        dataset_id=dataset.id,
+        form="Minari dataset",
+        files=tuple(sorted(path for path in data_path.iterdir() if path.is_file())),
+        options={},
+        rows=int(dataset.total_steps),
+        obs_dim=sum(part.shape[0] for part in parts),
+        action_dim=actions.shape[0],
+        dtypes={"obs": str(parts[0].dtype), "action": str(actions.dtype)},
+        pieces=pieces,
+        action_low=actions.low.astype(np.float32),
+        action_high=actions.high.astype(np.float32),
+        obs_keys=obs_keys,
+        env_spec=env_spec,
+        env_refusal=env_refusal,
+    )
+
+
+def _check_spaces(transitions: Transitions, recording: Recording, name: str) -> None:
+    """Rows are as wide as the spaces say, which is what they are copied by."""
+    for field, rows, width in (
+        ("observation", transitions.obs, recording.obs_dim),
+        ("action", transitions.action, recording.action_dim),
+    ):
+        if rows.shape[1] != width:
+            raise DatasetError(
+                f"Dataset {name} has {field}s of {rows.shape[1]} numbers, and its {field} space has {width}; write it "
+                "again with the space that they are of."
+            )
+
+
+def _check_total(total: int, dataset: Any, name: str, folder: Path) -> None:
     if total != dataset.total_steps:
         raise DatasetError(
             f"{folder} holds {total} steps but its metadata promise {dataset.total_steps} (an interrupted download?); "
@@ -71,17 +151,6 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
         )
     if total == 0:
         raise DatasetError(f"Dataset {name} is empty; collect or choose another one.")
-    obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
-    transitions = _join(episodes, obs_keys, name)
-    low, high = dataset.action_space.low.astype(np.float32), dataset.action_space.high.astype(np.float32)
-    return OfflineDataset(
-        dataset_id=dataset.id,
-        transitions=transitions,
-        obs_keys=obs_keys,
-        action_low=np.where(np.isfinite(low), low, transitions.action.min(axis=0)),
-        action_high=np.where(np.isfinite(high), high, transitions.action.max(axis=0)),
-        env_spec=dataset._eval_env_spec or dataset.env_spec,  # Minari has no public name for the first.
-    )
 
 
 def reward_is_constant(transitions: Transitions) -> bool:
@@ -124,21 +193,48 @@ def _download(name: str) -> None:
         raise DatasetError(f"The download of {name!r} left no dataset at {dataset_folder(name)}; try again.")
 
 
-def _open(data_path: Path) -> Any:
-    """Minari's dataset, once its metadata are known to describe the spaces."""
-    import minari
-
-    folder = data_path.parent
+def _metadata(data_path: Path) -> dict[str, Any]:
     try:
         metadata = json.loads((data_path / "metadata.json").read_text())
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata.json holds no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(data_path.parent, error) from error
+    return metadata
+
+
+def _environment(data_path: Path) -> tuple[EnvSpec | None, str | None]:
+    """The environment that the dataset names, or why that is not to be made."""
+    metadata = _metadata(data_path)
+    text = metadata.get("eval_env_spec") or metadata.get("env_spec")
+    if text is None:
+        return None, None
+    try:
+        return read_env(text, f"Dataset {data_path.parent}"), None
+    except ConfigError as error:
+        return None, str(error)
+
+
+def _open(data_path: Path) -> Any:
+    """Minari's dataset, once its metadata are known to describe the spaces, and its file to be one whole."""
+    import minari
+
+    folder, metadata = data_path.parent, _metadata(data_path)
     missing = [key for key in ("observation_space", "action_space") if key not in metadata]
-    if missing and "env_spec" not in metadata:
-        raise DatasetError(f"{folder} does not say what its {missing[0]} is; write it again with Minari.")
+    if missing:
+        if "env_spec" not in metadata:
+            raise DatasetError(f"{folder} does not say what its {missing[0]} is; write it again with Minari.")
+        try:
+            read_env(metadata["env_spec"], f"Dataset {folder}")  # Minari would make it, to look at its spaces
+        except ConfigError as error:
+            raise DatasetError(str(error)) from error
+    check_hdf5(data_path / "main_data.hdf5")
     try:
         return minari.MinariDataset(data_path)
-    except (OSError, AssertionError, ImportError, KeyError, TypeError, ValueError, gym_error.Error) as error:
+    except (
+        *(OSError, AssertionError, ImportError, AttributeError, KeyError, TypeError, ValueError, RecursionError),
+        *(NotImplementedError, gym_error.Error),
+    ) as error:
         raise _unreadable(folder, error) from error
 
 
@@ -177,12 +273,12 @@ def _check_actions(space: spaces.Space, name: str) -> None:
     raise DatasetError(f"Dataset {name} has actions in {space}; owma needs continuous actions, a flat Box.")
 
 
-def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list[dict[str, Any]]:
-    """All episodes, as recorded, those without a step left out."""
-    episodes = []
+def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iterator[dict[str, Any]]:
+    """The episodes, as recorded, those without a step left out."""
     try:
         for episode in dataset.iterate_episodes():
             obs = episode.observations
+            _check_numbers(episode, obs_parts, folder)
             lengths = {len(part) for part in (obs.values() if isinstance(obs, Mapping) else [obs])}
             steps = len(episode.actions)
             if lengths != {steps + 1} or len(episode.rewards) != steps or len(episode.truncations) != steps:
@@ -191,22 +287,37 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> list
                     f"{min(lengths)} observations (there must be one more than actions); it was not written whole."
                 )
             if steps:
-                episodes.append(
-                    {
-                        "id": episode.id,
-                        "obs": {key: obs[key] for key in obs_parts} if obs_parts else obs,
-                        "action": episode.actions,
-                        "reward": episode.rewards,
-                        "terminated": episode.terminations,
-                        "truncated": episode.truncations,
-                    }
-                )
-    except (OSError, KeyError, RuntimeError) as error:
+                yield {
+                    "id": episode.id,
+                    "obs": {key: obs[key] for key in obs_parts} if obs_parts else obs,
+                    "action": episode.actions,
+                    "reward": episode.rewards,
+                    "terminated": episode.terminations,
+                    "truncated": episode.truncations,
+                }
+    except DatasetError:
+        raise
+    except (OSError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _unreadable(folder, error) from error
-    return episodes
 
 
-def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
+def _check_numbers(episode: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> None:
+    """The arrays of an episode are of numbers, and of as many axes as their names say."""
+    obs = episode.observations
+    arrays = {f"observations[{key!r}]": obs[key] for key in obs_parts} if obs_parts else {"observations": obs}
+    arrays |= {"actions": episode.actions, "rewards": episode.rewards}
+    arrays |= {"terminations": episode.terminations, "truncations": episode.truncations}
+    for name, array in arrays.items():
+        axes = 1 if name in ("rewards", "terminations", "truncations") else 2
+        array = np.asarray(array)
+        if array.dtype.kind not in "biuf" or (array.ndim != axes and array.size):
+            raise DatasetError(
+                f"Episode {episode.id} of {folder} has {name} of {array.dtype} and shape {array.shape}; owma reads "
+                f"numbers, {'one' if axes == 1 else 'a vector'} a step: write the dataset again."
+            )
+
+
+def _obs_keys(episodes: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Leave `achieved_goal` out where it only repeats the first columns of `observation`."""
     for episode in episodes:
         achieved, observation = episode["obs"]["achieved_goal"], episode["obs"]["observation"]
@@ -215,8 +326,13 @@ def _obs_keys(episodes: list[dict[str, Any]]) -> tuple[str, ...]:
     return ("observation",)
 
 
-def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name: str) -> Transitions:
+def _join(
+    episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name: str, *, strict: bool = True
+) -> Transitions:
+    """`strict`: raise `DatasetError` for what is not finite."""
     ids = np.array([episode["id"] for episode in episodes])
+    for field, parts in (("observations", obs_keys or ()), ("actions", ())):
+        _check_widths(field, episodes, parts, name)
     with np.errstate(over="ignore"):  # What does not fit into float32 becomes infinite, and is reported below.
         obs = [flatten_obs(episode["obs"], obs_keys) for episode in episodes]
         action, reward = (
@@ -224,9 +340,10 @@ def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name
             for key in ("action", "reward")
         )
     steps = np.array([len(episode["action"]) for episode in episodes])
-    _check_finite("observations", np.concatenate(obs), ids, steps + 1, name)
-    _check_finite("actions", action, ids, steps, name)
-    _check_finite("rewards", reward[:, None], ids, steps, name)
+    if strict:
+        _check_finite("observations", np.concatenate(obs), ids, steps + 1, name)
+        _check_finite("actions", action, ids, steps, name)
+        _check_finite("rewards", reward[:, None], ids, steps, name)
     terminated, truncated = (
         np.concatenate([np.asarray(episode[key], bool) for episode in episodes]) for key in ("terminated", "truncated")
     )
@@ -240,6 +357,18 @@ def _join(episodes: list[dict[str, Any]], obs_keys: tuple[str, ...] | None, name
         terminated=terminated,
         truncated=truncated,
     )
+
+
+def _check_widths(field: str, episodes: list[dict[str, Any]], parts: tuple[str, ...], name: str) -> None:
+    """All episodes of one width."""
+    key = {"observations": "obs", "actions": "action"}[field]
+    widths = [sum(np.shape(e[key][p])[1] for p in parts) if parts else np.shape(e[key])[1] for e in episodes]
+    odd = [number for number, width in enumerate(widths) if width != widths[0]]
+    if odd:
+        raise DatasetError(
+            f"Dataset {name} has {field} of {widths[0]} numbers in episode {episodes[0]['id']} and of {widths[odd[0]]} "
+            f"in episode {episodes[odd[0]]['id']}; write it again with one of the two."
+        )
 
 
 def _check_finite(

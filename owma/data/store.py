@@ -1,18 +1,24 @@
 """Where Minari keeps datasets on this machine, and how one is written: whole, or not at all."""
 
+import fcntl
 import json
 import os
-import tempfile
+import shutil
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError, DatasetError
+from owma._json import replace_text
+from owma.data.parts import Recorder
 
 SETTINGS_KEY = "owma_collect"
 """The entry of a dataset's metadata that holds the settings which made it."""
@@ -67,65 +73,161 @@ def recording(
     eval_env: EnvSpec,
     settings: Mapping[str, Any],
     description: str,
+    algorithm: str,
     overwrite: bool,
-) -> Iterator[gym.Env]:
+) -> Iterator[Recorder]:
     """Record an environment as a local Minari dataset, which appears under its id in one step, when it is complete.
 
-    ```python
-    with recording(dataset_id, env, ...) as recorded:
-        recorded.reset(seed=0)
-        recorded.step(action)
-    ```
-
-    Every `reset`, and the end of the block, ends an episode: as truncated, unless it has terminated. The dataset is
-    made by `minari.DataCollector` in a hidden folder beside the datasets and moved into place when the block is left;
-    a dataset that it replaces stays until then, and if the block raises, there is none. `env` is closed.
+    Episodes are kept in a hidden folder beside the datasets as they come. When the block is left they are made into a
+    dataset there, which is moved into place; a dataset that it replaces stays until then. If the block raises, there is
+    no dataset, and the episodes stay: a recording of the same id and settings, by the same versions, goes on with them
+    (see `Recorder.resume`). `env` is closed.
 
     **Arguments:**
 
-    - `dataset_id`: a valid Minari id.
-    - `env`: what to record; it must not change observations that it has returned, which are kept as they are.
+    - `dataset_id`: a valid Minari id, which this process has for itself (`claimed`).
+    - `env`: what to record.
     - `eval_env`: the environment to evaluate in.
     - `settings`: plain values, kept in the metadata for `stored_settings`.
     - `description`: one sentence.
+    - `algorithm`: what acts, in a few words.
     - `overwrite`: replace a dataset of the same id.
-
-    **Returns:** a context manager that gives the environment to act in.
 
     **Raises:** `DatasetError` if the folder cannot be written, or is taken and `overwrite` is not set.
     """
-    import minari
-    from minari.namespace import create_namespace, list_local_namespaces
-
-    folder, namespace = dataset_folder(dataset_id), str(Path(dataset_id).parent)
+    folder, staging = dataset_folder(dataset_id), _staging(dataset_id)
     try:
-        datasets_root().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".collecting-", dir=datasets_root()) as staging:
-            with _minari_root(staging):
-                collector = minari.DataCollector(env)
-            with closing(collector):
-                yield collector
-                with _minari_root(staging), warnings.catch_warnings():
-                    for field in ("code_permalink", "author_email"):
-                        warnings.filterwarnings("ignore", message=f"`{field}` is set to None", category=UserWarning)
-                    dataset = collector.create_dataset(
-                        dataset_id,
-                        eval_env=eval_env,
-                        algorithm_name="jittered waypoints, proportional-derivative control, Gaussian action noise",
-                        author="owma",
-                        description=description,
-                    )
-            dataset.storage.update_metadata({SETTINGS_KEY: dict(settings)})
-            if namespace != "." and namespace not in list_local_namespaces():
-                create_namespace(namespace)
-            if overwrite and folder.exists():
-                folder.rename(Path(staging) / "replaced")
-            (Path(staging) / dataset_id).rename(folder)
+        _prepare(staging, {"settings": dict(settings), "versions": _versions()})
+        recorder = Recorder(env, staging)
+        with closing(env):
+            try:
+                yield recorder
+            finally:
+                recorder.flush()
+            with _minari_root(str(staging / "minari")):
+                _make(dataset_id, recorder, eval_env, settings, (description, algorithm))
+        _move(dataset_id, staging / "minari", folder, overwrite)
+        shutil.rmtree(staging)
     except OSError as error:
         raise DatasetError(
             f"Could not write {folder} ({error.strerror or error}); free the place, or set MINARI_DATASETS_PATH to a "
             "folder that can be written."
         ) from error
+
+
+@contextmanager
+def claimed(dataset_id: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Have a dataset's id for oneself: no other process collects it meanwhile.
+
+    Waits for one that does; the operating system lets go of the claim when its holder dies. `waiting` is called now and
+    then; what it raises ends the waiting.
+    """
+    path = _lock_path(dataset_id)
+    try:
+        datasets_root().mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+        # Whoever had it has removed the file, or is about to; only the one that is there counts.
+        while not (_locked(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+            file.close()
+            if waiting is not None:
+                waiting()
+            time.sleep(0.1)
+            file = path.open("w")
+    except OSError as error:
+        raise DatasetError(
+            f"Could not write {path} ({error.strerror or error}); free the place, or set MINARI_DATASETS_PATH to a "
+            "folder that can be written."
+        ) from error
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_claimed(dataset_id: str) -> bool:
+    """Whether some process, this one or another, is collecting the dataset."""
+    try:
+        with _lock_path(dataset_id).open("r") as file:
+            return not _locked(file)
+    except OSError:
+        return False
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+
+
+def _staging(dataset_id: str) -> Path:
+    return datasets_root() / f".collecting-{dataset_id.replace('/', '--')}"
+
+
+def _lock_path(dataset_id: str) -> Path:
+    return datasets_root() / f".collecting-{dataset_id.replace('/', '--')}.lock"
+
+
+def _versions() -> dict[str, str]:
+    """What the data depend on beside the settings."""
+    names = ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy", "ogbench", "dm_control")
+    installed = [name for name in names if find_spec(name.replace("-", "_")) is not None]
+    return {name: metadata.version(name) for name in installed}
+
+
+def _prepare(staging: Path, wanted: Mapping[str, Any]) -> None:
+    """Keep the episodes of an earlier attempt if they are those that this one would make."""
+    note = staging / "made_by.json"
+    try:
+        is_same = json.loads(note.read_text()) == json.loads(json.dumps(wanted))
+    except (OSError, ValueError):
+        is_same = False
+    if not is_same and staging.exists():
+        shutil.rmtree(staging)
+    for half in (staging / "minari", *staging.glob("*.tmp.npz")):
+        if half.is_dir():
+            shutil.rmtree(half)
+        else:
+            half.unlink(missing_ok=True)
+    staging.mkdir(parents=True, exist_ok=True)
+    if not is_same:
+        replace_text(note, json.dumps(wanted))
+
+
+def _make(
+    dataset_id: str, recorder: Recorder, eval_env: EnvSpec, settings: Mapping[str, Any], about: tuple[str, str]
+) -> None:
+    """The dataset, where Minari is told to have its root."""
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+    with warnings.catch_warnings():
+        for field in ("code_permalink", "author_email"):
+            warnings.filterwarnings("ignore", message=f"`{field}` is set to None", category=UserWarning)
+        dataset = minari.create_dataset_from_buffers(
+            dataset_id,
+            [EpisodeBuffer(**episode) for episode in recorder.episodes()],
+            env=recorder.env,
+            eval_env=eval_env,
+            description=about[0],
+            algorithm_name=about[1],
+            author="owma",
+        )
+    dataset.storage.update_episode_metadata(dataset.storage.apply(minari.EpisodeMetadataCallback()))
+    dataset.storage.update_metadata({SETTINGS_KEY: dict(settings)})
+
+
+def _move(dataset_id: str, made: Path, folder: Path, overwrite: bool) -> None:
+    from minari.namespace import create_namespace, list_local_namespaces
+
+    namespace = str(Path(dataset_id).parent)
+    if namespace != "." and namespace not in list_local_namespaces():
+        create_namespace(namespace)
+    if overwrite and folder.exists():
+        folder.rename(made / "replaced")
+    (made / dataset_id).rename(folder)
 
 
 @contextmanager

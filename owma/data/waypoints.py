@@ -1,4 +1,4 @@
-"""The scripted controller that makes our datasets: follow jittered waypoints along the cells of a shortest path."""
+"""The scripted controllers that make our datasets: follow jittered waypoints along the cells of a shortest path."""
 
 import math
 from collections import deque
@@ -106,14 +106,28 @@ class GoalSeeker:
         """The force along x and y, each in [-1, 1], for an observation of PointMaze's form."""
         goal_x, goal_y = obs["desired_goal"].tolist()
         if self._follower is None or (goal_x, goal_y) != self._goal:
-            x, y = obs["achieved_goal"].tolist()
-            start, end = free_cell_at(self._maze_map, x, y), free_cell_at(self._maze_map, goal_x, goal_y)
-            path = cell_path(self._maze_map, start, end)
-            # The cell that the point is in is no waypoint, unless the goal is in it too.
-            waypoints = jittered_waypoints(self._maze_map, path[1:] or path, self._rng)
-            waypoints[-1] = goal_x, goal_y
+            waypoints = waypoints_to(self._maze_map, obs["achieved_goal"], obs["desired_goal"], self._rng)
             self._goal, self._follower = (goal_x, goal_y), WaypointFollower(waypoints)
         return self._follower.act(obs)
+
+
+def waypoints_to(
+    maze_map: MazeMap,
+    position: Float[np.ndarray, "2"],
+    goal: Float[np.ndarray, "2"],
+    rng: np.random.Generator,
+    cell_size: float = 1.0,
+) -> Float[np.ndarray, "waypoints 2"]:
+    """Jittered waypoints from a position to a goal, which is the last of them, exactly.
+
+    `position`, `goal` and what is returned are in metres; cells are squares of `cell_size` metres.
+    """
+    start, end = (free_cell_at(maze_map, *(place / cell_size).tolist()) for place in (position, goal))
+    path = cell_path(maze_map, start, end)
+    # The cell that the agent is in is no waypoint, unless the goal is in it too.
+    waypoints = cell_size * jittered_waypoints(maze_map, path[1:] or path, rng)
+    waypoints[-1] = goal
+    return waypoints
 
 
 def jittered_waypoints(

@@ -2,6 +2,10 @@
 
 import gymnasium as gym
 
+from owma.envs.ant_maze import ANT_MAZE_ID as ANT_MAZE_ID, AntMazeEnv as AntMazeEnv
+from owma.envs.mazes import cell_position as cell_position, maze_of as maze_of, without_goal as without_goal
+from owma.envs.ogbench import OGBENCH_ID as OGBENCH_ID, OGBenchEnv as OGBenchEnv, register_ogbench
+from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.two_routes import (
     GOAL_CELL as GOAL_CELL,
@@ -21,3 +25,6 @@ from owma.envs.two_routes import (
 
 if TWO_ROUTES_ID not in gym.registry:
     gym.register(id=TWO_ROUTES_ID, entry_point="owma.envs.two_routes:TwoRoutesEnv", max_episode_steps=300)
+if ANT_MAZE_ID not in gym.registry:
+    gym.register(id=ANT_MAZE_ID, entry_point="owma.envs.ant_maze:AntMazeEnv", max_episode_steps=1000)
+register_ogbench()

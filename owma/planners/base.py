@@ -4,7 +4,10 @@ import abc
 import enum
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 
+from owma._tree import all_finite
 from owma._types import Array, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.adaptation import AdaptationCurves, DecisionProblem
 from owma.policy import ReadoutPolicy
@@ -81,6 +84,51 @@ class AbstractPlanner(eqx.Module):
     @abc.abstractmethod
     def plan(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
         """**Returns:** ψ*, the next state, and what there is to say of the decision."""
+
+
+def guarded_plan(
+    planner: AbstractPlanner,
+    model: AgentModel,
+    obs: Obs,
+    found: tuple[Psi, PyTree, PlanInfo],
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Psi, PyTree, PlanInfo]:
+    """`found`, what a planner has returned, if that is finite; else a plain draw of the trained model, flagged.
+
+    The planner then starts anew: what it remembered may be what went wrong. Where the trained model has no finite draw
+    either (its parameters are spoilt, or the state is far outside of all data), the plan is the mean outcome, zero.
+    """
+    psi, state, info = found = jax.tree.map(jnp.asarray, found)
+    if psi.shape != (model.world.whitening.dims,):
+        raise ValueError(
+            f"{type(planner).__name__}.plan returned ψ* of shape {psi.shape}; the model's outcomes have "
+            f"{model.world.whitening.dims} components."
+        )
+
+    def drawn() -> tuple[Psi, PyTree, PlanInfo]:
+        problem = model.problem(obs, jnp.asarray(1.0))
+        samples, values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
+        plan = jnp.nan_to_num(samples.psi[0], nan=0.0, posinf=0.0, neginf=0.0)
+        instead = eqx.tree_at(
+            lambda i: (i.denoised, i.value, i.kl, i.nfe, i.result, i.ess),
+            info,
+            jax.tree.map(
+                lambda new, old: jnp.asarray(new, old.dtype),
+                (
+                    samples.mean[0],
+                    values[0],
+                    0.0,
+                    info.nfe + problem.chain.num_transitions,
+                    int(PlanResult.NOT_FINITE),
+                    1.0,
+                ),
+                (info.denoised, info.value, info.kl, info.nfe, info.result, info.ess),
+            ),
+        )
+        return jnp.asarray(plan, psi.dtype), planner.init(model), instead
+
+    return jax.lax.cond(all_finite((psi, info.value, info.kl)), lambda: found, drawn)
 
 
 class AbstractAnytimePlanner(AbstractPlanner):

@@ -23,3 +23,4 @@ from owma.plots.one_run import (
     maze_trajectories as maze_trajectories,
     training_curves as training_curves,
 )
+from owma.plots.transfer import few_shot as few_shot, maze_heat as maze_heat

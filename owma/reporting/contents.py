@@ -27,7 +27,7 @@ from owma.planners import PLANNERS
 from owma.reporting.flags import eval_command, sweep_command, train_command
 from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
-from owma.tables import HEADINGS, cells, summarise
+from owma.tables import COUNTS, HEADINGS, cells, counts, summarise
 
 
 def build(source: Source, decisions: dict[str, Any] | None) -> str:
@@ -104,7 +104,8 @@ def _results(source: Source) -> Section:
         )
     for label, results in found.items():
         marks = ["ours" if name == OURS else "" for name in results["planners"]]
-        shown = table(HEADINGS, [cells(name, entry) for name, entry in results["planners"].items()], marks)
+        rows = [cells(name, entry) + counts(entry) for name, entry in results["planners"].items()]
+        shown = table([*HEADINGS, *COUNTS], rows, marks)
         front = pareto(results)
         if front:
             shown += paragraph(f"Not beaten in success at the same milliseconds: {', '.join(front)}.", "note")

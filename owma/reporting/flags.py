@@ -61,10 +61,15 @@ def _words(config: Any, default: Any, prefix: str) -> tuple[list[str], list[str]
         elif isinstance(value, bool):
             flags.append(f"--{name}" if value else f"--{prefix}no-{name.removeprefix(prefix)}")
         elif isinstance(value, tuple | list):
-            flags += [f"--{name}", *map(str, value)]
+            flags += [f"--{name}", *_flat(value)]
         else:
             flags += [f"--{name}", str(value)]
     return subcommands, flags
+
+
+def _flat(value: Any) -> list[str]:
+    """A tuple as tyro reads it: those within it are written one after the other."""
+    return [word for item in value for word in _flat(item)] if isinstance(value, tuple | list) else [str(value)]
 
 
 def _usual(field: dataclasses.Field[Any]) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from owma import checkpoint
 from owma._errors import CheckpointError
+from owma._npz import read_run_arrays
 from owma.analysis import OURS, groups
 from owma.config_json import from_json
 from owma.data import TwoRoutesCollect
@@ -107,8 +108,4 @@ class Source:
 
 
 def _arrays(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    found = {}
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as arrays:
-            found[path.stem] = dict(arrays)
-    return found
+    return {path.stem: read_run_arrays(path) for path in sorted(folder.glob("*.npz"))}

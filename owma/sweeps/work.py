@@ -150,10 +150,15 @@ def _evaluate(
 
 def _env(run: Run, experiment: ExperimentConfig) -> EnvSpec:
     named = experiment.evaluation.env
-    env = find_env(named) if named is not None else run.env or load_dataset(experiment.data, silent).env_spec
-    if env is None:
-        raise ConfigError("The dataset names no environment to evaluate in; pass --overrides evaluation.env=ID.")
-    return env
+    if named is not None:
+        return find_env(named)
+    if run.env is not None:
+        return run.env
+    dataset = load_dataset(experiment.data, silent)
+    if dataset.env_spec is None:
+        refusal = dataset.env_refusal or "The dataset names no environment to evaluate in."
+        raise ConfigError(f"{refusal} Pass --overrides evaluation.env=ID.")
+    return dataset.env_spec
 
 
 def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:

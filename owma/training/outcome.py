@@ -1,6 +1,9 @@
 """Training of the outcome model and the readout policy, from the same targets."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +12,7 @@ import numpy as np
 import optax
 
 from owma._errors import ConfigError
-from owma._tree import map_rows, move_towards, squared_norm
+from owma._tree import move_towards, squared_norm
 from owma._types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.diffusion import (
     AbstractDenoiser,
@@ -23,44 +26,12 @@ from owma.diffusion import (
 )
 from owma.policy import ReadoutPolicy
 from owma.schedule import VPSchedule
-from owma.targets import Segments, outcome_target
+from owma.targets import outcome_target
+from owma.training.devices import keep_whole, on_one_device, split_batch, spread
+from owma.training.rows import OutcomeData, OutcomeRows, RowForm
 from owma.training_config import TrainingConfig
 from owma.transitions import Transitions
 from owma.world import WorldConfig, WorldModel
-
-
-class OutcomeData(eqx.Module):
-    """What training reads of a dataset, on the device; one row a transition."""
-
-    obs: Float[Array, "n obs"]
-    action: Float[Array, "n act"]
-    sums: Float[Array, "n psi"]
-    discount: Float[Array, " n"]
-    bootstrap_obs: Float[Array, "n obs"]
-    terminal: Bool[Array, " n"]
-
-    @classmethod
-    def build(
-        cls, world: WorldModel, transitions: Transitions, mask: Bool[np.ndarray, " n"], *, horizon: int | None
-    ) -> "OutcomeData":
-        """The transitions in `mask`, outcomes summed over `horizon` steps before the bootstrap."""
-        cumulants = map_rows(world.cumulant, transitions.obs)
-        segments = Segments.build(cumulants, transitions, discount=world.discount, horizon=horizon)
-        last = segments.last[mask]
-        return cls(
-            obs=jnp.asarray(transitions.obs[mask], jnp.float32),
-            action=jnp.asarray(transitions.action[mask], jnp.float32),
-            sums=jnp.asarray(segments.sums[mask]),
-            discount=jnp.asarray(segments.discount[mask]),
-            bootstrap_obs=jnp.asarray(np.asarray(transitions.next_obs)[last], jnp.float32),
-            terminal=jnp.asarray(np.asarray(transitions.terminated)[last]),
-        )
-
-    def __len__(self) -> int:
-        return self.obs.shape[0]
-
-    def rows(self, index: Int[Array, " batch"]) -> "OutcomeData":
-        return jax.tree.map(lambda leaf: leaf[index], self)
 
 
 class TrainingState(eqx.Module):
@@ -78,12 +49,15 @@ class TrainingState(eqx.Module):
 
 
 class OutcomeTrainer(eqx.Module):
-    """Trains a world model and a policy on `OutcomeData`; `init`, then `run_chunk` until `updates` are done."""
+    """Trains a world model and a policy on `OutcomeData`; `init`, then `run` until `updates` are done.
+
+    On `OutcomeRows`, which stay on disk, it trains by the same batches, which are read ahead of their use.
+    """
 
     world: WorldModel
     policy: ReadoutPolicy
-    data: OutcomeData
-    held_out: OutcomeData
+    data: OutcomeData | OutcomeRows | RowForm
+    held_out: OutcomeData | OutcomeRows | RowForm
     config: TrainingConfig = eqx.field(static=True)
     world_config: WorldConfig = eqx.field(static=True)
     schedule: VPSchedule = eqx.field(static=True, default=VPSchedule())
@@ -149,10 +123,23 @@ class OutcomeTrainer(eqx.Module):
         cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
         return self.config.learning_rate * cosine * jnp.minimum(1.0, (step + 1) / self.config.warmup)
 
-    def update(self, state: TrainingState, chain: Chain) -> tuple[TrainingState, tuple[Scalar, Scalar]]:
-        """One batch, one step of the optimiser, one step of the averages."""
-        key, batch_key, target_key, loss_key = jax.random.split(state.key, 4)
-        batch = self.data.rows(jax.random.randint(batch_key, (self.config.batch_size,), 0, len(self.data)))
+    def batch_rows(self, key: PRNGKeyArray) -> tuple[Int[Array, " batch"], PRNGKeyArray]:
+        """The rows of the batch that is drawn where the state's key is `key`, and its key after that update."""
+        key, batch_key, _, _ = jax.random.split(key, 4)
+        return jax.random.randint(batch_key, (self.config.batch_size,), 0, len(self.data)), key
+
+    def update(
+        self, state: TrainingState, chain: Chain, batch: OutcomeData | None = None
+    ) -> tuple[TrainingState, tuple[Scalar, Scalar]]:
+        """One batch, one step of the optimiser, one step of the averages.
+
+        `batch`: that of `batch_rows`, where the data are not on the device.
+        """
+        if batch is None:
+            assert isinstance(self.data, OutcomeData)
+            batch = self.data.rows(self.batch_rows(state.key)[0])
+        batch = split_batch(batch)
+        key, _, target_key, loss_key = jax.random.split(state.key, 4)
         psi = self.targets(state.averages[0], chain, batch, key=target_key)
         (_, losses), grads = eqx.filter_value_and_grad(self.loss, has_aux=True)(
             state.denoisers, batch, psi, key=loss_key
@@ -170,21 +157,48 @@ class OutcomeTrainer(eqx.Module):
 
     def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
         """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
+        return self._scan(state, None, num_updates, lambda _: None)
+
+    @eqx.filter_jit
+    def updates_on(
+        self, state: TrainingState, batches: Float[Array, "updates batch width"]
+    ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
+        """`updates` on batches of `OutcomeRows` that were read for them."""
+        data = self.data
+        assert isinstance(data, RowForm)
+        return self._scan(state, batches, len(batches), data.unpack)
+
+    def _scan(
+        self,
+        state: TrainingState,
+        batches: Float[Array, "updates batch width"] | None,
+        num_updates: int,
+        batch_of: Callable[[Any], OutcomeData | None],
+    ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
         chain = self._bootstrap_chain(state.errors)
         arrays, static = eqx.partition(state, eqx.is_array)
 
-        def body(arrays: PyTree, _: None) -> tuple[PyTree, Float[Array, " 2"]]:
-            new_state, losses = self.update(eqx.combine(arrays, static), chain)
-            return eqx.filter(new_state, eqx.is_array), jnp.stack(losses)
+        def body(arrays: PyTree, batch: Any) -> tuple[PyTree, Float[Array, " 2"]]:
+            new_state, losses = self.update(eqx.combine(arrays, static), chain, batch_of(batch))
+            return keep_whole(eqx.filter(new_state, eqx.is_array)), jnp.stack(losses)
 
-        arrays, losses = jax.lax.scan(body, arrays, None, length=num_updates)
+        arrays, losses = jax.lax.scan(body, arrays, batches, length=num_updates)
         return eqx.combine(arrays, static), losses
 
-    def recalibrated(self, state: TrainingState) -> TrainingState:
-        """`state` with the errors of its averaged world model on held-out rows, which the bootstrap goes by."""
+    def calibration_rows(self, key: PRNGKeyArray) -> Int[Array, " rows"]:
+        """The held-out rows that `recalibrated` looks at, where the state's key is `key`."""
+        return jax.random.randint(jax.random.split(key, 4)[1], (2048,), 0, len(self.held_out))
+
+    def recalibrated(self, state: TrainingState, rows: OutcomeData | None = None) -> TrainingState:
+        """`state` with the errors of its averaged world model on held-out rows, which the bootstrap goes by.
+
+        `rows`: those of `calibration_rows`, where they are not on the device.
+        """
+        if rows is None:
+            assert isinstance(self.held_out, OutcomeData)
+            rows = self.held_out.rows(self.calibration_rows(state.key))
         chain = self._bootstrap_chain(state.errors)
-        key, row_key, target_key, error_key = jax.random.split(state.key, 4)
-        rows = self.held_out.rows(jax.random.randint(row_key, (2048,), 0, len(self.held_out)))
+        key, _, target_key, error_key = jax.random.split(state.key, 4)
         psi = self.targets(state.averages[0], chain, rows, key=target_key)
         contexts = jax.vmap(self.world.context)(rows.obs)
         errors = measure_errors(state.averages[0], psi, contexts, key=error_key)
@@ -196,14 +210,57 @@ class OutcomeTrainer(eqx.Module):
         state, losses = self.updates(state, num_updates)
         return self.recalibrated(state), jnp.mean(losses, axis=0)
 
+    def run_chunk_on_disk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
+        """`run_chunk` on `OutcomeRows`: while some updates are made, the batches of the next are read."""
+        data, held_out, done, losses = self.data, self.held_out, 0, []
+        assert isinstance(data, OutcomeRows) and isinstance(held_out, OutcomeRows)
+        compiled = self._without_files()
+
+        def read(key: PRNGKeyArray, num_updates: int) -> tuple[Array, PRNGKeyArray]:
+            rows, key = compiled._batches_ahead(key, num_updates)
+            return jnp.asarray(data.gather(np.asarray(rows))), key
+
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
+            while done < num_updates:
+                batches, key = coming.result()
+                done += len(batches)
+                if done < num_updates:
+                    coming = reader.submit(read, key, min(_READ_AHEAD, num_updates - done))
+                state, some = compiled.updates_on(state, batches)
+                losses.append(some)
+        rows = held_out.gather(np.asarray(self.calibration_rows(state.key)))
+        return compiled._recalibrated_on(state, jnp.asarray(rows)), jnp.mean(jnp.concatenate(losses), axis=0)
+
+    @eqx.filter_jit
+    def _batches_ahead(self, key: PRNGKeyArray, num_updates: int) -> tuple[Int[Array, "updates batch"], PRNGKeyArray]:
+        """The rows of so many batches from here on, and the key after them."""
+
+        def body(key: PRNGKeyArray, _: None) -> tuple[PRNGKeyArray, Int[Array, " batch"]]:
+            rows, key = self.batch_rows(key)
+            return key, rows
+
+        key, rows = jax.lax.scan(body, key, None, length=num_updates)
+        return rows, key
+
+    @eqx.filter_jit
+    def _recalibrated_on(self, state: TrainingState, rows: Float[Array, "rows width"]) -> TrainingState:
+        assert isinstance(self.held_out, RowForm)
+        return self.recalibrated(state, self.held_out.unpack(rows))
+
     def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
         # Without bounds: what is bootstrapped may go beyond what was recorded.
         return Chain.calibrated(errors, num_steps=self.config.bootstrap_steps, min_ratio=self.world_config.noise_floor)
 
     def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, dict[str, float]]]:
-        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics.
+
+        Every batch is divided over all devices (`owma.training.devices`).
+        """
+        trainer, state = spread((self, state))
         while (step := int(state.step)) < self.config.updates:
-            state, losses = self.run_chunk(state, min(self.config.report_every, self.config.updates - step))
+            run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
+            state, losses = run_chunk(state, min(self.config.report_every, self.config.updates - step))
             world_loss, policy_loss = (float(x) for x in losses)
             if not np.isfinite(world_loss + policy_loss):
                 raise ConfigError(
@@ -212,15 +269,27 @@ class OutcomeTrainer(eqx.Module):
                 )
             yield state, {"step": int(state.step), "world_loss": world_loss, "policy_loss": policy_loss}
 
-    @eqx.filter_jit
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         """The averaged models, the world's chain calibrated on held-out rows."""
+        return self._without_files()._finish(on_one_device(state))
+
+    def _without_files(self) -> "OutcomeTrainer":
+        """What is compiled: programs are kept for good, and the files are not to be kept with them."""
+        if not (isinstance(self.data, OutcomeRows) and isinstance(self.held_out, OutcomeRows)):
+            return self
+        return dataclasses.replace(self, data=self.data.form, held_out=self.held_out.form)
+
+    @eqx.filter_jit
+    def _finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         chain = self.world_config.chain(state.errors, (self.world.chain.low, self.world.chain.high))
         world = eqx.tree_at(lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], chain))
         return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])
 
 
 _OPTIMISER = optax.scale_by_adam()
+
+_READ_AHEAD = 64
+"""Updates whose batches are read from disk at once, while the device works on the ones before."""
 
 
 def split_episodes(
@@ -236,5 +305,7 @@ def split_episodes(
         return everything, everything
     count = min(max(1, round(share * episodes)), episodes - 1)
     chosen = np.random.default_rng(seed).choice(episodes, count, replace=False)
-    held_out = np.isin(transitions.episode_ids, chosen)
+    is_held_out = np.zeros(episodes, bool)
+    is_held_out[chosen] = True
+    held_out = np.repeat(is_held_out, np.diff(transitions.episode_starts, append=len(transitions)))
     return ~held_out, held_out

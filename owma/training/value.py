@@ -11,6 +11,7 @@ import optax
 from owma._tree import map_rows, move_towards
 from owma._types import Array, Float, HostArray, Int, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.targets import monte_carlo
+from owma.training.devices import keep_whole, on_one_device, split_batch, spread
 from owma.transitions import Transitions
 from owma.value import ValueConfig, ValueDecoder
 from owma.whitening import Standardisation
@@ -70,15 +71,16 @@ class ValueTrainer(eqx.Module):
         init_key, key = jax.random.split(key)
         decoder = self.config.build(self.psi.shape[1], key=init_key)
         average, opt_state = decoder, _OPTIMISER.init(eqx.filter(decoder, eqx.is_inexact_array))
+        trainer, decoder, average, opt_state, key = spread((self, decoder, average, opt_state, key))
         step = 0
         while step < self.config.updates:
             count = min(self.config.report_every, self.config.updates - step)
             key, chunk_key = jax.random.split(key)
-            decoder, average, opt_state, loss = self._chunk(
+            decoder, average, opt_state, loss = trainer._chunk(
                 decoder, average, opt_state, jnp.asarray(step), chunk_key, count
             )
             step += count
-            yield average, {"step": step, "value_loss": float(loss)}
+            yield on_one_device(average), {"step": step, "value_loss": float(loss)}
 
     @eqx.filter_jit
     def _chunk(
@@ -95,7 +97,7 @@ class ValueTrainer(eqx.Module):
         def body(arrays: PyTree, update_key: PRNGKeyArray) -> tuple[PyTree, Scalar]:
             decoder, average, opt_state, step = eqx.combine(arrays, static)
             new, loss = self._update(decoder, average, opt_state, step, update_key)
-            return eqx.filter(new, eqx.is_array), loss
+            return keep_whole(eqx.filter(new, eqx.is_array)), loss
 
         arrays, losses = jax.lax.scan(body, arrays, jax.random.split(key, num_updates))
         decoder, average, opt_state, _ = eqx.combine(arrays, static)
@@ -117,6 +119,7 @@ class ValueTrainer(eqx.Module):
         rows = jax.random.randint(row_key, (size,), 0, self.psi.shape[0])
         tasks = jax.random.randint(task_key, (size,), 0, self.returns.shape[1])
         # The draws that V will judge carry the chain's last noise; V is trained to see through a little of it.
+        rows, tasks = split_batch((rows, tasks))
         psi = self.psi[rows] + self.config.psi_noise * jax.random.normal(noise_key, (size, self.psi.shape[1]))
         z = decoder.embeddings[tasks]
         predictions = jax.vmap(lambda p, e, k: decoder(p, e, key=k))(psi, z, jax.random.split(dropout_key, size))

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_types", "_errors", "_json", "_lazy", "_tree", "_version", "config_json"),
+    ("_types", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json"),
     ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
     ("adaptation",),
     ("planners", "anytime", "agent"),
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps")
+    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
@@ -28,7 +28,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 BESIDE: dict[str, tuple[str, ...]] = {
     "_tree": ("_types",),
     "_json": ("_types",),
+    "_npz": ("_errors",),
     "config_json": ("_errors", "_json"),
+    "features": ("nets",),
     "targets": ("transitions",),
     "value": ("world",),
     "testbeds": ("world",),
@@ -38,15 +40,17 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "rollout": ("envs",),
     "material": ("data", "rollout"),
     "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
-    "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
-    "run": ("checkpoint", "experiment", "runs"),
+    "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
+    "run": ("checkpoint", "envs", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
     "claims": ("analysis", "tables"),
+    "scores": ("tables",),
     "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
+    "transfers": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
     "train": ("_command",),
     "eval": ("_command",),
     "transfer": ("_command",),
@@ -58,10 +62,13 @@ BESIDE: dict[str, tuple[str, ...]] = {
 }
 """The imports within one layer."""
 
-LOWEST_LAYER = {"gymnasium": 6, "gymnasium_robotics": 6, "minari": 6, "mujoco": 6, "matplotlib": 6, "ray": 7, "tyro": 7}
+LOWEST_LAYER = {
+    **dict.fromkeys(("gymnasium", "gymnasium_robotics", "matplotlib", "minari", "mujoco", "ogbench"), 6),
+    **dict.fromkeys(("ray", "tyro"), 7),
+}
 """Third parties and the lowest layer that may import them."""
 
-WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ray"}
+WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ogbench", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
 LIGHT = ("owma._errors", "owma.config_json", "owma.runs")

@@ -34,7 +34,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         from owma import _command
 
         # Tests of this process keep no programs.
-        for name in ("train", "eval", "sweep", "report"):
+        for name in ("train", "eval", "transfer", "sweep", "report"):
             monkeypatch.setattr(f"owma.{name}.keep_programs", lambda: None)
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         capsys.readouterr()

@@ -23,6 +23,8 @@ HEAVY = {
     "mujoco",
     "minari",
     "h5py",
+    "ogbench",
+    "dm_control",
     "matplotlib",
     "ray",
 }
@@ -35,7 +37,7 @@ def _help(command: str, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "collect", "sweep", "report"])
+@pytest.mark.parametrize("command", ["train", "eval", "transfer", "collect", "inspect", "sweep", "report"])
 def test_help_names_the_command_and_imports_nothing_heavy(command: str) -> None:
     done = _help(command, "-X", "importtime")
     assert done.returncode == 0 and f"usage: python -m owma.{command}" in done.stdout

@@ -98,11 +98,11 @@ def test_a_browser_shows_it_wide_and_narrow_without_an_error(report: Path) -> No
 
 
 def test_committed_rows_say_first_where_adaptation_loses(invoke, elsewhere: Path) -> None:
-    done = invoke(owma.report.main, REFERENCE / "two-routes", "--out", "made/report.html")
+    done = invoke(owma.report.main, REFERENCE / "skew", "--out", "made/report.html")
     assert done.code == 0 and done.stdout == "made/report.html\n"
     text = Path("made/report.html").read_text()
     first = text[text.index("Where adaptation loses</h2>") : text.index("Results</h2>")]
-    assert 'class="false">FALSE' in first and '<tr class="loses"><td>random_shooting_1000</td>' in first
+    assert 'class="false">FALSE' in first and '<tr class="loses"><td>twisted_smc</td>' in first
     assert "models, which are not beside these rows" in text and str(REFERENCE) not in text
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -13,14 +14,17 @@ from owma.data import (
     PointMazeCollect,
     StitchCollect,
     TwoRoutesCollect,
+    collect,
     collect_pointmaze,
     collect_stitch,
     collect_two_routes,
     command_for,
     dataset_folder,
+    is_claimed,
     is_collected,
     load_minari,
 )
+from owma.data.store import claimed
 from owma.data.waypoints import cell_path, free_cell_at, jittered_waypoints
 from owma.envs import MAZE_MAP, cell_at, cell_center, preferred_route_reward
 
@@ -131,14 +135,67 @@ def test_an_interrupt_leaves_nothing_and_keeps_what_was_there(datasets, monkeypa
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    if when == "writing":
-        monkeypatch.setattr(minari.DataCollector, "create_dataset", interrupted)
-    for again in (dataclasses.replace(config, overwrite=True), dataclasses.replace(config, seed=9)):
-        with pytest.raises(KeyboardInterrupt):
-            collect_two_routes(again, progress=interrupted if when == "collecting" else None)
-    assert not dataset_folder(dataclasses.replace(config, seed=9).name).exists()
+    with monkeypatch.context() as patch:
+        if when == "writing":
+            patch.setattr(minari, "create_dataset_from_buffers", interrupted)
+        for again in (dataclasses.replace(config, overwrite=True), dataclasses.replace(config, seed=9)):
+            with pytest.raises(KeyboardInterrupt):
+                collect_two_routes(again, progress=interrupted if when == "collecting" else None)
+    other = dataclasses.replace(config, seed=9)
+    assert not dataset_folder(other.name).exists() and not is_claimed(other.name)
     assert same(before, load_minari(config.name).transitions)
+    # The episodes that were whole are kept, and go into the same data.
+    assert len(list(datasets.glob(".collecting-*/part-*"))) == 2
+    resumed = load_minari(collect_two_routes(other)).transitions
+    whole = dataclasses.replace(other, dataset_id="owma/whole-v0")
+    assert same(resumed, load_minari(collect_two_routes(whole)).transitions)
+    collect_two_routes(dataclasses.replace(config, overwrite=True))
     assert not list(datasets.glob(".collecting-*"))
+
+
+def _stopped_after(episodes):
+    def report(done, total):
+        if done >= 20 * episodes:
+            raise KeyboardInterrupt
+
+    return report
+
+
+@pytest.mark.parametrize("kind", ["two routes", "pointmaze", "stitch"])
+def test_a_collection_that_was_stopped_goes_on(datasets, monkeypatch, kind):
+    monkeypatch.setattr("owma.data.parts._PART_STEPS", 25)  # two episodes a part
+    config = {
+        "two routes": TwoRoutesCollect(episodes=7, steps=20, skew=0.5),
+        "pointmaze": PointMazeCollect(steps=1000),
+        "stitch": StitchCollect(episodes=7, steps=20),
+    }[kind]
+    for stops in (3, 5) if kind != "pointmaze" else (15, 30):
+        with pytest.raises(KeyboardInterrupt):
+            collect(config, _stopped_after(stops))
+    reported = []
+    collect(config, lambda done, total: reported.append(done))
+    began = reported[0] // (300 if kind == "pointmaze" else 20)
+    assert began > 2  # the first to be made now
+    whole = dataclasses.replace(config, dataset_id="owma/whole-v0")
+    assert same(load_minari(config.name).transitions, load_minari(collect(whole)).transitions)
+    stored = [minari.load_dataset(name) for name in (config.name, "owma/whole-v0")]
+    seeds = [[item.get("seed") for item in data.storage.get_episode_metadata(range(3))] for data in stored]
+    assert seeds[0] == seeds[1] and None not in seeds[0]
+
+
+def test_parts_of_other_settings_or_damaged_are_made_again(datasets, monkeypatch):
+    monkeypatch.setattr("owma.data.parts._PART_STEPS", 15)
+    config = TwoRoutesCollect(episodes=4, steps=20, dataset_id="owma/mine-v0")
+    with pytest.raises(KeyboardInterrupt):
+        collect_two_routes(dataclasses.replace(config, seed=5), progress=_stopped_after(2))
+    with pytest.raises(KeyboardInterrupt):
+        collect_two_routes(config, progress=_stopped_after(3))
+    parts = sorted(datasets.glob(".collecting-*/part-*"))
+    assert len(parts) == 3
+    parts[1].write_bytes(parts[1].read_bytes()[:500])
+    collect_two_routes(config)
+    whole = dataclasses.replace(config, dataset_id="owma/whole-v0")
+    assert same(load_minari("owma/mine-v0").transitions, load_minari(collect_two_routes(whole)).transitions)
 
 
 def test_a_killed_collection_leaves_no_dataset(datasets):
@@ -146,15 +203,55 @@ def test_a_killed_collection_leaves_no_dataset(datasets):
     code = """
 import os, minari
 from owma.data import TwoRoutesCollect, collect_two_routes
-create = minari.DataCollector.create_dataset
-minari.DataCollector.create_dataset = lambda *args, **kwargs: (create(*args, **kwargs), os._exit(9))
+create = minari.create_dataset_from_buffers
+minari.create_dataset_from_buffers = lambda *args, **kwargs: (create(*args, **kwargs), os._exit(9))
 collect_two_routes(TwoRoutesCollect(episodes=1, steps=20))
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     config = TwoRoutesCollect(episodes=1, steps=20)
-    assert list(datasets.glob(".collecting-*")) and not is_collected(config)
+    assert list(datasets.glob(".collecting-*")) and not is_collected(config) and not is_claimed(config.name)
     assert minari.list_local_datasets() == {}
     assert len(load_minari(collect_two_routes(config)).transitions) == 20
+    assert not list(datasets.glob(".collecting-*"))
+
+
+def test_a_claim_is_waited_for(datasets):
+    class Enough(Exception):
+        pass
+
+    waits = []
+
+    def waiting():
+        waits.append(1)
+        if len(waits) == 3:
+            raise Enough
+
+    with claimed("owma/mine-v0"):
+        assert is_claimed("owma/mine-v0") and not is_claimed("owma/other-v0")
+        with pytest.raises(Enough), claimed("owma/mine-v0", waiting):
+            pass
+    assert not is_claimed("owma/mine-v0") and not list(datasets.iterdir())
+    with claimed("owma/mine-v0", waiting):
+        pass
+    assert len(waits) == 3
+
+
+def test_one_collects_and_the_other_takes_it(datasets, monkeypatch):
+    config = TwoRoutesCollect(episodes=2, steps=20)
+    first = contextlib.ExitStack()
+    first.enter_context(claimed(config.name))
+    written = []
+
+    def first_ends_while_the_second_waits(*_):
+        assert not written
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["owma.data.collection"], "claimed", lambda *_: contextlib.nullcontext())
+            collect_two_routes(config)
+        written.append((dataset_folder(config.name) / "data" / "main_data.hdf5").stat().st_mtime_ns)
+        first.close()
+
+    assert collect_two_routes(config, first_ends_while_the_second_waits) == config.name
+    assert written == [(dataset_folder(config.name) / "data" / "main_data.hdf5").stat().st_mtime_ns]
 
 
 def test_pointmaze_goals_are_true_and_move_on_arrival():

@@ -13,7 +13,8 @@ from owma._command import parse
 from owma.data import PointMazeCollect, TwoRoutesCollect
 from owma.eval import Eval
 from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.material import GoalTaskConfig, MinariDataset
+from owma.features import FeaturesConfig, FeatureTrainingConfig
+from owma.material import GoalTaskConfig, MinariDataset, PreferenceTaskConfig
 from owma.planners import PUBLISHED, FKSteering, OnlineAdaptation, PlannerConfig, Static
 from owma.presets import PRESETS
 from owma.reporting import eval_command, sweep_command, train_command
@@ -48,6 +49,14 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
         ),
         dataclasses.replace(USUAL, data=PointMazeCollect(maze="medium"), task=GoalTaskConfig((1.0, -2.0))),
         dataclasses.replace(USUAL, data=MinariDataset("D4RL/x/y-v0", download=True)),
+        dataclasses.replace(
+            USUAL,
+            task=PreferenceTaskConfig(((1.0, -3.0, -3.0, 3.0, 0.0), (-1.0, 0.0, 0.0, 3.0, 3.0))),
+            world=dataclasses.replace(
+                USUAL.world,
+                features=FeaturesConfig(kind="hilbert", pretraining=FeatureTrainingConfig(updates=7)),
+            ),
+        ),
     ],
 )
 def test_train(config: ExperimentConfig, understood) -> None:

@@ -221,6 +221,7 @@ def test_a_resumed_run_equals_one_without_interruption(tmp_path: Path) -> None:
 
 def test_a_run_that_diverges_says_so() -> None:
     trainer = _trainer()
+    assert isinstance(trainer.data, OutcomeData)
     trainer = eqx.tree_at(lambda t: t.data.sums, trainer, jnp.full_like(trainer.data.sums, jnp.nan))
     with pytest.raises(ConfigError, match="diverged before update 20.*learning_rate"):
         list(trainer.run(trainer.init(key=jax.random.key(0))))

@@ -1,0 +1,50 @@
+"""Datasets of every form, by configuration or by a name that says which form it is."""
+
+from pathlib import Path
+
+from owma._errors import DatasetError
+from owma.data.cache import is_cache, recording_of_cache
+from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX
+from owma.data.files import open_d4rl, open_folder, open_ogbench
+from owma.data.minari import open_minari
+from owma.data.recording import Recording
+from owma.data_config import D4rlFile, FileConfig, OgbenchFile
+
+
+def open_files(config: FileConfig) -> Recording:
+    """The dataset that a configuration of files names. Raises `DatasetError` if it is missing or of another form."""
+    if isinstance(config, D4rlFile):
+        return open_d4rl(config.file.expanduser(), episode_steps=config.episode_steps)
+    if isinstance(config, OgbenchFile):
+        return open_ogbench(config.file.expanduser())
+    folder = config.folder.expanduser()
+    return recording_of_cache(folder) if is_cache(folder) else open_folder(folder)
+
+
+def open_by_name(name: str, *, download: bool = False, episode_steps: int | None = None) -> Recording:
+    """The dataset that a name means: an HDF5 file is D4RL's, an npz file OGBench's, a folder a dataset of Minari's, a
+    cache, or one of your own arrays; anything else is a Minari id.
+
+    **Arguments:**
+
+    - `name`: a path or an id.
+    - `download`: fetch an id that is not here from Minari's hub.
+    - `episode_steps`: of `open_d4rl`.
+
+    **Raises:** `DatasetError` if there is no such dataset, or it is of another form.
+    """
+    path = Path(name).expanduser()
+    if path.suffix in HDF5_SUFFIXES:
+        return open_d4rl(path, episode_steps=episode_steps)
+    if episode_steps is not None:
+        raise DatasetError(f"{name} is no D4RL file, so that --episode-steps has nothing to say of it; leave it out.")
+    if path.suffix == NPZ_SUFFIX:
+        return open_ogbench(path)
+    if path.is_dir() and not _is_minari(path):
+        return recording_of_cache(path) if is_cache(path) else open_folder(path)
+    return open_minari(name, download=download)
+
+
+def _is_minari(folder: Path) -> bool:
+    names = ("metadata.json", "main_data.hdf5")
+    return any((place / name).is_file() for place in (folder, folder / "data") for name in names)

@@ -1,0 +1,163 @@
+"""What is known of a dataset before its rows are read, and the rows themselves, a bounded piece at a time."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from owma._errors import DatasetError
+from owma._types import Float
+from owma.transitions import Transitions
+
+PIECE_BYTES = 2**24
+"""Of the rows that a reader has in memory at once, roughly: 16 MiB."""
+
+
+@dataclass(frozen=True)
+class OfflineDataset:
+    """Transitions, and what has to be known to act on what was learnt from them."""
+
+    dataset_id: str
+    """The Minari id, or the name of the file or folder."""
+    transitions: Transitions
+    """Host arrays: float32, flags bool; memory-mapped if they come from a cache."""
+    obs_keys: tuple[str, ...] | None
+    """For observations of the goal form, the entries that make up the flat observation (see `flatten_obs`)."""
+    action_low: Float[np.ndarray, " act"]
+    """The smallest action of each coordinate: the action space's bound or, where it has none, the data's."""
+    action_high: Float[np.ndarray, " act"]
+    """The largest action of each coordinate, likewise."""
+    env_spec: EnvSpec | None
+    """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
+    env_refusal: str | None = None
+    """Why `env_spec` is `None` although the dataset names an environment; see `owma.envs.read_env`."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its transitions."""
+        return len(self.transitions) * row_bytes(self.transitions.obs.shape[1], self.transitions.action.shape[1])
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A dataset that was opened and whose form was checked, but whose rows have not been read."""
+
+    dataset_id: str
+    form: str
+    """What it is read as, for people: `D4RL file`."""
+    files: tuple[Path, ...]
+    """All that is read."""
+    options: dict[str, Any]
+    """Settings of the reader that change what it reads; plain values."""
+    rows: int
+    """Transitions in it, at most: some forms hold rows that are none."""
+    obs_dim: int
+    action_dim: int
+    dtypes: dict[str, str]
+    """Of `obs` and `action`, as recorded; all that is read is float32."""
+    pieces: Callable[[], Iterator[Transitions]]
+    """All transitions in order, from the start at every call; a piece may end within an episode, the last does not.
+
+    Numbers that do not fit into float32 are infinite in it; whether all are finite is for `check_finite` to say.
+    """
+    action_low: Float[np.ndarray, " act"] | None = None
+    """The bounds of the action space, infinite where it has none; `None` if the dataset does not say."""
+    action_high: Float[np.ndarray, " act"] | None = None
+    obs_keys: tuple[str, ...] | None = None
+    env_spec: EnvSpec | None = None
+    env_refusal: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the reader decided where the dataset leaves it open; a sentence each."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its transitions in memory."""
+        return self.rows * row_bytes(self.obs_dim, self.action_dim)
+
+    def dataset(self, transitions: Transitions, bounds: "ActionBounds") -> OfflineDataset:
+        """The dataset, once its rows are read and the range of their actions is known."""
+        low, high = bounds.within(self.action_low, self.action_high)
+        return OfflineDataset(self.dataset_id, transitions, self.obs_keys, low, high, self.env_spec, self.env_refusal)
+
+
+def row_bytes(obs_dim: int, action_dim: int) -> int:
+    """Of one transition: float32 but for two flags."""
+    return 4 * (2 * obs_dim + action_dim + 1) + 2
+
+
+def rows_in_piece(obs_dim: int, action_dim: int) -> int:
+    """As many transitions as a reader has in memory at once."""
+    return max(1, PIECE_BYTES // row_bytes(obs_dim, action_dim))
+
+
+@dataclass
+class ActionBounds:
+    """The range of the actions seen so far."""
+
+    low: Float[np.ndarray, " act"] | None = None
+    high: Float[np.ndarray, " act"] | None = None
+
+    def see(self, action: Float[np.ndarray, "n act"]) -> None:
+        """Widen the range to all rows of `action`."""
+        low, high = action.min(axis=0), action.max(axis=0)
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+
+    def within(
+        self, low: Float[np.ndarray, " act"] | None, high: Float[np.ndarray, " act"] | None
+    ) -> tuple[Float[np.ndarray, " act"], Float[np.ndarray, " act"]]:
+        """The bounds given, or those of the data where there are none."""
+        assert self.low is not None and self.high is not None
+        if low is None or high is None:
+            return self.low, self.high
+        return np.where(np.isfinite(low), low, self.low), np.where(np.isfinite(high), high, self.high)
+
+
+def read_whole(recording: Recording) -> OfflineDataset:
+    """All of a recording in memory.
+
+    **Raises:** `DatasetError` if it is empty or not finite, or where its rows cannot be read.
+    """
+    bounds, pieces = ActionBounds(), []
+    for piece in checked_pieces(recording):
+        bounds.see(np.asarray(piece.action))
+        pieces.append(piece)
+    fields = [field.name for field in dataclasses.fields(Transitions)]
+    joined = {name: np.concatenate([np.asarray(getattr(piece, name)) for piece in pieces]) for name in fields}
+    return recording.dataset(Transitions(**joined), bounds)
+
+
+def checked_pieces(recording: Recording) -> Iterator[Transitions]:
+    """The pieces of a recording that have rows. Raises `DatasetError` if there is none, or one is not finite."""
+    start = 0
+    for piece in recording.pieces():
+        if len(piece):
+            check_finite(piece, recording.dataset_id, start)
+            start += len(piece)
+            yield piece
+    if start == 0:
+        raise DatasetError(
+            f"Dataset {recording.dataset_id} is empty: no step of it leads from one observation to another; "
+            "collect or choose another one."
+        )
+
+
+def check_finite(piece: Transitions, name: str, start: int) -> None:
+    """Raises `DatasetError` naming the first row that is not finite; `start` is the number of the first row."""
+    for label, fields in (
+        ("observations", (piece.obs, piece.next_obs)),
+        ("actions", (piece.action,)),
+        ("rewards", (piece.reward,)),
+    ):
+        bad = np.zeros(len(piece), bool)
+        for values in fields:
+            bad |= np.logical_not(np.isfinite(np.asarray(values).reshape(len(piece), -1))).any(axis=1)
+        if bad.any():
+            raise DatasetError(
+                f"Dataset {name} has {label} that are not finite, the first in transition {start + int(bad.argmax())}; "
+                "drop those episodes and write it again."
+            )

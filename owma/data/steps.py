@@ -1,0 +1,125 @@
+"""From rows as a file has them to transitions: where episodes end, and which observation follows each step."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from owma._types import Bool, Float
+from owma.transitions import Transitions
+
+_TRUE, _FALSE = np.ones(1, bool), np.zeros(1, bool)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Rows in recorded order, of which some may be no transitions."""
+
+    obs: Float[np.ndarray, "n obs"]
+    action: Float[np.ndarray, "n act"]
+    reward: Float[np.ndarray, " n"]
+    next_obs: Float[np.ndarray, "n obs"] | None
+    """`None` where a step leads to the observation of the row that follows."""
+    terminated: Bool[np.ndarray, " n"]
+    """Whether the episode ended for good after this step."""
+    truncated: Bool[np.ndarray, " n"]
+    """Whether recording stopped after this step."""
+    final: Bool[np.ndarray, " n"]
+    """Whether the row holds an episode's last observation only, and no step."""
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+
+def to_transitions(chunks: Iterator[Steps], *, find_cuts: bool = False) -> Iterator[Transitions]:
+    """The transitions among the rows of one file, a piece for each chunk; the file's end is an episode's end.
+
+    Without `next_obs`, what followed a truncated step was not recorded: the step is dropped, and the one before it is
+    the last of its episode. A step that terminated is kept, for the termination matters more than where it happened:
+    unless a `final` row follows, its own observation stands in for the next one.
+
+    **Arguments:**
+
+    - `chunks`: consecutive rows.
+    - `find_cuts`: with `next_obs`, an episode was truncated wherever the next row begins elsewhere.
+    """
+    held: Steps | None = None
+    for chunk, is_last in _knowing_the_last(chunks):
+        rows = chunk if held is None else _joined(held, chunk)
+        if is_last:
+            rows = dataclasses.replace(rows, truncated=rows.truncated | (_last(len(rows)) & ~rows.terminated))
+            # Nothing follows; a row that is dropped stands there.
+            nothing = dataclasses.replace(_cut(rows, slice(-1, None)), terminated=_FALSE, truncated=_TRUE, final=_FALSE)
+            rows = _joined(rows, nothing)
+        # The last row waits for the one that follows it.
+        held = _cut(rows, slice(-1, None))
+        yield _complete(rows, find_cuts)
+
+
+def _knowing_the_last(chunks: Iterator[Steps]) -> Iterator[tuple[Steps, bool]]:
+    held = None
+    for chunk in chunks:
+        if held is not None:
+            yield held, False
+        held = chunk
+    if held is not None:
+        yield held, True
+
+
+def with_limit(chunks: Iterator[Steps], steps: int) -> Iterator[Steps]:
+    """Every episode is truncated after `steps` steps, unless it has ended before."""
+    done = 0
+    for chunk in chunks:
+        truncated = chunk.truncated.copy()
+        ends = np.flatnonzero(chunk.terminated | chunk.truncated)
+        start = -done
+        for end in [*ends, len(chunk) - 1 + steps]:
+            cuts = np.arange(start + steps - 1, min(end, len(chunk) - 1) + 1, steps)
+            truncated[cuts] |= ~chunk.terminated[cuts]
+            start = end + 1 if end < len(chunk) else start + steps * len(cuts)
+        done = len(chunk) - start
+        yield dataclasses.replace(chunk, truncated=truncated)
+
+
+def _complete(rows: Steps, find_cuts: bool) -> Transitions:
+    """The transitions among all rows but the last."""
+    here = _cut(rows, slice(None, -1))
+    following = rows.obs[1:]
+    if rows.next_obs is not None:
+        assert here.next_obs is not None
+        jumps = (here.next_obs != following).any(axis=1) if find_cuts else np.zeros(len(here), bool)
+        keep, next_obs = ~here.final, here.next_obs
+        truncated = (here.truncated | jumps) & ~here.terminated
+    else:
+        dropped = rows.final | (rows.truncated & ~rows.terminated)
+        keep = ~dropped[:-1]
+        stand_in = here.terminated & ~rows.final[1:]
+        next_obs = np.where(stand_in[:, None], here.obs, following)
+        truncated = ~here.terminated & dropped[1:]
+    return Transitions(
+        obs=here.obs[keep],
+        action=here.action[keep],
+        reward=here.reward[keep],
+        next_obs=next_obs[keep],
+        terminated=here.terminated[keep],
+        truncated=truncated[keep],
+    )
+
+
+def _last(rows: int) -> Bool[np.ndarray, " n"]:
+    return np.arange(rows) == rows - 1
+
+
+def _joined(first: Steps, second: Steps) -> Steps:
+    joined: dict[str, Any] = {"next_obs": None}
+    for name, values in vars(first).items():
+        if values is not None:
+            joined[name] = np.concatenate([values, getattr(second, name)])
+    return Steps(**joined)
+
+
+def _cut(rows: Steps, part: slice) -> Steps:
+    kept: dict[str, Any] = {name: None if values is None else values[part] for name, values in vars(rows).items()}
+    return Steps(**kept)

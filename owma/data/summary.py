@@ -1,0 +1,216 @@
+"""What a dataset holds, in numbers: forms, episodes, ranges, coverage, and what may spoil training on it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from owma._types import Bool, Float
+from owma.data.recording import ActionBounds, Recording
+from owma.transitions import Transitions
+
+_SAMPLE = 200_000
+"""Transitions that coverage and duplicates are judged by, evenly spaced; the other figures are of all."""
+
+_CELLS = 32
+"""To a side of the grid that coverage is counted on."""
+
+_MANY_AT_BOUNDS = 0.25
+_MANY_DUPLICATES = 0.01
+
+
+@dataclasses.dataclass
+class _Moments:
+    """Range, mean and standard deviation of every column, finite entries only, a piece at a time."""
+
+    low: Float[np.ndarray, " d"]
+    high: Float[np.ndarray, " d"]
+    mean: Float[np.ndarray, " d"]
+    squares: Float[np.ndarray, " d"]
+    """Sums of squared deviations from the mean."""
+    count: Float[np.ndarray, " d"]
+    not_finite: int = 0
+    """Rows with an entry that is not."""
+
+    @classmethod
+    def nothing(cls, dims: int) -> "_Moments":
+        zero = np.zeros(dims)
+        return cls(np.full(dims, np.inf), np.full(dims, -np.inf), zero, zero.copy(), zero.copy())
+
+    def see(self, values: Float[np.ndarray, "n d"]) -> None:
+        finite = np.isfinite(values)
+        self.not_finite += int((~finite.all(axis=1)).sum())
+        wide = np.where(finite, values, 0.0).astype(np.float64)
+        self.low = np.minimum(self.low, np.where(finite, values, np.inf).min(axis=0))
+        self.high = np.maximum(self.high, np.where(finite, values, -np.inf).max(axis=0))
+        count = finite.sum(axis=0)
+        mean = wide.sum(axis=0) / np.maximum(count, 1)
+        squares = (np.square(wide - mean) * finite).sum(axis=0)
+        # Chan, Golub and LeVeque: two parts' means and sums of squares make those of the whole.
+        total = np.maximum(self.count + count, 1)
+        step = mean - self.mean
+        self.squares = self.squares + squares + np.square(step) * self.count * count / total
+        self.mean = self.mean + step * count / total
+        self.count = self.count + count
+
+    @property
+    def std(self) -> Float[np.ndarray, " d"]:
+        return np.sqrt(self.squares / np.maximum(self.count, 1))
+
+    @property
+    def constant(self) -> list[int]:
+        """The columns that do not vary, by what `Standardisation` takes for variation."""
+        size = np.maximum(np.maximum(np.abs(self.low), np.abs(self.high)), 1e-6)
+        return [int(i) for i in np.flatnonzero(~(self.std > 1e-6 * size))]
+
+    def as_columns(self) -> list[dict[str, float]]:
+        columns = zip(self.low, self.high, self.mean, self.std)
+        return [{"low": a, "high": b, "mean": c, "std": d} for a, b, c, d in (map(float, row) for row in columns)]
+
+
+def summarise_dataset(recording: Recording) -> dict[str, Any]:
+    """Read a recording once, a bounded piece at a time, and say what it holds.
+
+    **Returns:** plain values: `dataset`, `form`, `files`, `env` (or `None`), `obs_keys`, `observations`, `actions` and
+    `rewards` (`shape`, `dtype` as recorded, and `low`, `high`, `mean`, `std` of all columns), `transitions`,
+    `episodes`, `terminated`, `truncated`, `lengths` and `returns` (quantiles of the episodes'), `coverage` (the share
+    of the cells of a grid over the range of the leading two observation coordinates that were visited), `at_bounds`
+    (the share of action entries at the smallest or largest action), `duplicates` (the share of transitions there twice
+    or more), `megabytes` (of all transitions in memory) and `warnings`, a sentence each.
+
+    **Raises:** `DatasetError` if a file turns out to be damaged.
+    """
+    reading = _Reading(recording)
+    for piece in recording.pieces():
+        if len(piece):
+            reading.see(piece)
+    return reading.summary()
+
+
+class _Reading:
+    """What has been seen so far."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.obs, self.action = _Moments.nothing(recording.obs_dim), _Moments.nothing(recording.action_dim)
+        self.reward, self.last_obs = _Moments.nothing(1), _Moments.nothing(recording.obs_dim)
+        self.bounds = ActionBounds()
+        self.lengths: list[int] = []
+        self.returns: list[float] = []
+        self.terminated = self.rows = 0
+        self.open_length, self.open_return = 0, 0.0
+        self.stride = max(1, -(-recording.rows // _SAMPLE))
+        self.sample: list[Transitions] = []
+
+    def see(self, piece: Transitions) -> None:
+        self.obs.see(np.asarray(piece.obs))
+        self.action.see(np.asarray(piece.action))
+        self.reward.see(np.asarray(piece.reward)[:, None])
+        ends = np.flatnonzero(piece.ends)
+        self.last_obs.see(np.asarray(piece.next_obs)[ends]) if len(ends) else None
+        self.bounds.see(np.asarray(piece.action))
+        self._count_episodes(piece, ends)
+        self.sample.append(piece.rows(np.arange(-self.rows % self.stride, len(piece), self.stride)))
+        self.rows += len(piece)
+
+    def _count_episodes(self, piece: Transitions, ends: np.ndarray) -> None:
+        self.terminated += int(np.asarray(piece.terminated).sum())
+        sums = np.cumsum(np.asarray(piece.reward, np.float64))
+        if not len(ends):
+            self.open_length, self.open_return = self.open_length + len(piece), self.open_return + float(sums[-1])
+            return
+        lengths, returns = np.diff(ends, prepend=-1), np.diff(sums[ends], prepend=0.0)
+        lengths[0] += self.open_length
+        returns[0] += self.open_return
+        self.lengths += lengths.tolist()
+        self.returns += returns.tolist()
+        self.open_length, self.open_return = len(piece) - 1 - int(ends[-1]), float(sums[-1] - sums[ends[-1]])
+
+    def summary(self) -> dict[str, Any]:
+        recording = self.recording
+        facts: dict[str, Any] = {
+            "dataset": recording.dataset_id,
+            "form": recording.form,
+            "files": len(recording.files),
+            "env": None if recording.env_spec is None else recording.env_spec.id,
+            "obs_keys": None if recording.obs_keys is None else list(recording.obs_keys),
+            "transitions": self.rows,
+            "episodes": len(self.lengths),
+            "terminated": self.terminated,
+            "truncated": len(self.lengths) - self.terminated,
+            "megabytes": round(recording.num_bytes / 1e6, 3),
+        }
+        if not self.rows:
+            empty = "There is no transition in it: no step leads from one observation to another."
+            return facts | {"warnings": [*recording.notes, empty]}
+        for name, moments, part in (("observations", self.obs, "obs"), ("actions", self.action, "action")):
+            dtype = recording.dtypes[part]
+            facts[name] = {"shape": [len(moments.mean)], "dtype": dtype, "columns": moments.as_columns()}
+        facts["rewards"] = {"shape": [], "columns": self.reward.as_columns()}
+        sample = Transitions(
+            *(np.concatenate([getattr(part, name) for part in self.sample]) for name in vars(self.sample[0]))
+        )
+        low, high = self.bounds.within(recording.action_low, recording.action_high)
+        facts |= {
+            "lengths": _quantiles(self.lengths),
+            "returns": _quantiles(self.returns),
+            "coverage": _coverage(np.asarray(sample.obs)[:, :2], self.obs),
+            "at_bounds": float(_at_bounds(np.asarray(sample.action), low, high).mean()),
+            "duplicates": _duplicates(sample),
+        }
+        return facts | {"warnings": [*recording.notes, *self._warnings(facts)]}
+
+    def _warnings(self, facts: dict[str, Any]) -> list[str]:
+        found = []
+        for name, moments in (("observations", self.obs), ("actions", self.action), ("rewards", self.reward)):
+            if moments.not_finite:
+                found.append(f"{moments.not_finite:,} {name} are not finite: training refuses them.")
+        if self.last_obs.not_finite:
+            found.append(f"{self.last_obs.not_finite:,} last observations of episodes are not finite.")
+        for name, moments in (("Observation", self.obs), ("Action", self.action)):
+            if constant := moments.constant:
+                found.append(f"{name} coordinates that never vary: {', '.join(map(str, constant))}.")
+        if self.reward.low[0] == self.reward.high[0]:
+            found.append(
+                f"The recorded reward is {self.reward.low[0]:g} throughout: train with a task of another kind."
+            )
+        if not self.terminated:
+            found.append("No episode terminates, all are cut: outcomes go on after every last step.")
+        if facts["at_bounds"] > _MANY_AT_BOUNDS:
+            found.append(f"{facts['at_bounds']:.0%} of all action entries are at their smallest or largest value.")
+        if facts["duplicates"] > _MANY_DUPLICATES:
+            found.append(f"{facts['duplicates']:.1%} of the transitions are there more than once.")
+        if len(self.lengths) == 1:
+            found.append("There is one episode only: none can be held out, so that training judges itself.")
+        return found
+
+
+def _quantiles(values: list[Any]) -> dict[str, float]:
+    """Smallest, quartiles, largest and mean; what is not finite is left out."""
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return {}
+    names = ("smallest", "lower_quartile", "median", "upper_quartile", "largest")
+    return dict(zip(names, map(float, np.quantile(finite, [0, 0.25, 0.5, 0.75, 1])))) | {"mean": float(finite.mean())}
+
+
+def _coverage(positions: Float[np.ndarray, "n leading"], range_of: _Moments) -> float:
+    positions = positions[np.isfinite(positions).all(axis=1)]
+    dims = positions.shape[1]
+    width = np.maximum(range_of.high[:dims] - range_of.low[:dims], 1e-12)
+    cells = np.clip(((positions - range_of.low[:dims]) / width * _CELLS).astype(int), 0, _CELLS - 1)
+    return float(len(np.unique(cells, axis=0)) / _CELLS**dims)
+
+
+def _at_bounds(
+    action: Float[np.ndarray, "n act"], low: Float[np.ndarray, " act"], high: Float[np.ndarray, " act"]
+) -> Bool[np.ndarray, "n act"]:
+    near = 1e-4 * np.maximum(high - low, 1e-6)
+    return (action <= low + near) | (action >= high - near)
+
+
+def _duplicates(sample: Transitions) -> float:
+    rows = np.concatenate([np.asarray(sample.obs), np.asarray(sample.action), np.asarray(sample.next_obs)], axis=1)
+    alike = np.unique(np.ascontiguousarray(rows).view(f"V{rows.shape[1] * 4}"), return_counts=True)[1]
+    return float(alike[alike > 1].sum() / len(rows))

@@ -1,0 +1,151 @@
+r"""The subtasks of Franka Kitchen, as reward functions r(obs, action, next_obs) over whole arrays.
+
+An object is done while its joint positions q are within 0.3 of their goal, $\|q - g\|_2 < 0.3$, the joints, goals and
+threshold being those of Gupta et al. 2019 (*Relay Policy Learning*, arXiv 1910.11956), D4RL and gymnasium-robotics'
+`FrankaKitchen-v1` alike. An observation is gymnasium-robotics': 9 joint positions of the robot, 9 velocities, 21 joint
+positions of the objects, 21 velocities. (D4RL's own HDF5 files are of another form: 9 and 21 positions, then 30 goals.)
+
+Unlike the environment's reward, which pays each subtask once, these are functions of the state: an object that is done
+pays 1 at every step, as successor features need it.
+`python -m owma.transfer RUN --task owma.envs.kitchen:microwave ...` evaluates one run on any of them.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from owma._types import Float, HostArray
+
+_Obs: TypeAlias = Float[HostArray, "*batch obs"]
+_Action: TypeAlias = Float[HostArray, "*batch act"]
+_Reward: TypeAlias = Float[np.ndarray, "*batch"]
+
+THRESHOLD = 0.3
+"""Distance of joint positions (radians, metres) within which an object is done."""
+
+OBJECTS: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {
+    "bottom burner": ((11, 12), (-0.88, -0.01)),
+    "top burner": ((15, 16), (-0.92, -0.01)),
+    "light switch": ((17, 18), (-0.69, -0.05)),
+    "slide cabinet": ((19,), (0.37,)),
+    "hinge cabinet": ((20, 21), (0.0, 1.45)),
+    "microwave": ((22,), (-0.75,)),
+    "kettle": ((23, 24, 25, 26, 27, 28, 29), (-0.23, 0.75, 1.62, 0.99, 0.0, 0.0, -0.06)),
+}
+"""Of each object: which of the 30 joint positions (9 of the robot, then 21) are its own, and where they are to be."""
+
+_ROBOT_JOINTS = 9  # Their velocities stand between them and the objects' positions.
+
+
+def completed(next_obs: _Obs, objects: Sequence[str]) -> _Reward:
+    """How many of `objects` (names of `OBJECTS`) are done.
+
+    Raises `ValueError` if the observations are not of 59 numbers, or an object is not one of them.
+    """
+    state = np.asarray(next_obs)
+    if state.shape[-1] != 59:
+        raise ValueError(f"completed: observations of {state.shape[-1]} numbers; FrankaKitchen-v1 has 59.")
+    unknown = [name for name in objects if name not in OBJECTS]
+    if unknown:
+        raise ValueError(f"completed: there is no {unknown[0]!r}; choose from {', '.join(OBJECTS)}.")
+    count = np.zeros(state.shape[:-1], state.dtype)
+    for name in objects:
+        joints, goal = OBJECTS[name]
+        positions = state[..., [joint + _ROBOT_JOINTS for joint in joints]]
+        count += np.linalg.norm(positions - np.asarray(goal), axis=-1) < THRESHOLD
+    return count
+
+
+def microwave(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the microwave is open."""
+    del obs, action
+    return completed(next_obs, ("microwave",))
+
+
+def kettle(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the kettle stands on the top left burner."""
+    del obs, action
+    return completed(next_obs, ("kettle",))
+
+
+def bottom_burner(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the bottom burner is on."""
+    del obs, action
+    return completed(next_obs, ("bottom burner",))
+
+
+def top_burner(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the top burner is on."""
+    del obs, action
+    return completed(next_obs, ("top burner",))
+
+
+def light_switch(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the light is on."""
+    del obs, action
+    return completed(next_obs, ("light switch",))
+
+
+def slide_cabinet(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the slide cabinet is open."""
+    del obs, action
+    return completed(next_obs, ("slide cabinet",))
+
+
+def hinge_cabinet(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """1 while the hinge cabinet is open."""
+    del obs, action
+    return completed(next_obs, ("hinge cabinet",))
+
+
+def four_of_partial(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """How many are done of the four that D4RL's kitchen-complete and kitchen-partial ask for: microwave, kettle, light
+    switch and slide cabinet.
+    """
+    del obs, action
+    return completed(next_obs, ("microwave", "kettle", "light switch", "slide cabinet"))
+
+
+def four_of_mixed(
+    obs: Float[HostArray, "*batch obs"],
+    action: Float[HostArray, "*batch act"],
+    next_obs: Float[HostArray, "*batch obs"],
+) -> Float[np.ndarray, "*batch"]:
+    """How many are done of the four that D4RL's kitchen-mixed asks for: microwave, kettle, bottom burner and light
+    switch.
+    """
+    del obs, action
+    return completed(next_obs, ("microwave", "kettle", "bottom burner", "light switch"))

@@ -1,0 +1,110 @@
+"""`python -m owma.transfer RUN --task ...`: one pretrained run, many tasks, no retraining.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from owma._command import command, keep_programs, open_progress, parse, require_trust, resumable, same_command
+from owma._errors import ConfigError
+from owma.config_json import from_json, later_field, to_json
+from owma.experiment_config import EvaluationConfig, imported_modules
+from owma.material_config import parse_task
+from owma.runs import RunFolder, check_run_name, versions
+from owma.transfers_config import TransferConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """Tells a trained run of other tasks by a few labels, and lets planners act on each; nothing is trained again."""
+
+    run: tyro.conf.Positional[Path | None] = None
+    """runs/NAME (its newest version) or runs/NAME/v<N>; not needed with --resume."""
+    config: Annotated[TransferConfig, tyro.conf.arg(name="")] = TransferConfig()
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(
+        planners=("online_adaptation",), episodes=16, timed_decisions=0
+    )
+    name: str = "transfer"
+    """Rows, table and pictures go to RUN/transfers/NAME/v<N>."""
+    resume: Path | None = None
+    """Go on with this folder (RUN/transfers/NAME or one version of it), by its own configuration; all other flags are
+    ignored."""
+    trust: tuple[str, ...] = later_field(())
+    """With --resume: modules of yours that rewards or the environment are imported from. The folder alone, which may be
+    somebody else's, is not believed."""
+
+    def __post_init__(self) -> None:
+        check_run_name(self.name)
+        if self.resume is not None:
+            return
+        if self.run is None:
+            raise ConfigError("There is no run: name one (runs/NAME), or pass --resume with the folder of a transfer.")
+        if not self.config.task and self.config.goals == "none":
+            raise ConfigError("There is no task: pass --task with one or more, or --goals all.")
+        if self.evaluation.episodes < 1 or not self.evaluation.planners:
+            raise ConfigError("A transfer needs at least one of --planners and of --episodes.")
+
+
+def main() -> None:
+    """Parse, fit and evaluate, print the folder."""
+    arguments = parse(Transfer, prog="python -m owma.transfer")
+    keep_programs()
+    from rich.console import Console
+
+    from owma.material import load_dataset
+    from owma.rollout import check_env, find_env
+    from owma.run import load
+    from owma.transfers import TaskInference, transfer, transfer_tables, transfer_tasks
+
+    if arguments.resume is None:
+        assert arguments.run is not None  # `Transfer` has seen to it
+        folder, path, again = None, arguments.run, same_command("owma.transfer")
+    else:
+        folder, trust = RunFolder.open(arguments.resume), arguments.trust
+        arguments = from_json(Transfer, folder.read_json("config.json"))
+        require_trust(_imports(arguments), trust, _again(folder.path, ()))
+        path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
+    config, evaluation = arguments.config, arguments.evaluation
+    run = load(path)
+    env = run.env if evaluation.env is None else find_env(evaluation.env)
+    if env is None:
+        raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
+    with resumable(again):
+        dataset = load_dataset(run.config.data, open_progress)
+    world, policy = run.parts.world, run.parts.policy
+    check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    # First all tasks: a mistake in one leaves no folder behind.
+    tasks = list(transfer_tasks(config, dataset.transitions, env))
+    if folder is None:
+        folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
+        folder.write_json("config.json", to_json(arguments))
+        folder.write_json("versions.json", versions())
+        again = _again(folder.path, _imports(arguments))
+    with resumable(again):
+        inference = TaskInference(run.parts, run.config.value, dataset.transitions, seed=config.seed)
+        results = transfer(
+            inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
+        )
+    for table in transfer_tables(results):
+        Console(stderr=True).print(table)
+    print(folder.path)
+
+
+def _imports(arguments: Transfer) -> tuple[str, ...]:
+    return imported_modules(map(parse_task, arguments.config.task), arguments.evaluation.env)
+
+
+def _again(folder: Path, trust: Sequence[str]) -> str:
+    """The command that goes on with a transfer."""
+    flags = ["--resume", str(folder), *(["--trust", *trust] if trust else [])]
+    return shlex.join(["python", "-m", "owma.transfer", *flags])
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,131 @@
+"""The episodes of a transfer: every task, label count, fit and planner, from the same start states."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from gymnasium.envs.registration import EnvSpec
+
+from owma import plots
+from owma.agent import Agent
+from owma.envs import maze_of, without_goal
+from owma.experiment import EvaluationConfig
+from owma.material import Progress
+from owma.planners import PLANNERS
+from owma.rollout import run_episodes, vector_env
+from owma.runs import RunFolder
+from owma.transfers.inference import TaskInference
+from owma.transfers.summary import summarise_transfer
+from owma.transfers.tasks import TransferTask
+from owma.transfers_config import TransferConfig
+
+_ROWS, _FITS = "episodes.jsonl", "fits.jsonl"
+
+
+def transfer(
+    inference: TaskInference,
+    tasks: Sequence[TransferTask],
+    folder: RunFolder,
+    config: TransferConfig,
+    evaluation: EvaluationConfig,
+    *,
+    env: EnvSpec,
+    obs_keys: tuple[str, ...] | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Fit each task's value from labels and let planners act by it; nothing is trained.
+
+    Appends to `fits.jsonl` a row a fit and to `episodes.jsonl` a row an episode (those of an evaluation, with `task`,
+    `labels`, `draw` and `fit`); what is there already is not done again. Writes `results.json` and pictures, and
+    returns the results (see `summarise_transfer`), with `cells`: of a sweep over goals, the (row, col) of each task and
+    whether the dataset visits it (what it does not visit is not evaluated).
+    """
+    kept = _whole(folder, evaluation.episodes)
+    done = {_unit(row) for row in kept}
+    fits = folder.read_jsonl(_FITS, drop_torn=True) if (folder.path / _FITS).exists() else []
+    fitted = [{key: row[key] for key in ("task", "labels", "draw", "fit")} for row in fits]
+    cells = {
+        task.name: {"cell": list(task.cell), "visited": task.rewards is not None}
+        for task in tasks
+        if task.cell is not None
+    }
+    with vector_env(without_goal(env), evaluation.episodes) as envs:
+        for number, task in enumerate(tasks):
+            if task.rewards is None:
+                continue
+            returns = inference.returns(task.rewards)
+            for labels, draw, fit in label_sets(config, len(inference.psi)):
+                left = [p for p in evaluation.planners if (task.name, labels, draw, fit, p) not in done]
+                if not left:
+                    continue
+                key = jax.random.fold_in(jax.random.key(config.seed), number)
+                model, said = inference.fit(fit, returns, inference.draw(labels, draw), key=key)
+                about = {"task": task.name, "labels": labels, "draw": draw, "fit": fit}
+                if about not in fitted:
+                    folder.append_jsonl(_FITS, about | said)
+                about |= {"r2": said["r2"]}
+                for planner in left:
+                    agent = Agent(
+                        model, PLANNERS[planner].build(), obs_keys=obs_keys, replan_every=evaluation.replan_every
+                    )
+                    label = f"{task.name}, {labels:,} labels, {fit}, {planner}"
+                    with progress(label, (env.max_episode_steps or 1000) * envs.num_envs, 0) as advance:
+                        episodes = run_episodes(
+                            agent,
+                            envs,
+                            planner_name=planner,
+                            seed=config.seed,
+                            timed_decisions=evaluation.timed_decisions,
+                            progress=advance,
+                            task=task.judge,
+                        )
+                    rows = [{**about, **row} for row in episodes.rows]
+                    for row in rows:
+                        folder.append_jsonl(_ROWS, row)
+                    kept += rows
+    results = summarise_transfer(kept) | {"cells": cells}
+    folder.write_json("results.json", results)
+    draw_transfer(folder, results, env)
+    return results
+
+
+def draw_transfer(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
+    """The few-shot curves, where there are several label counts, and the map of goals, where there was a sweep."""
+    entries = results["entries"]
+    curves = [entry for entry in entries if entry["task"] not in results["cells"]]
+    if len({entry["labels"] for entry in curves}) > 1:
+        plots.few_shot(folder.plots / "few_shot.png", curves)
+    maze = maze_of(env)
+    if results["cells"] and maze is not None:
+        most = max(entry["labels"] for entry in entries)
+        found: dict[str, dict[tuple[int, int], float]] = {}
+        for entry in entries:
+            if entry["task"] in results["cells"] and entry["labels"] == most:
+                row, col = results["cells"][entry["task"]]["cell"]
+                found.setdefault(f"{entry['planner']}, {entry['fit']}", {})[row, col] = entry["success"]
+        plots.maze_heat(folder.plots / "goals.png", maze[0], found)
+
+
+def label_sets(config: TransferConfig, size: int) -> Iterator[tuple[int, int, Any]]:
+    """(labels, draw, fit), few labels first; as many labels as there are transitions leave nothing to draw twice."""
+    for labels in sorted({min(labels, size) for labels in config.labels}):
+        for draw in range(config.draws if labels < size else 1):
+            for fit in config.fits:
+                yield labels, draw, fit
+
+
+def _unit(row: Mapping[str, Any]) -> tuple[str, int, int, str, str]:
+    return row["task"], row["labels"], row["draw"], row["fit"], row["planner"]
+
+
+def _whole(folder: RunFolder, episodes: int) -> list[dict[str, Any]]:
+    """The rows of planners whose episodes are all there; those of an interrupted one are dropped from the file."""
+    if not (folder.path / _ROWS).exists():
+        return []
+    rows = folder.read_jsonl(_ROWS, drop_torn=True)
+    counts: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        counts[_unit(row)] = counts.get(_unit(row), 0) + 1
+    kept = [row for row in rows if counts[_unit(row)] >= episodes]
+    folder.write_jsonl(_ROWS, kept)
+    return kept

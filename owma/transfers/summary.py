@@ -1,0 +1,88 @@
+"""From the rows of a transfer to its results, and to a table for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from owma.tables import interval
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarise the rows of a transfer's episodes for each (task, labels, fit, planner), in order of appearance.
+
+    **Returns:** `{"entries": [...]}`, each entry with `task`, `labels`, `fit`, `planner`, the means `return`, `success`
+    (`None` where the task has none), `promise_gap`, `kl` and `r2`, `intervals` of return and success, `episodes` and
+    `draws`. The 95 % intervals are those of `owma.tables.summarise`, over all episodes of all draws.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["labels"], row["fit"], row["planner"]), []).append(row)
+    return {"entries": [_entry(*names, rows=group) for names, group in groups.items()]}
+
+
+def _entry(task: str, labels: int, fit: str, planner: str, *, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def column(key: str) -> np.ndarray:
+        values = np.array([np.nan if row[key] is None else float(row[key]) for row in rows])
+        return values[~np.isnan(values)]
+
+    columns = {key: column(key) for key in ("return", "success", "promise_gap", "kl", "r2")}
+    means = {key: float(values.mean()) if len(values) else None for key, values in columns.items()}
+    intervals = {key: interval(columns[key], proportion=key == "success") for key in ("return", "success")}
+    counts = {"episodes": len(rows), "draws": len({row["draw"] for row in rows})}
+    return {"task": task, "labels": labels, "fit": fit, "planner": planner} | means | {"intervals": intervals} | counts
+
+
+def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
+    """A table a task, a row a label count, fit and planner; the goals of a sweep are one table, of their means."""
+    from rich import box
+    from rich.table import Table
+
+    tables: dict[str, Table] = {}
+    for entry in [*_named(results), *sweep_means(results)]:
+        if entry["task"] not in tables:
+            table = Table(title=entry["task"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+            for heading in ("labels", "fit", "planner", "return\n[95 %]", "success %\n[95 %]", "R²", "promise\ngap"):
+                table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
+            tables[entry["task"]] = table
+        returns = _spread(entry["return"], entry["intervals"]["return"], 1.0, ".3g")
+        success = _spread(entry["success"], entry["intervals"]["success"], 100.0, ".0f")
+        others = ("–" if entry[key] is None else f"{entry[key]:.2g}" for key in ("r2", "promise_gap"))
+        planner = entry["planner"].replace("_", " ")
+        tables[entry["task"]].add_row(f"{entry['labels']:,}", entry["fit"], planner, returns, success, *others)
+    return list(tables.values())
+
+
+def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each (labels, fit, planner) of a sweep over goals an entry of means over cells, with intervals over cells."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for entry in results["entries"]:
+        if entry["task"] in results["cells"]:
+            groups.setdefault((entry["labels"], entry["fit"], entry["planner"]), []).append(entry)
+    found = []
+    for (labels, fit, planner), entries in groups.items():
+        rows = [
+            {"return": e["return"], "success": e["success"], "promise_gap": e["promise_gap"], "kl": e["kl"]}
+            | {"r2": e["r2"], "draw": 0}
+            for e in entries
+        ]
+        entry = _entry(f"{len(entries)} goal cells", labels, fit, planner, rows=rows)
+        # A mean over cells is no proportion of trials.
+        successes = np.array([row["success"] for row in rows])
+        entry["intervals"]["success"] = interval(successes)
+        found.append(entry)
+    return found
+
+
+def _named(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [entry for entry in results["entries"] if entry["task"] not in results["cells"]]
+
+
+def _spread(mean: float | None, ends: Sequence[float] | None, scale: float, form: str) -> str:
+    if mean is None:
+        return "–"
+    middle = f"{scale * mean:{form}}"
+    return middle if ends is None else f"{middle} [{scale * ends[0]:{form}}, {scale * ends[1]:{form}}]"

@@ -1,0 +1,47 @@
+"""The configuration of a transfer: which tasks one pretrained run is given, and from how many labels."""
+
+import dataclasses
+from typing import Literal, TypeAlias
+
+from owma._errors import ConfigError
+from owma.material_config import parse_task
+
+FitKind: TypeAlias = Literal["decoder", "linear"]
+"""How a task is inferred from labels: z* by gradient through V(psi, z), or w by ridge regression."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferConfig:
+    """Tasks, and how they are told."""
+
+    task: tuple[str, ...] = ()
+    """One or more of `recorded`, `goal:X,Y` (or `goal:X,Y@RADIUS`), `regions:WEIGHT,X0,Y0,X1,Y1;...`, a FILE.npz of
+    labelled samples, or the `module:function` of a reward r(obs, action, next_obs) over arrays."""
+    goals: Literal["none", "all"] = "none"
+    """`all`: every free cell of the run's maze is a goal, one after the other."""
+    goal_radius: float = 0.45
+    """Metres within which a cell's centre counts as reached; that of gymnasium-robotics' mazes."""
+    labels: tuple[int, ...] = (10_000,)
+    """How many labelled samples (outcome, return) a task is told by; several make the few-shot curve."""
+    draws: int = 1
+    """Sets of labels drawn for each count."""
+    fits: tuple[FitKind, ...] = ("decoder", "linear")
+    """`decoder`: z* by gradient through V(psi, z). `linear`: w by ridge regression on psi."""
+    seed: int = 0
+    """Of labels, start states and the planners' draws."""
+
+    def __post_init__(self) -> None:
+        for spec in self.task:
+            parse_task(spec)
+        if len(set(self.task)) < len(self.task):
+            raise ConfigError(f"task={self.task}: one is there twice.")
+        if not self.labels or min(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
+            raise ConfigError(f"labels={self.labels}: give one or more different numbers, each at least 2.")
+        if not self.fits or len(set(self.fits)) < len(self.fits):
+            raise ConfigError(f"fits={self.fits}: give `decoder`, `linear`, or both.")
+        if self.draws < 1:
+            raise ConfigError(f"draws={self.draws}: must be at least 1.")
+        if not self.goal_radius > 0:
+            raise ConfigError(f"goal_radius={self.goal_radius}: must be positive.")
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed}: must not be negative.")

@@ -1,0 +1,210 @@
+"""Signals and full disks: what is done is kept, and the way to go on is said."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_train import TINY
+
+import owma._command
+import owma.collect
+import owma.train
+from owma import checkpoint
+from owma._command import progress, resumable, stoppable
+from owma.data_config import TwoRoutesCollect
+
+CHECKOUT = Path(owma.__file__).parent.parent
+
+
+def _environment(elsewhere: Path) -> dict[str, str]:
+    return os.environ | {
+        "MINARI_DATASETS_PATH": str(elsewhere.parent / "datasets"),
+        "PYTHONPATH": str(CHECKOUT),
+        "XDG_CACHE_HOME": str(elsewhere.parent / "cache"),
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_after_the_step_at_hand(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+    done = []
+    before = signal.signal(number, signal.default_int_handler)  # a background job starts with SIGINT ignored
+    try:
+        with pytest.raises(SystemExit) as stop, resumable("again"), progress("working", 10) as advance:
+            for step in range(10):
+                if step == 3:
+                    os.kill(os.getpid(), number)
+                done.append(step)
+                advance()
+        assert stop.value.code == 0 and done == [0, 1, 2, 3]
+        assert capfd.readouterr().err.splitlines()[-1] == "owma: stopped; go on with: again"
+        assert signal.getsignal(number) == signal.default_int_handler  # as it was
+    finally:
+        signal.signal(number, before)
+    with progress("working", 1) as advance:
+        advance()  # the request is not left behind
+
+
+def test_a_signal_after_the_last_step_changes_nothing() -> None:
+    with resumable("again"):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_what_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with resumable("again"), progress("working", 2) as advance:
+            os.kill(os.getpid(), signal.SIGINT)
+            advance(2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_library_that_puts_in_its_own_handler_is_overruled() -> None:
+    with pytest.raises(SystemExit), resumable("again"), progress("working", 2) as advance:
+        theirs = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with stoppable():
+            os.kill(os.getpid(), signal.SIGTERM)
+            advance()
+        signal.signal(signal.SIGTERM, theirs)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_stops_at_once(number: signal.Signals, code: int) -> None:
+    """Even where no instruction of Python's is executed, as in a compilation."""
+    script = (
+        "import hashlib, signal, sys\n"
+        "from owma._command import resumable\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with resumable('again'):\n"
+        "    print('ready', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'x', b'y', 10**9)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert "once more to stop at once" in process.stderr.readline()
+        process.send_signal(number)
+        assert process.wait(timeout=10) == code
+        assert process.stderr.read() == "owma: stopped at once\n"
+
+
+@pytest.mark.slow
+def test_a_stopped_training_goes_on_by_the_command_it_printed(elsewhere: Path) -> None:
+    """Stopped once its first checkpoint is there: by what a batch system sends."""
+    # Far more updates than are done before the signal comes.
+    flags = [*TINY, "--training.updates", "5000"]
+    command = [sys.executable, "-m", "owma.train", *flags]
+    with subprocess.Popen(
+        command, cwd=elsewhere, env=_environment(elsewhere), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        checkpoints = elsewhere / "runs" / "smoke" / "v1" / "checkpoints"
+        deadline = time.monotonic() + 300
+        while checkpoint.latest(checkpoints) is None:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0 and stdout == "", stderr
+    remedy = "python -m owma.train --resume runs/smoke/v1"
+    assert stderr.splitlines()[-1] == f"owma: stopped; go on with: {remedy}" and "Traceback" not in stderr
+    reached = checkpoint.latest(checkpoints)
+    assert reached is not None and 2 <= reached < 5000
+    with subprocess.Popen(
+        [sys.executable, *shlex.split(remedy)[1:]],
+        cwd=elsewhere,
+        env=_environment(elsewhere),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while (checkpoint.latest(checkpoints) or 0) <= reached:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and stderr.splitlines()[-1].endswith(remedy), stderr
+
+
+def test_a_stopped_collection_says_the_same_command_again(invoke, elsewhere: Path, monkeypatch) -> None:
+    from owma import data
+
+    collect = data.collect
+
+    def stopped(config: TwoRoutesCollect, report) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return collect(config, report)
+
+    monkeypatch.setattr(data, "collect", stopped)
+    flags = ("two-routes", "--episodes", "3", "--steps", "20")
+    done = invoke(owma.collect.main, *flags)
+    assert done.code == 0 and done.stdout == ""
+    remedy = "python -m owma.collect two-routes --episodes 3 --steps 20"
+    assert done.stderr.splitlines()[-1] == f"owma: stopped; go on with: {remedy}"
+    monkeypatch.undo()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(elsewhere.parent / "datasets"))
+    assert invoke(owma.collect.main, *flags).code == 0
+
+
+def test_a_run_folder_alone_is_not_believed(invoke, elsewhere: Path, monkeypatch) -> None:
+    """Code that a configuration names is imported only if the user's own command line says so."""
+    (elsewhere / "mine.py").write_text(
+        "print('imported')\ndef reward(obs, action, next_obs):\n    return next_obs[:, 0]\n"
+    )
+    monkeypatch.syspath_prepend(elsewhere)
+    flags = [*TINY, "task:reward-task-config", "--task.reward", "mine:reward"]
+    monkeypatch.setattr(owma.train, "_run", lambda *_: None)  # what is asked for here is said before training
+    assert invoke(owma.train.main, *flags).code == 0
+    del sys.modules["mine"]
+    refused = invoke(owma.train.main, "--resume", "runs/smoke")
+    said = "imports mine, whose code would run; .*owma.train --resume runs/smoke/v1 --trust mine$"
+    assert re.search(said, refused.refused()) and "mine" not in sys.modules
+    assert invoke(owma.train.main, "--resume", "runs/smoke", "--trust", "mine").code == 0
+    assert "mine" in sys.modules
+
+
+def test_the_command_that_goes_on_has_the_flags_that_training_depends_on(invoke, elsewhere: Path, monkeypatch) -> None:
+    def stopped(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with progress("training", 2) as advance:
+            while True:
+                advance(0)
+
+    monkeypatch.setattr(owma.train, "_run", stopped)
+    for flags, remedy in (
+        ((*TINY, "--memory-gib", "1e-7"), "--resume runs/smoke/v1 --memory-gib 1e-07"),
+        (("--resume", "runs/smoke", "--memory-gib", "4"), "--resume runs/smoke/v1"),
+    ):
+        done = invoke(owma.train.main, *flags)
+        assert done.code == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == f"owma: stopped; go on with: python -m owma.train {remedy}"
+
+
+@pytest.mark.parametrize("error", ["No space left on device", "Read-only file system", "Permission denied"])
+def test_a_disk_that_refuses_is_one_sentence(error: str, invoke) -> None:
+    import errno
+
+    codes = {os.strerror(code): code for code in (errno.ENOSPC, errno.EROFS, errno.EACCES)}
+
+    def main() -> None:
+        raise OSError(codes[error], error, "runs/mine/metrics.jsonl")
+
+    sentence = invoke(main).refused()
+    assert re.search(rf"{error} \(runs/mine/metrics.jsonl\): (make room|grant write access) there", sentence)
+
+
+def test_another_error_keeps_its_traceback(invoke) -> None:
+    def main() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "x")
+
+    with pytest.raises(FileNotFoundError):
+        invoke(main)

@@ -1,0 +1,129 @@
+"""OGBench's environments: seeds that count, their own rewards, and nothing that a file could choose."""
+
+import subprocess
+import sys
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from owma._errors import ConfigError
+from owma.envs import OGBENCH_ID, ogbench as environments, read_env
+from owma.envs.ogbench import EPISODE_STEPS, TASKS
+from owma.material import RewardTaskConfig, build_task
+from owma.presets import OGBENCH_CUBE, OGBENCH_STITCH
+from owma.rollout import check_env, vector_env
+from owma.tasks import RewardTask
+
+
+def _path(env, seed, steps=8):
+    rows = [env.reset(seed=seed)[0]]
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        rows.append(env.step(rng.uniform(-1, 1, env.action_space.shape).astype(np.float32))[0])
+    return np.array(rows)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed():
+    pytest.importorskip("ogbench")
+
+
+@pytest.mark.parametrize("name", ["pointmaze-medium", "cube-single"])
+def test_seeds_decide_and_the_global_random_numbers_do_not(name):
+    env = gym.make(f"owma/ogbench-{name}-v0")
+    first = _path(env, 3)
+    np.random.seed(5)
+    again, other = _path(env, 3), _path(env, 4)
+    drawn = np.random.uniform()
+    np.random.seed(5)
+    assert drawn == np.random.uniform()  # nor does it use them up
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], other[0])
+    env.close()
+
+
+def test_tasks_pay_what_the_environment_pays():
+    for number in range(1, 6):
+        env = gym.make(f"owma/ogbench-pointmaze-medium-task{number}-v0")
+        inner, reward = cast(Any, env.unwrapped).inner, getattr(environments, f"pointmaze_medium_task{number}")
+        env.reset(seed=0)
+        for offset in (3.0, 0.9):
+            inner.set_xy(np.array(inner.cur_goal_xy) - [offset, 0.0])
+            obs, action = inner.get_ob(), np.zeros(2, np.float32)
+            after, found, terminated, _, info = env.step(action)
+            assert found == reward(obs, action, after) == (0.0 if offset < 1 else -1.0)
+            assert terminated == info["success"] == (offset < 1)
+        env.close()
+
+
+def test_tasks_of_the_cube_are_where_the_environment_has_them():
+    for number in range(1, 6):
+        env = gym.make(f"owma/ogbench-cube-single-task{number}-v0")
+        inner, reward = cast(Any, env.unwrapped).inner, getattr(environments, f"cube_single_task{number}")
+        _, goal_info = env.reset(seed=0)
+        goal, start = goal_info["goal"], inner.compute_observation()
+        assert reward(goal, np.zeros(5), goal) == 0.0 and reward(start, np.zeros(5), start) == -1.0
+        # Of many cubes about the goal, the same are there.
+        first, place, radius = TASKS[f"cube_single_task{number}"]
+        assert first == 19 and radius == pytest.approx(0.4)
+        np.testing.assert_allclose(inner.cur_task_info["goal_xyzs"][0] * 10 - [4.25, 0, 0], place, atol=1e-6)
+        env.close()
+
+
+def test_every_environment_has_its_ids_and_readers_know_them():
+    for name, steps in EPISODE_STEPS.items():
+        spec = gym.spec(f"owma/ogbench-{name}-task5-v0")
+        assert spec.max_episode_steps == steps and read_env(spec.to_json(), "it") == spec
+    with pytest.raises(ValueError, match="observations of 2 numbers are of another environment"):
+        environments.__getattr__("cube_single_task1")(np.zeros((3, 2)), np.zeros((3, 5)), np.zeros((3, 2)))
+    assert {int(name[-1]) for name in TASKS} == {1, 2, 3, 4, 5} and len(TASKS) == 20
+
+
+def test_copies_are_stepped_together_each_with_its_own_numbers():
+    spec = gym.spec("owma/ogbench-pointmaze-medium-task3-v0")
+    check_env(spec, None, obs_dim=2, action_dim=2)
+    with pytest.raises(ConfigError, match="does not fit the dataset"):
+        check_env(spec, None, obs_dim=28, action_dim=2)
+    with vector_env(spec, 2) as envs:
+        first, _ = cast(Any, envs).reset(seed=[0, 1])
+        *_, infos = envs.step(np.zeros((2, 2), np.float32))
+        assert infos["success"].tolist() == [False, False]
+        again, _ = cast(Any, envs).reset(seed=[1, 0])
+    np.testing.assert_array_equal(first, again[::-1])
+
+
+def test_presets_are_of_the_default_tasks():
+    for preset in (OGBENCH_STITCH, OGBENCH_CUBE):
+        assert isinstance(preset.task, RewardTaskConfig) and isinstance(build_task(preset.task), RewardTask)
+        name = preset.task.reward.partition(":")[2]
+        cell = {"pointmaze_medium_task1": "pointmaze-medium", "cube_single_task2": "cube-single"}[name]
+        env = gym.make(f"owma/ogbench-{cell}-v0")
+        env.reset(seed=0)
+        assert cast(Any, env.unwrapped).inner.cur_task_id == int(name[-1])
+        env.close()
+
+
+@pytest.mark.parametrize("env_id", ["os:system-v0", "CartPole-v1", "pointmaze-tiny-v0", "powderworld-easy-v0"])
+def test_only_environments_of_ogbench_are_made(env_id):
+    with pytest.raises(ConfigError, match="OGBench has no environment"):
+        gym.make(OGBENCH_ID, env_id=env_id)
+
+
+def test_without_the_package_there_is_a_sentence_and_no_task_is_lost():
+    code = """
+import sys
+sys.modules["ogbench"] = None
+import gymnasium, owma.envs
+from owma._errors import ConfigError
+assert owma.envs.ogbench.cube_single_task1.__name__ == "cube_single_task1"
+try:
+    gymnasium.make("owma/ogbench-cube-single-v0")
+except ConfigError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'owma[ogbench]'" in done.stdout, done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'pointmaze_medium_task6'"):
+        environments.pointmaze_medium_task6  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,238 @@
+"""One pretrained run, many tasks: what is fitted, what is judged, and what goes on after a kill."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from line_world import line_world
+from PIL import Image
+
+from owma._errors import ConfigError
+from owma.envs import without_goal
+from owma.experiment import EvaluationConfig, TrainedParts
+from owma.plots import maze_heat
+from owma.runs import RunFolder
+from owma.tasks import RewardTask
+from owma.transfers import TaskInference, TransferTask, summarise_transfer, transfer, transfer_tables, transfer_tasks
+from owma.transfers.outcome import label_sets
+from owma.transfers.summary import sweep_means
+from owma.transfers_config import TransferConfig
+from owma.transitions import Transitions
+from owma.value import LinearValue, TaskValue, ValueConfig
+
+VALUE = ValueConfig(num_tasks=4, width=8, depth=1)
+EVALUATION = EvaluationConfig(planners=("static", "random_shooting"), episodes=3, replan_every=2, timed_decisions=0)
+
+
+def _transitions(episodes: int = 30, length: int = 20) -> Transitions:
+    """Random walks in the plane; no episode terminates."""
+    rng = np.random.default_rng(0)
+    walks = np.cumsum(rng.normal(size=(episodes, length + 1, 2)), axis=1)
+    last = np.tile(np.arange(length) == length - 1, episodes)
+    n = episodes * length
+    return Transitions(
+        obs=walks[:, :-1].reshape(n, 2).astype(np.float32),
+        action=rng.normal(size=(n, 2)).astype(np.float32),
+        reward=np.zeros(n, np.float32),
+        next_obs=walks[:, 1:].reshape(n, 2).astype(np.float32),
+        terminated=np.zeros(n, bool),
+        truncated=last,
+    )
+
+
+def _first_coordinate(obs, action, next_obs) -> np.ndarray:
+    return np.asarray(obs)[:, 0]
+
+
+@pytest.fixture
+def inference(gaussian_model) -> TaskInference:
+    model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
+    decoder = VALUE.build(2, key=jax.random.key(0))
+    one = jnp.ones(())
+    task = TaskValue(decoder, decoder.embeddings[0], one, one)
+    parts = TrainedParts(model.world, model.policy, LinearValue(jnp.zeros(2), one), task, one, one)
+    return TaskInference(parts, VALUE, _transitions(), seed=3)
+
+
+def test_a_linear_reward_is_told_by_few_labels(inference: TaskInference) -> None:
+    # r = s₁ is linear in the cumulants of this world (c = s), and so its value is in ψ.
+    returns = inference.returns(_first_coordinate(inference.transitions.obs, None, None))
+    model, row = inference.fit("linear", returns, inference.draw(60, 0), key=jax.random.key(0))
+    assert row["r2"] > 0.97
+    # Outcomes have unit variance in this model: the scale is the length of w.
+    assert isinstance(model.value, LinearValue)
+    length = float(jnp.linalg.norm(model.value.weight))
+    assert row["value_scale"] == pytest.approx(length, rel=0.05) == pytest.approx(float(model.value_scale), rel=0.05)
+
+
+def test_labels_are_drawn_by_number_and_draw(inference: TaskInference) -> None:
+    first = inference.draw(16, 0)
+    np.testing.assert_array_equal(first, inference.draw(16, 0))
+    assert len(set(first.tolist())) == 16
+    assert set(first.tolist()) != set(inference.draw(16, 1).tolist())
+    assert len(inference.draw(10**6, 0)) == 600
+
+
+@pytest.mark.parametrize("kind", ["decoder", "linear"])
+def test_the_fit_sees_no_other_labels(kind, inference: TaskInference) -> None:
+    returns = inference.returns(_first_coordinate(inference.transitions.obs, None, None))
+    rows = inference.draw(32, 0)
+    hidden = np.full_like(returns, 1e6)
+    hidden[rows] = returns[rows]
+    psi = jnp.asarray(inference.psi[5])
+    values = [
+        inference.fit(kind, labels, rows, key=jax.random.key(1))[0].value(psi).item() for labels in (returns, hidden)
+    ]
+    assert values[0] == values[1]
+
+
+def test_labels_all_alike_leave_a_model_that_can_act(inference: TaskInference) -> None:
+    flat = np.zeros(len(inference.psi), np.float32)
+    model, row = inference.fit("linear", flat, inference.draw(16, 0), key=jax.random.key(0))
+    assert row["r2"] is None and float(model.value_scale) == 1.0
+
+
+@pytest.fixture
+def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple[RunFolder, dict, list[str]]]:
+    """A task that the environment judges, and one of our own: +1 for every step up to the second."""
+
+    def early(obs, action, next_obs) -> np.ndarray:
+        return np.asarray(next_obs)[:, 1] <= 2
+
+    def run() -> tuple[RunFolder, dict, list[str]]:
+        rewards = _first_coordinate(inference.transitions.obs, None, None)
+        tasks = [TransferTask("recorded", rewards, None), TransferTask("early", rewards, RewardTask(early))]
+        labels: list[str] = []
+
+        @contextlib.contextmanager
+        def progress(label: str, total: int, done: int) -> Iterator[Callable[..., None]]:
+            labels.append(label)
+            yield lambda *_, **__: None
+
+        config = TransferConfig(task=("recorded", "early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
+        folder = RunFolder(tmp_path)
+        found = transfer(
+            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
+        )
+        return folder, found, labels
+
+    return run
+
+
+def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfer) -> None:
+    folder, results, labels = run_transfer()
+    rows = folder.read_jsonl("episodes.jsonl")
+    assert len(rows) == 2 * 2 * 2 * 2 * 3 and len(labels) == 16
+    assert len(folder.read_jsonl("fits.jsonl")) == 2 * 2 * 2
+    by_task = {name: [row for row in rows if row["task"] == name] for name in ("recorded", "early")}
+    # The line world's episodes of seeds 2000, 2001 and 2002 have 3, 4 and 5 steps of rewards 1, 2, 3, ...
+    assert {(row["episode"], row["return"]) for row in by_task["recorded"]} == {(0, 6.0), (1, 10.0), (2, 15.0)}
+    assert {row["success"] for row in by_task["recorded"]} == {True, False}
+    assert {(row["return"], row["success"]) for row in by_task["early"]} == {(2.0, None)}
+    assert results == summarise_transfer(rows) | {"cells": {}} == folder.read_json("results.json")
+    entry = results["entries"][0]
+    assert (entry["task"], entry["labels"], entry["fit"], entry["episodes"], entry["draws"]) == (
+        *("recorded", 8, "linear"),
+        *(6, 2),
+    )
+    assert entry["return"] == pytest.approx(31 / 3)
+    assert (folder.plots / "few_shot.png").exists() and not (folder.plots / "goals.png").exists()
+    assert [table.title for table in transfer_tables(results)] == ["recorded", "early"]
+
+
+def test_a_killed_transfer_goes_on(run_transfer) -> None:
+    folder, results, _ = run_transfer()
+    rows, fits = folder.read_jsonl("episodes.jsonl"), folder.read_jsonl("fits.jsonl")
+    folder.write_jsonl("episodes.jsonl", rows[:-5])  # in the middle of the last but one of the planners
+    with (folder.path / "episodes.jsonl").open("a") as file:
+        file.write('{"task": "ear')
+    _, again, labels = run_transfer()
+    assert labels == [f"early, 16 labels, linear, {name}" for name in EVALUATION.planners]
+    assert again == results
+    assert folder.read_jsonl("episodes.jsonl") == rows and folder.read_jsonl("fits.jsonl") == fits
+    assert run_transfer()[2] == []
+
+
+MAZE = EnvSpec("test/PointMaze-v0", kwargs={"maze_map": [[1, 1, 1, 1], [1, "r", 0, 1], [1, 1, "g", 1], [1, 1, 1, 1]]})
+
+
+def test_a_sweep_has_a_goal_in_every_free_cell() -> None:
+    # Cells (1,1), (1,2) and (2,2) have their centres at (-0.5, 0.5), (0.5, 0.5) and (0.5, -0.5).
+    visited = np.array([[-0.5, 0.5], [0.5, 0.45], [0.0, 0.5], [0.5, 0.5]], np.float32)
+    flags = np.array([False, False, False, True])
+    transitions = Transitions(visited, np.zeros((4, 2), np.float32), np.zeros(4, np.float32), visited, ~flags, flags)
+    tasks = transfer_tasks(TransferConfig(goals="all"), transitions, MAZE)
+    assert [task.cell for task in tasks] == [(1, 1), (1, 2), (2, 2)]
+    np.testing.assert_array_equal(tasks[0].rewards, [1, 0, 0, 0])
+    np.testing.assert_array_equal(tasks[1].rewards, [0, 1, 0, 1])
+    assert tasks[2].rewards is None  # nobody was there: labels cannot tell of it
+
+
+def test_cells_of_an_ant_maze_are_four_metres_wide() -> None:
+    ant = EnvSpec("AntMaze_UMaze-v5", kwargs=MAZE.kwargs)
+    rows = np.array([[-2.0, 2.0], [2.0, 2.0], [2.0, -2.0]], np.float32)
+    flags = np.array([False, False, True])
+    transitions = Transitions(rows, rows, np.zeros(3, np.float32), rows, ~flags, flags)
+    tasks = transfer_tasks(TransferConfig(goals="all"), transitions, ant)
+    np.testing.assert_array_equal(np.stack([task.rewards for task in tasks if task.rewards is not None]), np.eye(3))
+
+
+def test_a_maze_is_judged_without_its_own_goal() -> None:
+    assert without_goal(MAZE).kwargs["continuing_task"] is True and "continuing_task" not in MAZE.kwargs
+    assert without_goal(line_world()).kwargs == line_world().kwargs
+
+
+def test_as_many_labels_as_there_are_transitions_are_drawn_once() -> None:
+    config = TransferConfig(task=("recorded",), labels=(10_000, 16, 700), draws=2, fits=("linear",))
+    assert list(label_sets(config, 600)) == [(16, 0, "linear"), (16, 1, "linear"), (600, 0, "linear")]
+
+
+def test_the_map_of_goals_shows_every_panel(tmp_path: Path) -> None:
+    found = {"static, linear": {(1, 1): 1.0, (1, 2): 0.25}, "static, decoder": {(1, 1): 0.0}}
+    path = maze_heat(tmp_path / "plots" / "goals.png", MAZE.kwargs["maze_map"], found)
+    with Image.open(path) as picture:
+        width, height = picture.size
+    assert width > 1.5 * height  # two panels side by side
+
+
+def test_what_cannot_be_swept_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no maze with a map"):
+        transfer_tasks(TransferConfig(goals="all"), _transitions(), line_world())
+
+
+def test_means_over_the_cells_of_a_sweep() -> None:
+    def rows(task: str, successes: list[bool]) -> list[dict]:
+        about = {"task": task, "labels": 10, "draw": 0, "fit": "linear", "planner": "static", "seed": 0}
+        about |= {"promise_gap": 0.0, "kl": 0.0, "r2": 0.5}
+        return [about | {"episode": i, "success": s, "return": 10.0 * s} for i, s in enumerate(successes)]
+
+    found = rows("cell 1,1", [True, True]) + rows("cell 1,2", [True, False]) + rows("cell 2,2", [False, False])
+    results = summarise_transfer(found) | {"cells": {f"cell {c}": {} for c in ("1,1", "1,2", "2,2")}}
+    (mean,) = sweep_means(results)
+    assert (mean["task"], mean["success"], mean["return"], mean["episodes"]) == ("3 goal cells", 0.5, 5.0, 3)
+    low, high = mean["intervals"]["success"]
+    assert 0 <= low < 0.5 < high <= 1
+    assert [table.title for table in transfer_tables(results)] == ["3 goal cells"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"task": ("goal:1,x",)}, "not a list of numbers"),
+        ({"task": ("regions:1,2,3",)}, "a region is WEIGHT"),
+        ({"task": ("recorded", "recorded")}, "twice"),
+        ({"labels": (1,)}, "at least 2"),
+        ({"fits": ()}, "decoder"),
+        ({"draws": 0}, "draws=0"),
+        ({"goal_radius": 0.0}, "goal_radius"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_configurations_out_of_range(wrong: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TransferConfig(**wrong)
