@@ -63,9 +63,7 @@ def main() -> None:
         if row["step"] == _SAVED and jax.process_count() == 1:
             checkpoint.save(folder, _SAVED, on_one_device(state), config_fingerprint="")
     trainer.finish(state)
-    values = ValueTrainer(
-        np.asarray(data.obs), np.asarray(data.obs), ValueConfig(width=8, depth=1, updates=50, report_every=50)
-    )
+    values = ValueTrainer(data.obs, data.obs, ValueConfig(width=8, depth=1, updates=50, report_every=50))
     (_, row), *_ = values.run(key=jax.random.key(3))
     print(json.dumps({"devices": jax.device_count(), "losses": losses, "value_loss": row["value_loss"]}))
 
