@@ -80,11 +80,11 @@ class Agent(eqx.Module):
         if self.deadline_ms is None:
             return state
         assert isinstance(self.planner, AbstractAnytimePlanner)
-        paces = measure_paces(self.planner, self.model, self.model.world.observation.mean)
+        obs, key = self.model.world.observation.mean, jax.random.key(0)
+        paces = measure_paces(self.planner, self.model, obs)
         # What acts on the plan is compiled too, and what takes the place of one that is not finite.
-        mean, key = self.model.world.observation.mean, jax.random.key(0)
-        jax.block_until_ready(_guard(self, mean, (state.psi, state.planner, state.info), key))
-        jax.block_until_ready(_read_out(self, self.model.world.observation.mean, state.psi, jax.random.key(0)))
+        jax.block_until_ready(_guard(self, obs, (state.psi, state.planner, state.info), key))
+        jax.block_until_ready(_read_out(self, obs, state.psi, key))
         return eqx.tree_at(lambda s: s.paces, state, paces, is_leaf=lambda leaf: leaf is None)
 
     def act(

@@ -98,16 +98,19 @@ class ReadoutMetric(AbstractMetric):
             raise ValueError(
                 "ReadoutMetric measures what ReadoutParameters adapts; use SampledMetric() for other delta filters."
             )
-        ratios, table = chain.ratios, conditioning_table(adapted, chain.ratios, problem.context)
-        # ∂x̂₀/∂v = −rα, and none where x̂₀ is held at a bound.
-        slope = -chain.gains * ratios * jax.lax.rsqrt(1 + jnp.square(ratios))
-        read = jax.vmap(readout.read)
-        mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, samples.states)
-        free = (mean > chain.low[None, None]) & (mean < chain.high[None, None])
+        table = conditioning_table(adapted, chain.ratios, problem.context)
         # Of the levels that adapt, which are the first.
-        adapted_levels = _readout(delta)[1].shape[0]
-        hidden = hidden[:, :adapted_levels]
-        scale = jnp.where(free, slope[:, None] / chain.widths, 0.0)[:, :adapted_levels]
+        num_levels = _readout(delta)[1].shape[0]
+        hidden, states = hidden[:, :num_levels], samples.states[:, :num_levels]
+        ratios, gains, widths, table = jax.tree.map(
+            lambda leaf: leaf[:num_levels], (chain.ratios, chain.gains, chain.widths, table)
+        )
+        # ∂x̂₀/∂v = −rα, and none where x̂₀ is held at a bound.
+        slope = -gains * ratios * jax.lax.rsqrt(1 + jnp.square(ratios))
+        read = jax.vmap(readout.read)
+        mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, states)
+        free = (mean > chain.low[None, None]) & (mean < chain.high[None, None])
+        scale = jnp.where(free, slope[:, None] / widths, 0.0)
         square = jnp.square(scale) / hidden.shape[0]
         weight = jnp.einsum("nlx,nlw->lxw", square, jnp.square(hidden))
         diagonal = eqx.tree_at(_readout, delta, (weight, jnp.sum(square, axis=0)))

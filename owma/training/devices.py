@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from owma._errors import ConfigError
 from owma._types import PyTree
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -22,15 +23,15 @@ _AXIS = "batch"
 def split_batch(batch: _Tree) -> _Tree:
     """Rows divided evenly over all devices, for use in a jitted function; left alone where there is one device.
 
-    Raises `ValueError` if the rows cannot be divided.
+    Raises `ConfigError` if the rows cannot be divided.
     """
     num_devices = jax.device_count()
     if num_devices == 1:
         return batch
     size = jax.tree.leaves(batch)[0].shape[0]
     if size % num_devices:
-        raise ValueError(
-            f"A batch of {size} cannot be divided over {num_devices} devices; choose a batch_size that is a multiple."
+        raise ConfigError(
+            f"batch_size={size}: cannot be divided over {num_devices} devices; choose a multiple of that."
         )
     return _constrained(batch, PartitionSpec(_AXIS))
 

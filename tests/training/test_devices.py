@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import owma
+from owma._errors import ConfigError
+from owma.training.devices import split_batch
 
 _SCRIPT = Path(__file__).parent / "sharded.py"
 
@@ -43,6 +47,12 @@ def _assert_same(found: dict[str, Any], alone: dict[str, Any]) -> None:
     expected = [row for row in alone["losses"] if row[0] in steps]
     np.testing.assert_allclose(found["losses"], expected, rtol=1e-5)
     np.testing.assert_allclose(found["value_loss"], alone["value_loss"], rtol=1e-5)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(ConfigError, match="batch_size=64: cannot be divided over 3 devices"):
+        split_batch(jnp.zeros((64, 2)))
 
 
 @pytest.fixture(scope="module")
