@@ -297,7 +297,7 @@ def _columns(found: Sequence[Optimum]) -> dict[str, list]:
     return {name: [getattr(optimum, name) for optimum in found] for name in names}
 
 
-_LONG = OnlineAdaptation(adaptation_steps=60, n_adaptation_samples=128, max_kl=0.3, level_share=1.0)
+_LONG = OnlineAdaptation(adaptation_steps=60, n_adaptation_samples=128, max_kl=0.3, final_kl=1.0, level_share=1.0)
 """What J* is estimated with: a proposal that had time."""
 
 

@@ -103,13 +103,16 @@ class NaturalAscent(AbstractAscent):
     The step solves $\lambda(F + \text{damping}\,D)\,x = \nabla J$, F being the metric and D its diagonal, by
     `cg_steps` conjugate gradients preconditioned by D (Amari 1998; Martens, arXiv 1412.1193); 0 of them take F to be
     diagonal. Where the step would cost more than `max_kl` nats it is shortened to that (Schulman et al., arXiv
-    1502.05477).
+    1502.05477); this bound falls linearly over a decision.
 
     Nothing here has the units of a parameter, so one setting does for networks and closed forms alike.
     """
 
     max_kl: Scalar = eqx.field(default=0.5, converter=jnp.asarray)
-    """Nats that one step may move the path law by."""
+    """Nats that the first step may move the path law by."""
+    final_kl: Scalar = eqx.field(default=1.0, converter=jnp.asarray)
+    """Share of `max_kl` that is left after the last step. Long steps find a mode that is rare; the short ones after
+    them settle in it, where J is estimated from the same few draws as the step."""
     damping: Scalar = eqx.field(default=0.3, converter=jnp.asarray)
     cg_steps: int = eqx.field(static=True, default=0)
 
@@ -128,7 +131,6 @@ class NaturalAscent(AbstractAscent):
         metric: AbstractMetric,
         key: PRNGKeyArray,
     ) -> tuple[PyTree, None]:
-        del progress
         samples = jax.lax.stop_gradient(samples)
         diagonal, push = metric.measure(problem, delta, samples, key=key)
         # A parameter that these states do not see at all has neither gradient nor curvature.
@@ -151,7 +153,8 @@ class NaturalAscent(AbstractAscent):
             )
         kl = 0.5 * jnp.sum(jnp.square(push(direction))) / num
         # `direction` is yet to be divided by λ; with λ = 0 the trust region alone bounds the step.
-        length = jnp.minimum(1 / problem.kl_coef, jnp.sqrt(self.max_kl / (kl + 1e-30)))
+        bound = self.max_kl * (1 - (1 - self.final_kl) * progress)
+        length = jnp.minimum(1 / problem.kl_coef, jnp.sqrt(bound / (kl + 1e-30)))
         return jax.tree.map(lambda x: length * x, direction), state
 
     def passes(self, metric: AbstractMetric) -> int:

@@ -134,10 +134,10 @@ def _turns(maze_map: np.ndarray, cells: list[tuple[int, int]]) -> list[tuple[int
 
 def _plan_oracles(config: OGBenchPlayCollect, inner: Any) -> Mapping[str, Any]:
     """An oracle for each kind of target."""
-    from ogbench.manipspace.oracles.plan.button_plan import ButtonPlanOracle
-    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
-    from ogbench.manipspace.oracles.plan.drawer_plan import DrawerPlanOracle
-    from ogbench.manipspace.oracles.plan.window_plan import WindowPlanOracle
+    from ogbench.manipspace.oracles.plan.button_plan import ButtonPlanOracle  # pyright: ignore[reportMissingImports]
+    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle  # pyright: ignore[reportMissingImports]
+    from ogbench.manipspace.oracles.plan.drawer_plan import DrawerPlanOracle  # pyright: ignore[reportMissingImports]
+    from ogbench.manipspace.oracles.plan.window_plan import WindowPlanOracle  # pyright: ignore[reportMissingImports]
 
     noise: dict[str, Any] = {"env": inner, "noise": config.plan_noise}
     button = ButtonPlanOracle(**noise, gripper_always_closed=config.scene.startswith("puzzle"))

@@ -25,8 +25,10 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """lambda of the first step as a share of lambda, which it rises to; 1 for the same lambda at all steps."""
     ascent: Literal["natural", "adam"] = "natural"
     """`natural`: steps in the metric of the path KL. `adam`: with `delta_phi_lr`."""
-    max_kl: float = 2.0
-    """Nats that one natural step may move the model by."""
+    max_kl: float = 4.0
+    """Nats that the first natural step may move the model by."""
+    final_kl: float = 0.0
+    """Share of `max_kl` that is left after the last step; the bound falls linearly."""
     damping: float = 0.3
     """Of the natural step, relative to the diagonal of the metric."""
     cg_steps: int = 0
@@ -92,8 +94,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
             raise ConfigError(f"level_share={self.level_share}: is a share of the noise levels, above 0 and at most 1.")
         if not 0 <= self.min_ess <= 1:
             raise ConfigError(f"min_ess={self.min_ess}: is a share of the draws, from 0 to 1.")
-        if not self.final_lr >= 0:
-            raise ConfigError(f"final_lr={self.final_lr}: must not be negative.")
+        for name in ("final_lr", "final_kl"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: must not be negative.")
 
     def build(self) -> "OnlineAdaptationPlanner":
         import jax.numpy as jnp
@@ -108,7 +111,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
             "weighted": parts.RewardWeighted(),
         }
         ascents: dict[str, parts.AbstractAscent] = {
-            "natural": parts.NaturalAscent(self.max_kl, self.damping, self.cg_steps),
+            "natural": parts.NaturalAscent(self.max_kl, self.final_kl, self.damping, self.cg_steps),
             "adam": parts.AdamAscent(
                 jnp.asarray(self.delta_phi_lr),
                 self.final_lr,

@@ -133,6 +133,17 @@ def test_a_natural_step_stays_in_its_trust_region(getkey, gaussian_problem, cg_s
     assert float(curves.kl[1]) == pytest.approx(0.1, rel=0.02)
 
 
+def test_the_trust_region_falls_over_a_decision(getkey, gaussian_problem) -> None:
+    # V is linear and λ tiny, so each step goes as far as it may and in one direction. Of a moved mean sqrt(KL) is
+    # additive: bounds of 0.1 and 0.05 nats (half the steps done, nothing to be left) give (0.1^½ + 0.05^½)² after two.
+    problem = gaussian_problem(_MEAN, _VARIANCE, _WEIGHT, kl_coef=1e-3)
+    ascent = NaturalAscent(max_kl=0.1, final_kl=0.0)
+    adaptation = _adaptation(_MEAN_ONLY, ascent=ascent, num_steps=2, num_samples=64)
+    state, _ = _run(adaptation, problem, getkey())
+    kl = np.sum(np.asarray(state.delta.mean) ** 2 / (2 * np.asarray(_VARIANCE)))
+    assert kl == pytest.approx((0.1**0.5 + 0.05**0.5) ** 2, rel=0.02)
+
+
 @pytest.mark.parametrize(
     "gradient", [Reparameterised(), AdjointMatching(), RewardWeighted()], ids=lambda g: type(g).__name__
 )
