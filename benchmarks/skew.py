@@ -2,9 +2,9 @@
 
     python benchmarks/skew.py --json runs/reference/skew/summary.json
 
-Trains one run for each skew and seed (kept under --runs), evaluates every planner of `matched.py` and the controls of
-the method in it from the same start states, and writes the rows, a table for each skew, the paired differences and the
-skew curve. Goes on where it was stopped.
+Trains one run for each skew and seed (kept under --runs), evaluates every planner of `matched.py` in it from the same
+start states, and writes the rows, a table for each skew, the paired differences and the skew curve. Goes on where it
+was stopped.
 """
 
 import dataclasses
@@ -22,18 +22,12 @@ from owma._command import command, keep_programs, open_progress
 from owma.config_json import to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.planners import AbstractPlannerConfig, OnlineAdaptation, RandomShooting, Static
+from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 from owma.tables import paired_difference, results_markdown, summarise
 
 _OURS = "online_adaptation"
-
-CONTROLS: Mapping[str, AbstractPlannerConfig] = {
-    "adaptation_off": OnlineAdaptation(adaptation_steps=0),
-    "random_shooting_1000": RandomShooting(),
-}
-"""The method without its gradient steps; shooting with its usual number of draws."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +52,7 @@ def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Skew, prog="python benchmarks/skew.py", description=__doc__)
     keep_programs()
-    planners: Mapping[str, AbstractPlannerConfig] = {**matched(), **CONTROLS}
+    planners: Mapping[str, AbstractPlannerConfig] = matched()
     if arguments.quick:
         arguments = dataclasses.replace(arguments, skews=(0.2,), seeds=arguments.seeds[:1], episodes=2)
         few = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)

@@ -63,6 +63,7 @@ def matched(kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
         **{name: scaled(1.0) for name, scaled in SCALED.items()},
         "adaptation_draw": OnlineAdaptation(choice="draw"),
         "adaptation_all_levels": OnlineAdaptation(level_share=1.0),
+        "adaptation_off": OnlineAdaptation(adaptation_steps=0),
         "published": PUBLISHED,
     }
     return planners if kl_coef is None else {name: at_price(config, kl_coef) for name, config in planners.items()}

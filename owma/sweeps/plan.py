@@ -9,7 +9,7 @@ from typing import Any
 from owma._errors import ConfigError
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
-from owma.planners_config import OnlineAdaptation, PlannerConfig, RandomShooting
+from owma.planners_config import OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import matched
 from owma.presets import PRESETS
 from owma.runs import check_run_name
@@ -17,12 +17,9 @@ from owma.sweeps.grid import Choice, override, parse_axis, spell
 
 COMPARED: Mapping[str, PlannerConfig] = {
     **matched(),  # pyright: ignore[reportAssignmentType]  (what it holds are planners that commands can name)
-    "adaptation_off": OnlineAdaptation(adaptation_steps=0),
     "adaptation_adam": OnlineAdaptation(ascent="adam"),
-    "random_shooting_1000": RandomShooting(),
 }
-"""The planners that a sweep can name: all at about equal numbers of network passes, the method without its gradient
-steps and with Adam's, and shooting with its usual number of draws."""
+"""The planners that a sweep can name: all at about equal budgets, and the method with Adam's steps."""
 
 
 @dataclasses.dataclass(frozen=True)
