@@ -333,7 +333,8 @@ def _is_keys(value: Any) -> bool:
 def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
     """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
     shapes = read_shapes(folder)
-    like = skeleton(config, shapes["obs"], shapes["action"], shapes["psi"])
+    # Shapes alone: to make those numbers would compile some seventy small programs, half of the time that loading takes.
+    like = eqx.filter_eval_shape(skeleton, config, shapes["obs"], shapes["action"], shapes["psi"])
     parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
     return parts
 
