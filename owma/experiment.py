@@ -333,7 +333,7 @@ def _is_keys(value: Any) -> bool:
 def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
     """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
     shapes = read_shapes(folder)
-    # Shapes alone: to make those numbers would compile some seventy small programs, half of the time that loading takes.
+    # Shapes alone: to make those numbers would compile seventy small programs, most of the time that loading takes.
     like = eqx.filter_eval_shape(skeleton, config, shapes["obs"], shapes["action"], shapes["psi"])
     parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
     return parts

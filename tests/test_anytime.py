@@ -13,8 +13,8 @@ from owma.anytime import Pace, Paces, decide_in_time
 from owma.planners import OnlineAdaptation, PlanInfo, Static
 from owma.planners.base import AbstractAnytimePlanner
 
-_LONG = 1e7
-"""A deadline of three hours."""
+_LONG = 1e9
+"""A deadline of days: compilation, in whose time progress is counted too, is nothing beside it."""
 
 
 def _agent(gaussian_model, config: OnlineAdaptation, **options) -> Agent:

@@ -102,7 +102,9 @@ class ReadoutParameters(AbstractDeltaFilter):
             )
         readout = ReadoutDenoiser(problem.denoiser)
         tabulated = TabulatedDenoiser.of(readout, problem.chain.ratios, problem.context)
-        tabulated = tabulated.split(_num_levels(self.share, problem), lambda name: name in (".weight", ".bias"))
+        whole = jax.tree.map(lambda _: False, tabulated.table)
+        layer = eqx.tree_at(lambda table: (table.weight, table.bias), whole, (True, True))
+        tabulated = tabulated.split(_num_levels(self.share, problem), layer)
         return eqx.tree_at(lambda p: p.denoiser, problem, tabulated)
 
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:

@@ -1,14 +1,13 @@
 """Denoisers: what a diffusion model knows of its data."""
 
 import abc
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, Scalar
+from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.nets import FiLMNet
 
 Conditioning: TypeAlias = Any
@@ -63,13 +62,14 @@ class TabulatedDenoiser(AbstractDenoiser):
     ) -> "TabulatedDenoiser":
         return cls(denoiser, ratios, conditioning_table(denoiser, ratios, context))
 
-    def split(self, num_levels: int, chosen: Callable[[str], bool] = lambda name: True) -> "TabulatedDenoiser":
-        """The same function, with the table in two parts: its first `num_levels` rows, and those that are held. Leaves
-        that are not `chosen`, by their paths (like `.weight`), stay whole.
+    def split(self, num_levels: int, mask: PyTree = True) -> "TabulatedDenoiser":
+        """The same function, with the table in two parts: its first `num_levels` rows, and those that are held.
+
+        Leaves of the table for which `mask`, a tree of booleans or a prefix of one, is false stay whole.
         """
         if num_levels == self.ratios.size:
             return self
-        mask = jax.tree_util.tree_map_with_path(lambda path, _: chosen(jax.tree_util.keystr(path)), self.table)
+        mask = jax.tree.map(lambda m, part: jax.tree.map(lambda _: m, part), mask, self.table)
         first = jax.tree.map(lambda m, leaf: leaf[:num_levels] if m else leaf, mask, self.table)
         held = jax.tree.map(lambda m, leaf: leaf[num_levels:] if m else None, mask, self.table)
         return TabulatedDenoiser(self.denoiser, self.ratios, first, held)

@@ -68,14 +68,13 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         if not self.warm_start:
             return None
         anywhere = jnp.zeros_like(model.world.observation.mean)
-        return self.adaptation.init(self.adaptation.prepare(model.problem(anywhere, self.kl_coef)))
+        return self._open(model, anywhere)[1]
 
     def plan(
         self, model: AgentModel, obs: Obs, state: AdaptationState | None, *, key: PRNGKeyArray
     ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
         run_key, finish_key = jr.split(key)
-        problem = self.adaptation.prepare(model.problem(obs, self.kl_coef))
-        fresh = self.adaptation.init(problem)
+        problem, fresh = self._open(model, obs)
         adapted, curves = self.adaptation.run(problem, fresh if state is None else state, key=run_key)
         return self._choose(problem, fresh, adapted, curves, jnp.asarray(self.num_steps), key=finish_key)
 
@@ -87,8 +86,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         self, model: AgentModel, obs: Obs, state: AdaptationState | None, *, key: PRNGKeyArray
     ) -> tuple[_Decision, _Reached]:
         run_key, finish_key = jr.split(key)
-        problem = self.adaptation.prepare(model.problem(obs, self.kl_coef))
-        fresh = self.adaptation.init(problem)
+        problem, fresh = self._open(model, obs)
         noise, keys = self.adaptation.randomness(problem, key=run_key)
         nothing = jnp.full(self.num_steps, jnp.nan)
         reached = _Reached(
@@ -111,6 +109,11 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         return self._choose(
             decision.problem, decision.fresh, reached.state, reached.curves, reached.steps, key=decision.finish_key
         )
+
+    def _open(self, model: AgentModel, obs: Obs) -> tuple[DecisionProblem, AdaptationState]:
+        """The problem in the coordinates that adapt, and Δφ = 0."""
+        problem = self.adaptation.prepare(model.problem(obs, self.kl_coef))
+        return problem, self.adaptation.init(problem)
 
     def _choose(
         self,
