@@ -43,7 +43,7 @@ def test_with_time_enough_the_plan_is_that_without_a_deadline(getkey, gaussian_m
     paces = Paces(Pace.first(1.0), Pace.first(1.0))
     psi, next_state, info, paces = _decide(agent, obs, state, paces, _LONG, key)
     for a, b in zip(jax.tree.leaves((psi, next_state, info)), jax.tree.leaves(expected), strict=True):
-        # Time passes, and is counted as progress: 1e-4 of the deadline at most.
+        # Time passes, and is counted as progress: next to nothing of the deadline.
         np.testing.assert_allclose(a, b, rtol=5e-3, atol=5e-3)
     assert _steps(info) == 3
     assert paces.step.mean > 0 and paces.finish.mean > 0
