@@ -176,7 +176,8 @@ def _roll(
     task: AbstractRewardTask | None,
 ) -> _Rollout:
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
-    raw_obs, _ = envs.reset(seed=seeds)
+    with _mistakes_of_the_environment("as it was reset"):
+        raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
     decide = _deciding(agent, n)
     visited, rewards, decisions, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
@@ -196,15 +197,17 @@ def _roll(
             fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             decisions.append(np.where(done, np.nan, _of_decisions(info)))
         key, action_key = jax.random.split(key)
-        action, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
-        clipped += ~done & np.asarray(was_clipped)
+        found, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
+        action, was_moved = _inside(np.asarray(found), envs.single_action_space)
+        clipped += ~done & (np.asarray(was_clipped) | was_moved)
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
-        raw_obs, reward, termination, truncation, infos = _step(envs, np.asarray(action), step)
+        with _mistakes_of_the_environment(f"after {step} steps"):
+            raw_obs, reward, termination, truncation, infos = envs.step(action)
         visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
         reached = infos.get("success", np.zeros(n, bool))
         if task is not None:
-            reward = task.judge(visited[-2], np.asarray(action), _finite(visited[-1], step + 1))
+            reward = task.judge(visited[-2], action, _finite(visited[-1], step + 1))
             reached = reward > 0
         _check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
@@ -323,15 +326,27 @@ def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
     return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
 
 
-def _step(envs: VectorEnv, action: Float[np.ndarray, "n act"], step: int) -> tuple[Any, Any, Any, Any, Any]:
-    """`envs.step`. What an environment raises is its own mistake: a sentence that says where it made it."""
+def _inside(
+    action: Float[np.ndarray, "n act"], space: gym.Space
+) -> tuple[Float[np.ndarray, "n act"], Bool[np.ndarray, " n"]]:
+    """Actions that the environment takes, and which had to be moved: its bounds may be narrower than the data's."""
+    if not isinstance(space, gym.spaces.Box):
+        return action, np.zeros(len(action), bool)
+    taken = np.clip(action, space.low, space.high)
+    moved = np.any(taken != action, axis=1)
+    return (taken if moved.any() else action), moved
+
+
+@contextlib.contextmanager
+def _mistakes_of_the_environment(when: str) -> Iterator[None]:
+    """What an environment raises is its own mistake: a sentence that says where it made it."""
     try:
-        return envs.step(action)
+        yield
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise OwmaError(
-            f"The environment raised {type(error).__name__} after {step} steps ({error}; {frame.filename}, line "
-            f"{frame.lineno}); mend the environment, and run it again: planners that are done are not repeated."
+            f"The environment raised {type(error).__name__} {when} ({error}; {frame.filename}, line {frame.lineno}); "
+            "mend the environment, and run it again: planners that are done are not repeated."
         ) from error
 
 
