@@ -1,6 +1,7 @@
 """Files that are torn, flipped or made to do harm: a sentence, nothing executed, nothing outside opened."""
 
 import ast
+import errno
 import hashlib
 import io
 import json
@@ -132,6 +133,27 @@ def test_a_file_too_much_in_a_checkpoint(tmp_path: Path, outcome) -> None:
     with pytest.raises(CheckpointError, match="`arrays/more` is not in its manifest") as error:
         checkpoint.restore(tmp_path, TREE)
     outcome("checkpoint: a file that its manifest does not list", error.value)
+
+
+@pytest.mark.parametrize("where", ["mkdir", "_write_arrays", "replace_text", "rename"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_disk_that_refuses_a_checkpoint(
+    code: int, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome
+) -> None:
+    """Whichever file or folder it is that cannot be written."""
+    checkpoint.save(tmp_path, 1, TREE, config_fingerprint="a", keep=1)
+
+    def refused(*args: Any, **kwargs: Any) -> None:
+        raise OSError(code, os.strerror(code), "x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path if where in ("mkdir", "rename") else checkpoint, where, refused)
+        with pytest.raises(CheckpointError, match=f"step 2 could not be written .*: {os.strerror(code)}. ") as error:
+            checkpoint.save(tmp_path, 2, TREE, config_fingerprint="a", keep=1)
+    assert os.listdir(tmp_path) == ["1"] and checkpoint.newest_intact(tmp_path) == (1, ())
+    checkpoint.save(tmp_path, 2, TREE, config_fingerprint="a", keep=1)  # as soon as it can be written again
+    assert os.listdir(tmp_path) == ["2"]
+    outcome(f"disk: {os.strerror(code)} at {where.strip('_')} of a save", error.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.99])
