@@ -407,6 +407,14 @@ def _wrapper(entry_point: str, **kwargs: Path) -> dict[str, Any]:
             },
         ),
         ("a vector entry point", lambda mark: {"vector_entry_point": "os:mkdir"}),
+        (
+            "a model in another file",
+            lambda mark: json.loads(gym.spec("Hopper-v5").to_json()) | {"kwargs": {"xml_file": str(mark)}},
+        ),
+        (
+            "a file deep in its arguments",
+            lambda mark: {"kwargs": {"preferred": json.loads("[" * 400 + json.dumps(str(mark)) + "]" * 400)}},
+        ),
     ],
 )
 @pytest.mark.parametrize("spaces", ["with its spaces", "without its spaces"])
