@@ -13,7 +13,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,10 +73,13 @@ def save(folder: Path, step: int, tree: PyTree, *, config_fingerprint: str, keep
         }
         seal = hashlib.sha256(canonical(content).encode()).hexdigest()
         replace_text(staging / _MANIFEST, json.dumps({"sha256": seal, "content": content}, indent=1))
-        _retire(folder / str(step))
+        gone = [_hide(folder / str(step))]
         staging.rename(folder / str(step))
-        for old in [earlier for earlier in _steps(folder) if earlier < step][: -(keep - 1) or None]:
-            _retire(folder / str(old))
+        earlier = [old for old in _steps(folder) if old < step]
+        gone += [_hide(folder / str(old)) for old in earlier[: -(keep - 1) or None]]
+        for hidden in gone:
+            if hidden is not None:
+                shutil.rmtree(hidden)
     except (OSError, ValueError) as error:
         # Half of a checkpoint on a disk that is full would be in the way of whatever is to make room.
         shutil.rmtree(staging, ignore_errors=True)
@@ -88,6 +92,38 @@ def save(folder: Path, step: int, tree: PyTree, *, config_fingerprint: str, keep
             f"The checkpoint of step {step} could not be written to {folder}: {error.strerror or error}. "
             "Make room or grant write access there; earlier checkpoints are untouched."
         ) from error
+
+
+@contextlib.contextmanager
+def saving(folder: Path, *, config_fingerprint: str, keep: int = 3) -> Iterator[Callable[[int, PyTree], None]]:
+    """`save` on a thread of its own, so that training goes on while files are written.
+
+    ```python
+    with saving(folder, config_fingerprint=...) as save_behind:
+        for step, state in ...:
+            save_behind(step, state)
+    ```
+
+    One save at a time: a call waits for the one before. Whatever ends the block (its end, an error, a request to stop),
+    the last save is over then. The arrays of one state are kept in memory for longer; JAX's do not change meanwhile,
+    NumPy's must not be changed.
+
+    **Raises:** as `save`, from the call after or from the end of the block.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="checkpoint") as writer:
+        last: Future[None] | None = None
+
+        def save_behind(step: int, tree: PyTree) -> None:
+            nonlocal last
+            if last is not None:
+                last.result()
+            last = writer.submit(save, folder, step, tree, config_fingerprint=config_fingerprint, keep=keep)
+
+        try:
+            yield save_behind
+        finally:
+            if last is not None:
+                last.result()
 
 
 def latest(folder: Path) -> int | None:
@@ -151,7 +187,16 @@ def restore(
         )
     _require_same_leaves(folder / str(step), content["leaves"], _describe(like))
     leaves = _array_leaves(like)
-    stored = iter(_read_arrays(folder / str(step) / "arrays", [_target(leaf) for leaf in leaves if leaf.size]))
+    targets = [_target(leaf) for leaf in leaves if leaf.size]
+    try:
+        stored = iter(_read_arrays(folder / str(step) / "arrays", targets))
+    except Exception as error:
+        # Anybody can seal a manifest, over files that are none of orbax's: it raises whatever its parsers come upon.
+        said = str(error).partition("\n")[0]
+        raise CheckpointError(
+            f"The arrays of the checkpoint {folder / str(step)} cannot be read ({type(error).__name__}: {said[:200]}). "
+            f"{_fallback(folder, step)}"
+        ) from error
     restored = [_like_leaf(next(stored) if leaf.size else None, leaf) for leaf in leaves]
     arrays, static = eqx.partition(like, _is_array)
     return eqx.combine(jtu.tree_unflatten(jtu.tree_structure(arrays), restored), static), step
@@ -297,12 +342,11 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _retire(path: Path) -> None:
-    """Delete a step; it loses its name first, so that a kill in the middle leaves no half of a step."""
-    if path.exists():
-        hidden = path.with_name(f".{path.name}.retired.{os.getpid()}.tmp")
-        path.rename(hidden)
-        shutil.rmtree(hidden)
+def _hide(path: Path) -> Path | None:
+    """Take a step's name from it before it is deleted, so that a kill in the middle leaves no half of a step."""
+    if not path.exists():
+        return None
+    return path.rename(path.with_name(f".{path.name}.retired.{os.getpid()}.tmp"))
 
 
 def _write_arrays(path: Path, leaves: list[Any]) -> None:

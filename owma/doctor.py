@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from owma._command import command, parse, programs_folder
+from owma._version import __version__
 
 _GIB = 2**30
 _LEAST_FREE_GIB = 2.0
@@ -51,20 +52,17 @@ def main() -> None:
 
 
 def examine(runs: Path) -> list[Finding]:
-    """Every finding, those that are needed first. Nothing is left behind on disk."""
-    from owma.data import datasets_root
-
-    found = [_tried("compute", _compute, "reinstall with `pip install -e .`")]
-    found.append(_tried("simulate", _simulate, "`pip install 'mujoco>=3.3,<3.12,!=3.9.0' gymnasium-robotics`"))
-    found.append(_writable("datasets", datasets_root(), "set MINARI_DATASETS_PATH to a folder that can be written"))
-    found.append(_writable("runs", runs, "name another folder with --runs"))
-    cache = programs_folder()
-    if cache is None:
-        found.append(Finding("compiled programs", True, "kept where JAX_COMPILATION_CACHE_DIR says"))
-    else:
-        kept = _writable("compiled programs", cache, "set XDG_CACHE_HOME; without it every start compiles again")
-        found.append(dataclasses.replace(kept, needed=False))
-    found.append(_drawing())
+    """Every finding, those that are needed first. Nothing is left behind on disk, and nothing is raised."""
+    mujoco = "`pip install 'mujoco>=3.3,<3.12,!=3.9.0' gymnasium-robotics`"
+    found = [
+        _tried("compute", _compute, "reinstall with `pip install -e .`", needed=True),
+        _tried("simulate", _simulate, mujoco, needed=True),
+        _tried("datasets", _datasets, "reinstall with `pip install -e .`", needed=True),
+        _writable("runs", runs, "name another folder with --runs"),
+        _tried("compiled programs", _programs, "without them every start compiles again"),
+        _tried("copies of large datasets", _copies, "without them a dataset must fit into memory"),
+        _tried("draw without a display", _drawing, "`owma.eval --video` needs a simulator that can be imported"),
+    ]
     for extra, module, use in (
         ("sweep", "ray", "`owma.sweep`"),
         ("hub", "huggingface_hub", "`--data.download`"),
@@ -78,11 +76,15 @@ def examine(runs: Path) -> list[Finding]:
     return found
 
 
-def _tried(what: str, look: Callable[[], str], remedy: str) -> Finding:
+def _tried(what: str, look: Callable[[], str | Finding], remedy: str, *, needed: bool = False) -> Finding:
+    """What `look` says. A machine that is ill is what the doctor is for: whatever is raised is the finding."""
     try:
-        return Finding(what, True, look(), needed=True)
-    except Exception as error:  # whatever it is, it is the finding
-        return Finding(what, False, f"{type(error).__name__}: {error}; {remedy}", needed=True)
+        said = look()
+    except Exception as error:
+        said = Finding(what, False, f"{type(error).__name__}: {error}; {remedy}")
+    if isinstance(said, str):
+        said = Finding(what, True, said)
+    return dataclasses.replace(said, needed=needed)
 
 
 def _compute() -> str:
@@ -92,8 +94,9 @@ def _compute() -> str:
     total = float(jnp.sum(jnp.ones(8)))
     assert total == 8.0, f"the sum of eight ones is {total}"
     devices = ", ".join(f"{device.platform} {device.id}" for device in jax.devices())
-    names = ("jax", "equinox", "diffrax", "optax")
-    return f"{devices}; Python {sys.version.split()[0]}, " + ", ".join(f"{name} {_version(name)}" for name in names)
+    names = ("jax", "equinox", "diffrax", "optax", "orbax-checkpoint", "numpy")
+    packages = ", ".join(f"{name} {_version(name)}" for name in names)
+    return f"{devices}; owma {__version__}, Python {sys.version.split()[0]}, {packages}"
 
 
 def _simulate() -> str:
@@ -108,12 +111,39 @@ def _simulate() -> str:
     return ", ".join(f"{name} {_version(name)}" for name in ("mujoco", "gymnasium", "gymnasium-robotics", "minari"))
 
 
+def _datasets() -> Finding:
+    import h5py  # noqa: F401  (what reads datasets)
+    import minari  # noqa: F401
+
+    from owma.data import datasets_root
+
+    return _writable("datasets", datasets_root(), "set MINARI_DATASETS_PATH to a folder that can be written")
+
+
+def _programs() -> str | Finding:
+    import jax
+
+    folder = programs_folder()
+    if folder is not None:
+        return _writable("compiled programs", folder, "set XDG_CACHE_HOME; without it every start compiles again")
+    told = str(jax.config.jax_compilation_cache_dir)  # pyright: ignore[reportAttributeAccessIssue]
+    if "://" in told:
+        return f"kept at {told}, where JAX_COMPILATION_CACHE_DIR says"
+    return _writable("compiled programs", Path(told), "let JAX_COMPILATION_CACHE_DIR name a folder that can be written")
+
+
+def _copies() -> Finding:
+    from owma.data.cache import caches_root
+
+    return _writable("copies of large datasets", caches_root(), "set XDG_CACHE_HOME to a folder that can be written")
+
+
 def _writable(what: str, folder: Path, remedy: str) -> Finding:
     # The folder may be yet to be made: then its nearest parent says whether it can be.
     place = folder.absolute()
-    while not place.exists():
-        place = place.parent
     try:
+        while not place.exists():  # which a folder that may not be looked into does not say
+            place = place.parent
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:

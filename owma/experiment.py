@@ -137,11 +137,14 @@ class Experiment:
         state = self._resumed(folder, state)
         done = int(state.step)
         self._drop_metrics_after("features", done)
-        with self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance:
+        with (
+            checkpoint.saving(folder, config_fingerprint=self.fingerprint) as save,
+            self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance,
+        ):
             for reached, row in trainer.run(state):
                 state = reached
                 self._log({"phase": "features"} | row)
-                checkpoint.save(folder, int(state.step), state, config_fingerprint=self.fingerprint)
+                save(int(state.step), state)
                 advance(int(state.step) - done, note=f"loss {row['features_loss']:.3g}")
                 done = int(state.step)
         return state.average.features
@@ -163,11 +166,14 @@ class Experiment:
         state = self._resumed(self.folder.checkpoints, state)
         done = int(state.step)
         self._drop_metrics_after("outcomes", done)
-        with self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance:
+        with (
+            checkpoint.saving(self.folder.checkpoints, config_fingerprint=self.fingerprint) as save,
+            self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance,
+        ):
             for reached, row in trainer.run(state):
                 state = reached
                 self._log({"phase": "outcomes"} | row)
-                checkpoint.save(self.folder.checkpoints, int(state.step), state, config_fingerprint=self.fingerprint)
+                save(int(state.step), state)
                 advance(int(state.step) - done, note=f"loss {row['world_loss']:.3f} {row['policy_loss']:.3f}")
                 done = int(state.step)
         return trainer.finish(state)

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
@@ -18,9 +17,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 import owma.envs
-from owma._errors import ConfigError, OwmaError
+from owma._errors import ConfigError
 from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 from owma.agent import Agent
+from owma.envs import actions_inside, check_rewards, finite_observations, mistakes_of_the_environment
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
@@ -176,7 +176,8 @@ def _roll(
     task: AbstractRewardTask | None,
 ) -> _Rollout:
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
-    raw_obs, _ = envs.reset(seed=seeds)
+    with mistakes_of_the_environment("as it was reset"):
+        raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
     decide = _deciding(agent, n)
     visited, rewards, decisions, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
@@ -186,7 +187,7 @@ def _roll(
     first: Any = None
     step = 0
     while not done.all():
-        obs = jnp.asarray(_finite(visited[-1], step))
+        obs = jnp.asarray(finite_observations(visited[-1], step))
         if step % agent.replan_every == 0:
             key, plan_key = jax.random.split(key)
             psi, info, late = decide(obs, jax.random.split(plan_key, n))
@@ -196,17 +197,19 @@ def _roll(
             fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             decisions.append(np.where(done, np.nan, _of_decisions(info)))
         key, action_key = jax.random.split(key)
-        action, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
-        clipped += ~done & np.asarray(was_clipped)
+        found, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
+        action, was_moved = actions_inside(np.asarray(found), envs.single_action_space)
+        clipped += ~done & (np.asarray(was_clipped) | was_moved)
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
-        raw_obs, reward, termination, truncation, infos = _step(envs, np.asarray(action), step)
+        with mistakes_of_the_environment(f"after {step} steps"):
+            raw_obs, reward, termination, truncation, infos = envs.step(action)
         visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
         reached = infos.get("success", np.zeros(n, bool))
         if task is not None:
-            reward = task.judge(visited[-2], np.asarray(action), _finite(visited[-1], step + 1))
+            reward = task.judge(visited[-2], action, finite_observations(visited[-1], step + 1))
             reached = reward > 0
-        _check_rewards(np.where(active, reward, 0.0), step)
+        check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
         lengths += active
         terminated |= active & termination
@@ -321,37 +324,6 @@ def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
     prior = np.asarray(info.prior_values)
     mean = prior.mean(axis=1) if prior.shape[1] else np.full(len(prior), np.nan)
     return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
-
-
-def _step(envs: VectorEnv, action: Float[np.ndarray, "n act"], step: int) -> tuple[Any, Any, Any, Any, Any]:
-    """`envs.step`. What an environment raises is its own mistake: a sentence that says where it made it."""
-    try:
-        return envs.step(action)
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise OwmaError(
-            f"The environment raised {type(error).__name__} after {step} steps ({error}; {frame.filename}, line "
-            f"{frame.lineno}); mend the environment, and run it again: planners that are done are not repeated."
-        ) from error
-
-
-def _check_rewards(rewards: Float[np.ndarray, " n"], step: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(rewards))
-    if bad.size:
-        raise OwmaError(
-            f"The environment of episode {bad[0]} gave a reward that is not finite after {step} steps; mend the "
-            "environment."
-        )
-
-
-def _finite(obs: Float[np.ndarray, "n obs"], step: int) -> Float[np.ndarray, "n obs"]:
-    bad = np.flatnonzero(~np.isfinite(obs).all(axis=1))
-    if bad.size:
-        raise OwmaError(
-            f"The environment of episode {bad[0]} returned an observation that is not finite after {step} steps; mend "
-            "the environment (the agent does not act on guesses)."
-        )
-    return obs
 
 
 def _time_decisions(

@@ -11,10 +11,10 @@ class LineWorld(gym.Env[np.ndarray, np.ndarray]):
     """Rewards 1, 2, 3, ...; an episode that was seeded with s ends after 3 + s % 4 steps, with success if s is even."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
 
-    def __init__(self, *, terminates: bool, spoilt_after: int | None = None) -> None:
+    def __init__(self, *, terminates: bool, spoilt_after: int | None = None, most_action: float = 1.0) -> None:
         self.terminates, self.spoilt_after = terminates, spoilt_after
+        self.action_space = gym.spaces.Box(-most_action, most_action, (2,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
@@ -36,11 +36,11 @@ class LineWorld(gym.Env[np.ndarray, np.ndarray]):
         return np.array([self.start, np.nan if spoilt else self.step_number], np.float32)
 
 
-def line_world(*, terminates: bool = True, spoilt_after: int | None = None) -> EnvSpec:
+def line_world(*, terminates: bool = True, spoilt_after: int | None = None, most_action: float = 1.0) -> EnvSpec:
     """Not registered anywhere."""
     return EnvSpec(
         "test/LineWorld-v0",
         entry_point=LineWorld,  # pyright: ignore[reportArgumentType]  (a class is such a callable)
-        kwargs={"terminates": terminates, "spoilt_after": spoilt_after},
+        kwargs={"terminates": terminates, "spoilt_after": spoilt_after, "most_action": most_action},
         disable_env_checker=True,
     )

@@ -3,7 +3,9 @@
 import json
 import os
 import resource
+import shutil
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,58 @@ def test_a_killed_save_leaves_the_earlier_step(tmp_path: Path, monkeypatch: pyte
     checkpoint.restore(tmp_path, tree)
     checkpoint.save(tmp_path, 2, tree, config_fingerprint="abc")  # and the next save clears what the kill left
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_a_step_that_is_replaced_is_never_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleting takes a while: by then the new one has the name."""
+    checkpoint.save(tmp_path, 1, {"w": jnp.zeros(2)}, config_fingerprint="abc", keep=1)
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path, 1, {"w": jnp.ones(2)}, config_fingerprint="abc", keep=1)
+    assert float(checkpoint.restore(tmp_path, {"w": jnp.zeros(2)})[0]["w"][0]) == 1.0
+
+
+class _Stop(BaseException):
+    pass
+
+
+def test_saving_goes_on_behind_what_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are written while the block goes on; the block is not left before they are, whatever ends it."""
+    may_write, original, begun = threading.Event(), checkpoint.save, []
+
+    def held_up(*args: Any, **kwargs: Any) -> None:
+        begun.append(args[1])
+        assert may_write.wait(timeout=60)
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(checkpoint, "save", held_up)
+    with pytest.raises(_Stop), checkpoint.saving(tmp_path, config_fingerprint="abc") as save_behind:
+        save_behind(1, _state(1))
+        assert checkpoint.latest(tmp_path) is None  # it has returned, and nothing is written
+        may_write.set()
+        save_behind(2, _state(2))
+        assert checkpoint.latest(tmp_path) in (1, 2) and begun[0] == 1  # one after the other
+        raise _Stop
+    assert checkpoint.newest_intact(tmp_path) == (2, ())
+    _assert_same(checkpoint.restore(tmp_path, _state(0))[0], _state(2))
+
+
+@pytest.mark.parametrize("noticed", ["by the next save", "at the end", "while it stops"])
+def test_a_save_behind_that_fails_is_told(tmp_path: Path, noticed: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="step 1 could not be written"):
+        with checkpoint.saving(tmp_path / "file" / "mine", config_fingerprint="abc") as save_behind:
+            save_behind(1, {"w": jnp.ones(2)})
+            if noticed == "by the next save":
+                save_behind(2, {"w": jnp.ones(2)})
+                pytest.fail("the second save began")
+            if noticed == "while it stops":
+                raise _Stop
 
 
 def test_a_disk_that_refuses(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import errno
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -111,6 +113,27 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(
     assert checkpoint.latest(folder.path / "models") is None
     with folder.metrics_jsonl.open("a") as file:
         file.write('{"phase": "outco')  # the kill came in the middle of a line
+    parts = Experiment(TINY, material, folder, _progress()).train()
+    assert eqx.tree_equal(parts, whole[0])
+    assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
+
+
+def test_a_disk_that_fills_in_training_keeps_the_last_checkpoint(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, original, written = RunFolder.create(tmp_path, "full"), checkpoint._write_arrays, []
+
+    def full(path: Path, leaves: list) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        original(path, leaves)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write_arrays", full)
+        with pytest.raises(CheckpointError, match="step 4 could not be written .*: No space left on device. Make room"):
+            Experiment(TINY, material, folder, _progress()).train()
+    assert checkpoint.newest_intact(folder.checkpoints) == (2, ()) and not list(folder.checkpoints.glob(".*"))
     parts = Experiment(TINY, material, folder, _progress()).train()
     assert eqx.tree_equal(parts, whole[0])
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")

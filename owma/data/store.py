@@ -57,8 +57,11 @@ def stored_settings(dataset_id: str) -> dict[str, Any] | None:
     if not folder.exists():
         return None
     try:
-        return json.loads((folder / "data" / "metadata.json").read_text())[SETTINGS_KEY]
-    except (OSError, ValueError, KeyError) as error:
+        settings = json.loads((folder / "data" / "metadata.json").read_text())[SETTINGS_KEY]
+        if not isinstance(settings, dict):
+            raise TypeError(f"its settings are {settings!r}")
+        return settings
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(
             f"{folder} exists but was not written by this command; move it away, choose another --dataset-id, or "
             "replace it with --overwrite."

@@ -3,6 +3,12 @@
 import gymnasium as gym
 
 from owma.envs.ant_maze import ANT_MAZE_ID as ANT_MAZE_ID, AntMazeEnv as AntMazeEnv
+from owma.envs.guards import (
+    actions_inside as actions_inside,
+    check_rewards as check_rewards,
+    finite_observations as finite_observations,
+    mistakes_of_the_environment as mistakes_of_the_environment,
+)
 from owma.envs.mazes import cell_position as cell_position, maze_of as maze_of, without_goal as without_goal
 from owma.envs.ogbench import OGBENCH_ID as OGBENCH_ID, OGBenchEnv as OGBenchEnv, register_ogbench
 from owma.envs.registered import read_env as read_env

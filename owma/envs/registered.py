@@ -1,6 +1,8 @@
 """Environments that data name: made only if they are registered here, so that no file chooses what code runs."""
 
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +18,7 @@ def read_env(text: str, where: str) -> EnvSpec:
     A description holds the module and the name of what Gymnasium is to import and call, and arguments for it: whoever
     writes a file could have it call anything. So the description must be of an environment that is registered in this
     process, under its id and with its entry point, and may bring wrappers of Gymnasium's own only, of those that write
-    no files.
+    no files. Nor may its arguments name a file, as that of MuJoCo's model, where the registered ones do not.
 
     **Arguments:** `where`: what holds the description, for the messages.
 
@@ -53,11 +55,26 @@ def _foreign(described: dict[str, Any], spec: EnvSpec) -> str | None:
             return repr(found)
     if known is None:
         return "nothing that is known"
+    for text in _texts(spec.kwargs):
+        if os.sep in text and text not in _texts(known.kwargs):
+            return f"on the file {text!r}"
     for wrapper in spec.additional_wrappers:
         name = str(wrapper.entry_point)
         if not name.startswith("gymnasium.wrappers.") or "RecordVideo" in name:
             return repr(wrapper.entry_point)
     return None
+
+
+def _texts(arguments: Any) -> list[str]:
+    """Every text in arguments, however deep: without recursion, since whoever writes them says how deep that is."""
+    texts, left = [], [arguments]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, Mapping | list | tuple):
+            left += value.values() if isinstance(value, Mapping) else value
+    return texts
 
 
 def _name(entry_point: Any) -> str | None:

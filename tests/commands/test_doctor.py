@@ -1,11 +1,16 @@
 """What the doctor says of this machine, and of ones that lack something."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import owma.doctor
 from owma.doctor import examine
+
+CHECKOUT = Path(owma.__file__).parent.parent
 
 
 def test_a_machine_that_runs_the_tests_is_able(invoke, elsewhere: Path) -> None:
@@ -26,6 +31,39 @@ def test_what_is_missing_comes_with_its_remedy(invoke, elsewhere: Path, monkeypa
     assert "NO   runs: /proc/runs cannot be written" in outcome.stdout and "name another folder" in outcome.stdout
     assert "NO   draw without a display: unset MUJOCO_GL, or install Debian's" in outcome.stdout
     assert "NO   owma.sweep: `pip install 'owma[sweep]'`" in outcome.stdout
+
+
+@pytest.mark.parametrize("lost", ["jax", "gymnasium", "minari"])
+def test_a_machine_without_a_package_gets_an_answer_to_every_question(lost: str, elsewhere: Path) -> None:
+    """Whoever calls the doctor may have a broken installation: it is found, and the rest is looked at all the same."""
+    script = (
+        "import sys\n"
+        f"sys.modules[{lost!r}] = None\n"  # `import` raises
+        "from owma._command import command\n"
+        "import owma.doctor\n"
+        "sys.argv = ['doctor']\n"
+        "command(owma.doctor.main)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "MINARI_DATASETS_PATH": str(elsewhere / "datasets")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=elsewhere, capture_output=True, text=True, timeout=120
+    )
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1 and done.stderr == "", done.stderr
+    assert len(lines) == len(examine(elsewhere))
+    assert any(line.startswith("NO ") and f"import of {lost} halted" in line for line in lines), lines
+
+
+def test_a_cache_that_jax_was_told_of_is_looked_at(elsewhere: Path) -> None:
+    import jax
+
+    before = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    jax.config.update("jax_compilation_cache_dir", "/proc/programs")
+    try:
+        (programs,) = [finding for finding in examine(elsewhere) if finding.what == "compiled programs"]
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert not programs.able and not programs.needed and "/proc/programs cannot be written" in programs.detail
 
 
 def test_a_full_disk_is_told(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """The steps of a sweep, in turn: a trained run is found and not made again, a row is written once."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,31 @@ def test_rows_are_written_once(runs: Path) -> None:
         assert sweep.read_jsonl("rows.jsonl") == rows and sweep.read_jsonl("episodes.jsonl") == episodes
     assert kept.stat().st_mtime_ns == before
     assert rows[1]["base"] == "random_shooting" and rows[1]["planner_settings"] == {"num_samples": 4}
+
+
+def test_a_point_that_was_killed_ends_the_same(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of writing the rows of its episodes."""
+    sweep, point = runs / "sweep" / "v1", _points()[1]
+    whole = work.evaluate_point(point, runs / "smoke" / "v1", sweep)
+    (runs / "sweep" / "v2").mkdir()
+    folder = RunFolder(runs / "sweep" / "v2" / "evaluations" / point.key)
+    original = RunFolder.append_jsonl
+
+    def killed(self: RunFolder, name: str, row: Mapping[str, Any]) -> None:
+        if row.get("episode") == 1:
+            with (self.path / name).open("a") as file:
+                file.write('{"planner": "random_sh')
+            raise KeyboardInterrupt
+        original(self, name, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append_jsonl", killed)
+        with pytest.raises(KeyboardInterrupt):
+            work.evaluate_point(point, runs / "smoke" / "v1", runs / "sweep" / "v2")
+    assert not (folder.path / "row.json").exists()
+    assert work.evaluate_point(point, runs / "smoke" / "v1", runs / "sweep" / "v2") == whole
+    rows = [RunFolder(f).read_jsonl("episodes.jsonl") for f in (folder.path, sweep / "evaluations" / point.key)]
+    assert rows[0] == rows[1] and len(rows[0]) == 2
 
 
 def test_a_row_of_other_settings_is_refused(runs: Path) -> None:

@@ -120,8 +120,12 @@ def test_existing_data_are_reused_and_never_replaced_unasked():
     assert len(load_minari("mine/routes-v1").transitions) == 30
 
 
-def test_a_folder_of_other_origin_is_refused():
-    dataset_folder(SMALL.name).mkdir(parents=True)
+@pytest.mark.parametrize("metadata", [None, "", "[]", "3", "{}", '{"owma_collect": [1]}', "[" * 100_000])
+def test_a_folder_of_other_origin_is_refused(metadata):
+    data = dataset_folder(SMALL.name) / "data"
+    data.mkdir(parents=True)
+    if metadata is not None:
+        (data / "metadata.json").write_text(metadata)
     with pytest.raises(DatasetError, match="was not written by this command.*--overwrite"):
         collect_two_routes(SMALL)
 

@@ -290,6 +290,31 @@ def test_an_environment_that_fails_mid_episode(fault: str, model: AgentModel, mo
     outcome(f"environment, mid-episode: {fault}", error.value)
 
 
+@pytest.mark.parametrize("fault", ["raises", "NaN observation"])
+def test_an_environment_that_fails_as_it_is_reset(fault: str, model: AgentModel, monkeypatch, outcome) -> None:
+    from line_world import LineWorld
+
+    def bad(self, *, seed=None, options=None):
+        if fault == "raises":
+            raise _Raises("no such maze")
+        return np.full(2, np.nan, np.float32), {}
+
+    with vector_env(line_world(), 2) as envs:
+        monkeypatch.setattr(LineWorld, "reset", bad)
+        with pytest.raises(OwmaError, match="mend the environment") as error:
+            run_episodes(Agent(model, Static().build()), envs, planner_name="mine", seed=0, timed_decisions=0)
+    outcome(f"environment, at its reset: {fault}", error.value)
+
+
+def test_an_environment_with_narrower_bounds_than_the_data(model: AgentModel, outcome) -> None:
+    """The line world asserts that its action space has the action."""
+    with vector_env(line_world(most_action=0.125), 2) as envs:
+        rows = run_episodes(Agent(model, Static().build()), envs, planner_name="mine", seed=0, timed_decisions=0).rows
+    # Draws of the policy that fall into an eighth of its range in both coordinates are rare.
+    assert all(0 < row["clipped"] <= row["steps"] for row in rows)
+    outcome("environment: an action space narrower than that of the data", "actions inside it, counted as clipped")
+
+
 def test_counters_are_in_the_table(model: AgentModel, outcome) -> None:
     from owma.tables import results_markdown, summarise
 

@@ -1,14 +1,17 @@
 """Files that are torn, flipped or made to do harm: a sentence, nothing executed, nothing outside opened."""
 
 import ast
+import errno
 import hashlib
 import io
 import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +133,27 @@ def test_a_file_too_much_in_a_checkpoint(tmp_path: Path, outcome) -> None:
     with pytest.raises(CheckpointError, match="`arrays/more` is not in its manifest") as error:
         checkpoint.restore(tmp_path, TREE)
     outcome("checkpoint: a file that its manifest does not list", error.value)
+
+
+@pytest.mark.parametrize("where", ["mkdir", "_write_arrays", "replace_text", "rename"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_disk_that_refuses_a_checkpoint(
+    code: int, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome
+) -> None:
+    """Whichever file or folder it is that cannot be written."""
+    checkpoint.save(tmp_path, 1, TREE, config_fingerprint="a", keep=1)
+
+    def refused(*args: Any, **kwargs: Any) -> None:
+        raise OSError(code, os.strerror(code), "x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path if where in ("mkdir", "rename") else checkpoint, where, refused)
+        with pytest.raises(CheckpointError, match=f"step 2 could not be written .*: {os.strerror(code)}. ") as error:
+            checkpoint.save(tmp_path, 2, TREE, config_fingerprint="a", keep=1)
+    assert os.listdir(tmp_path) == ["1"] and checkpoint.newest_intact(tmp_path) == (1, ())
+    checkpoint.save(tmp_path, 2, TREE, config_fingerprint="a", keep=1)  # as soon as it can be written again
+    assert os.listdir(tmp_path) == ["2"]
+    outcome(f"disk: {os.strerror(code)} at {where.strip('_')} of a save", error.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.99])
@@ -383,6 +407,14 @@ def _wrapper(entry_point: str, **kwargs: Path) -> dict[str, Any]:
             },
         ),
         ("a vector entry point", lambda mark: {"vector_entry_point": "os:mkdir"}),
+        (
+            "a model in another file",
+            lambda mark: json.loads(gym.spec("Hopper-v5").to_json()) | {"kwargs": {"xml_file": str(mark)}},
+        ),
+        (
+            "a file deep in its arguments",
+            lambda mark: {"kwargs": {"preferred": json.loads("[" * 400 + json.dumps(str(mark)) + "]" * 400)}},
+        ),
     ],
 )
 @pytest.mark.parametrize("spaces", ["with its spaces", "without its spaces"])
@@ -437,6 +469,93 @@ def test_names_outside_in_a_manifest(tmp_path: Path, outcome) -> None:
         with pytest.raises(CheckpointError, match="not of the form that owma writes") as error:
             checkpoint.restore(tmp_path / "mine", TREE)
         outcome(f"checkpoint: a manifest that names {name}", error.value)
+
+
+def _reseal(step: Path) -> None:
+    """What whoever makes a checkpoint can do: a manifest that fits the files, whatever these are."""
+    manifest = step / "manifest.json"
+    content = json.loads(manifest.read_text())["content"]
+    content["files"] = {
+        str(path.relative_to(step)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(step.rglob("*"))
+        if path.is_file() and path != manifest
+    }
+    seal = hashlib.sha256(canonical(content).encode()).hexdigest()
+    manifest.write_text(json.dumps({"sha256": seal, "content": content}))
+
+
+_RESTORE = """
+import json, sys
+import jax.numpy as jnp
+from owma import checkpoint
+from owma._errors import CheckpointError
+
+tree = {"w": jnp.arange(64.0), "n": jnp.asarray(3)}
+for folder in sys.argv[1:]:
+    try:
+        restored, _ = checkpoint.restore(folder, tree)
+        right = bool(jnp.array_equal(restored["w"], tree["w"])) and int(restored["n"]) == 3
+        print(json.dumps("right" if right else "wrong"))
+    except CheckpointError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def _restored_elsewhere(folders: Sequence[Path]) -> list[str]:
+    """What came of `TREE` in each, in a process of its own: orbax leaves the readers of arrays behind when one fails,
+    and they complain at any time after that.
+    """
+    environment = os.environ | {"PYTHONPATH": str(Path(owma.__file__).parent.parent)}
+    command = [sys.executable, "-c", _RESTORE, *map(str, folders)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_sealed_checkpoints_of_other_files(tmp_path: Path, mark: Path, outcome) -> None:
+    """The digests are right, and orbax is given metadata, arrays and B-trees of somebody else's making."""
+    checkpoint.save(tmp_path / "good", 1, TREE, config_fingerprint="a")
+    handler = b"orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
+    harms: dict[str, Callable[[bytes], bytes]] = {
+        "empty": lambda _: b"",
+        "`null`": lambda _: b"null",
+        "`{}`": lambda _: b"{}",
+        "cut to half": lambda whole: whole[: len(whole) // 2],
+        "a pickle": lambda _: pickle.dumps(_Bomb(mark)),
+        "naming functions of `os`": lambda whole: whole.replace(handler, b"os.mkdir").replace(
+            b"jax.Array", b"os.mkdir"
+        ),
+        "naming arrays of 8 TiB": lambda whole: whole.replace(b"[64]", b"[2199023255552]"),
+    }
+    folders: dict[str, list[Path]] = {fault: [] for fault in harms}
+    for number, (fault, harm) in enumerate(harms.items()):
+        for file in sorted((tmp_path / "good" / "1" / "arrays").rglob("*")):
+            if file.is_file():
+                copy = tmp_path / f"{number}-{len(folders[fault])}"
+                path = Path(shutil.copytree(tmp_path / "good", copy)) / file.relative_to(tmp_path / "good")
+                path.write_bytes(harm(path.read_bytes()))
+                _reseal(copy / "1")
+                folders[fault].append(copy)
+    said = iter(_restored_elsewhere([folder for group in folders.values() for folder in group]))
+    for fault, group in folders.items():
+        ends = [next(said) for _ in group]
+        refusals = [end for end in ends if end != "right"]  # there are files that orbax does not read
+        assert "wrong" not in ends and all("cannot be read" in end for end in refusals), ends
+        assert len(refusals) >= 2 or fault.startswith("naming"), ends
+        told = f"{len(refusals)} refused, as: {refusals[0]}" if refusals else "the right arrays"
+        outcome(f"checkpoint: each of {len(ends)} files {fault}, its manifest sealed anew", told)
+    assert not mark.exists()
+
+
+def test_a_sealed_manifest_that_lies_about_its_arrays(tmp_path: Path, outcome) -> None:
+    checkpoint.save(tmp_path, 1, {"w": jnp.arange(8.0), "n": jnp.asarray(3)}, config_fingerprint="a")
+    manifest = tmp_path / "1" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("float32[8]", "float32[64]"))
+    assert json.loads(manifest.read_text())["content"]["leaves"][1] == ["['w']", "float32[64]"]
+    _reseal(tmp_path / "1")
+    (said,) = _restored_elsewhere([tmp_path])
+    assert "cannot be read (ValueError: Requested shape" in said
+    outcome("checkpoint: a sealed manifest that names another shape", said)
 
 
 @settings(
