@@ -12,7 +12,7 @@ import numpy as np
 from owma import checkpoint
 from owma._errors import CheckpointError
 from owma._tree import map_rows
-from owma._types import Array, Bool, Float, Scalar
+from owma._types import Array, Bool, Float, PyTree, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
 from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
@@ -32,6 +32,7 @@ from owma.training import (
     sample_rows,
     split_episodes,
 )
+from owma.training.devices import any_process, from_first, is_first, on_one_device
 from owma.transitions import Transitions
 from owma.value import (
     AbstractValue,
@@ -66,7 +67,10 @@ class TrainedParts(eqx.Module):
 
 
 class Experiment:
-    """The stages of one run, each of which goes on from what is on disk."""
+    """The stages of one run, each of which goes on from what is on disk.
+
+    Of several processes (`owma.job`) all go through them in step, and the first alone writes and reads the run folder.
+    """
 
     def __init__(
         self,
@@ -96,9 +100,9 @@ class Experiment:
         `CheckpointError` where none is, or the one there is is of another configuration.
         """
         models, transitions = self.folder.path / "models", self.dataset.transitions
-        if checkpoint.latest(models) is not None and not self._are_damaged(models):
+        if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
             return restore_parts(self.folder, self.config)
-        world, policy = self._untrained()
+        world, policy = from_first(self._untrained())
         world, policy = self._train_outcomes(world, policy)
         psi = jnp.asarray(whitened_outcomes(world, self.sample))
         decoder = self._train_decoder(world, psi)
@@ -112,8 +116,9 @@ class Experiment:
             "env": None if self.env is None else self.env.to_json(),
         }
         # The models last: they are what says that training is done.
-        self.folder.write_json("shapes.json", shapes)
-        checkpoint.save(models, self.config.training.updates, parts, config_fingerprint=self.fingerprint)
+        if is_first():
+            self.folder.write_json("shapes.json", shapes)
+        self._save(models, self.config.training.updates, parts)
         return parts
 
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
@@ -141,7 +146,7 @@ class Experiment:
             for reached, row in trainer.run(state):
                 state = reached
                 self._log({"phase": "features"} | row)
-                checkpoint.save(folder, int(state.step), state, config_fingerprint=self.fingerprint)
+                self._save(folder, int(state.step), state)
                 advance(int(state.step) - done, note=f"loss {row['features_loss']:.3g}")
                 done = int(state.step)
         return state.average.features
@@ -167,21 +172,28 @@ class Experiment:
             for reached, row in trainer.run(state):
                 state = reached
                 self._log({"phase": "outcomes"} | row)
-                checkpoint.save(self.folder.checkpoints, int(state.step), state, config_fingerprint=self.fingerprint)
+                self._save(self.folder.checkpoints, int(state.step), state)
                 advance(int(state.step) - done, note=f"loss {row['world_loss']:.3f} {row['policy_loss']:.3f}")
                 done = int(state.step)
         return trainer.finish(state)
 
     def _resumed(self, folder: Path, state: _State) -> _State:
         """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
-        newest, damaged = checkpoint.newest_intact(folder)
-        if newest is None:
-            return state
-        self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
-        return checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)[0]
+        if is_first():
+            newest, damaged = checkpoint.newest_intact(folder)
+            self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
+            if newest is not None:
+                state, _ = checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)
+        return from_first(state)
+
+    def _save(self, folder: Path, step: int, tree: PyTree) -> None:
+        if is_first():
+            checkpoint.save(folder, step, on_one_device(tree), config_fingerprint=self.fingerprint)
 
     def _check_sample(self) -> None:
         """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
+        if not is_first():
+            return
         note = self.folder.path / "sample.json"
         whole, now = len(self.dataset.transitions), len(self.sample)
         if checkpoint.latest(self.folder.checkpoints) is None:
@@ -283,13 +295,14 @@ class Experiment:
                 self.warn(sentence)
 
     def _log(self, row: Mapping[str, Any]) -> None:
-        self.folder.append_jsonl("metrics.jsonl", row)
+        if is_first():
+            self.folder.append_jsonl("metrics.jsonl", row)
         for log in self.logs:
             log.log(row)
 
     def _drop_metrics_after(self, phase: str, step: int) -> None:
         """Rows that a resumed stage will write again."""
-        if not self.folder.metrics_jsonl.exists():
+        if not is_first() or not self.folder.metrics_jsonl.exists():
             return
         rows = self.folder.read_jsonl("metrics.jsonl", drop_torn=True)
         self.folder.write_jsonl("metrics.jsonl", [r for r in rows if r["phase"] != phase or r.get("step", 0) <= step])
