@@ -187,8 +187,8 @@ def _write(
         f"{arguments.rounds} rounds of {arguments.updates} updates, recalibration left out. **The devices are virtual "
         f"and share {machine['cpu_count']} cores**, which one device uses alone already: efficiency (transitions a "
         f"second and device, over those of {first['devices']}) says how the cores are shared, not how machines of "
-        "their own would scale. The last column has as much arithmetic on both sides, and is what dividing it costs. All "
-        "arrays are those of the first device, with the state before updates and after them.",
+        "their own would scale. The last column has as much arithmetic on both sides, and is what dividing it costs. "
+        "All arrays: with the state before updates and after them.",
     ]
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
