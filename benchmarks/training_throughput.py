@@ -67,7 +67,7 @@ def main() -> None:
         arguments = dataclasses.replace(arguments, rounds=3, updates=3, published_rounds=1)
     # A warm cache would hide what compilation takes.
     jax.config.update("jax_enable_compilation_cache", False)
-    transitions = _walks(arguments.sizes[0])
+    transitions = walks(arguments.sizes[0])
     trainer = _trainer(transitions, _PRESET.training)
     default = _updates(trainer, arguments.updates)
     rows, ratios = _configurations(arguments, transitions, trainer, default)
@@ -78,7 +78,7 @@ def main() -> None:
     print(arguments.json)
 
 
-def _walks(rows: int) -> Transitions:
+def walks(rows: int) -> Transitions:
     """Random walks of the two-route task's sizes, every second one terminated."""
     rng = np.random.default_rng(0)
     model, episodes = shipped(), rows // _EPISODE

@@ -203,7 +203,15 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(label: str, total: int, *, done: int = 0, unit: str = "steps") -> Iterator[Advance]:
+def progress(
+    label: str,
+    total: int,
+    *,
+    done: int = 0,
+    unit: str = "steps",
+    is_shown: bool = True,
+    agree: Callable[[bool], bool] = bool,
+) -> Iterator[Advance]:
     """Show progress on standard error: a bar on a terminal, elsewhere a plain line every ten seconds and at the end.
 
     ```python
@@ -218,15 +226,18 @@ def progress(label: str, total: int, *, done: int = 0, unit: str = "steps") -> I
     - `total`: the number of steps when all is done.
     - `done`: steps done before, by an interrupted run; they do not count for the rate.
     - `unit`: what is counted.
+    - `is_shown`: where it is not, a report only stops.
+    - `agree`: is told at every report whether a signal has come, and says whether to stop; processes that work together
+        must all say the same.
 
     Within `resumable`, a report raises `Stopped` once a signal has come: report what is safe already.
     """
-    show = _bar if sys.stderr.isatty() else _lines
+    show = (_bar if sys.stderr.isatty() else _lines) if is_shown else _nothing
     with show(label, total, done, unit) as shown:
 
         def advance(steps: int = 1, /, note: str = "") -> None:
             shown(steps, note)
-            if _asked_to_stop.is_set():
+            if agree(_asked_to_stop.is_set()):
                 raise Stopped
 
         yield advance
@@ -270,6 +281,12 @@ def _lines(label: str, total: int, done: int, unit: str) -> Iterator[Advance]:
         print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)
 
     yield advance
+
+
+@contextmanager
+def _nothing(label: str, total: int, done: int, unit: str) -> Iterator[Callable[[int, str], None]]:
+    del label, total, done, unit
+    yield lambda steps, note: None
 
 
 def _round(rate: float) -> str:

@@ -215,17 +215,19 @@ def _array_leaves(tree: PyTree) -> list[Any]:
 
 
 def _storable(leaf: Any) -> Any:
-    """What orbax can hold in place of `leaf`: it knows neither typed keys nor NumPy scalars."""
+    """What orbax can hold in place of `leaf`: it knows neither typed keys nor NumPy scalars, and in one of several
+    processes no arrays of JAX's that this one has alone.
+    """
     if _is_key(leaf):
-        return jax.random.key_data(leaf)
-    return np.asarray(leaf) if isinstance(leaf, np.generic) else leaf
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf) if isinstance(leaf, np.generic) or jax.process_count() > 1 else leaf
 
 
 def _target(leaf: Any) -> Any:
     """What to ask orbax for: without a sharding it would warn, and guess from the file."""
     if isinstance(leaf, np.ndarray | np.generic):
         return np.asarray(leaf)
-    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if _is_key(leaf):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
@@ -354,7 +356,7 @@ def _write_arrays(path: Path, leaves: list[Any]) -> None:
         return
     import orbax.checkpoint as ocp
 
-    with _quiet_orbax(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with _quiet_orbax(), _checkpointer() as checkpointer:
         checkpointer.save(path, args=ocp.args.StandardSave(leaves))  # pyright: ignore[reportCallIssue]
 
 
@@ -363,8 +365,18 @@ def _read_arrays(path: Path, targets: list[Any]) -> list[Any]:
         return []
     import orbax.checkpoint as ocp
 
-    with _quiet_orbax(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+    with _quiet_orbax(), _checkpointer() as checkpointer:
         return checkpointer.restore(path, args=ocp.args.StandardRestore(targets))  # pyright: ignore[reportCallIssue]
+
+
+def _checkpointer() -> Any:
+    """Of this process alone: orbax would wait for all those of a job, of which one writes."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

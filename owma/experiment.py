@@ -1,6 +1,7 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,7 +13,7 @@ import numpy as np
 from owma import checkpoint
 from owma._errors import CheckpointError
 from owma._tree import map_rows
-from owma._types import Array, Bool, Float, Scalar
+from owma._types import Array, Bool, Float, PyTree, Scalar
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
 from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
@@ -32,6 +33,7 @@ from owma.training import (
     sample_rows,
     split_episodes,
 )
+from owma.training.devices import any_process, from_first, is_first, on_one_device
 from owma.transitions import Transitions
 from owma.value import (
     AbstractValue,
@@ -66,7 +68,10 @@ class TrainedParts(eqx.Module):
 
 
 class Experiment:
-    """The stages of one run, each of which goes on from what is on disk."""
+    """The stages of one run, each of which goes on from what is on disk.
+
+    Of several processes (`owma.job`) all go through them in step, and the first alone writes and reads the run folder.
+    """
 
     def __init__(
         self,
@@ -96,9 +101,9 @@ class Experiment:
         `CheckpointError` where none is, or the one there is is of another configuration.
         """
         models, transitions = self.folder.path / "models", self.dataset.transitions
-        if checkpoint.latest(models) is not None and not self._are_damaged(models):
+        if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
             return restore_parts(self.folder, self.config)
-        world, policy = self._untrained()
+        world, policy = from_first(self._untrained())
         world, policy = self._train_outcomes(world, policy)
         psi = jnp.asarray(whitened_outcomes(world, self.sample))
         decoder = self._train_decoder(world, psi)
@@ -112,8 +117,10 @@ class Experiment:
             "env": None if self.env is None else self.env.to_json(),
         }
         # The models last: they are what says that training is done.
-        self.folder.write_json("shapes.json", shapes)
-        checkpoint.save(models, self.config.training.updates, parts, config_fingerprint=self.fingerprint)
+        if is_first():
+            self.folder.write_json("shapes.json", shapes)
+        with self._saving(models) as save:
+            save(self.config.training.updates, parts)
         return parts
 
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
@@ -138,7 +145,7 @@ class Experiment:
         done = int(state.step)
         self._drop_metrics_after("features", done)
         with (
-            checkpoint.saving(folder, config_fingerprint=self.fingerprint) as save,
+            self._saving(folder) as save,
             self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance,
         ):
             for reached, row in trainer.run(state):
@@ -167,7 +174,7 @@ class Experiment:
         done = int(state.step)
         self._drop_metrics_after("outcomes", done)
         with (
-            checkpoint.saving(self.folder.checkpoints, config_fingerprint=self.fingerprint) as save,
+            self._saving(self.folder.checkpoints) as save,
             self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance,
         ):
             for reached, row in trainer.run(state):
@@ -180,14 +187,23 @@ class Experiment:
 
     def _resumed(self, folder: Path, state: _State) -> _State:
         """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
-        newest, damaged = checkpoint.newest_intact(folder)
-        if newest is None:
-            return state
-        self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
-        return checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)[0]
+        if is_first():
+            newest, damaged = checkpoint.newest_intact(folder)
+            self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
+            if newest is not None:
+                state, _ = checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)
+        return from_first(state)
+
+    @contextlib.contextmanager
+    def _saving(self, folder: Path) -> Iterator[Callable[[int, PyTree], None]]:
+        """`checkpoint.saving`; of several processes the first one writes."""
+        with checkpoint.saving(folder, config_fingerprint=self.fingerprint) as save:
+            yield lambda step, tree: save(step, on_one_device(tree)) if is_first() else None
 
     def _check_sample(self) -> None:
         """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
+        if not is_first():
+            return
         note = self.folder.path / "sample.json"
         whole, now = len(self.dataset.transitions), len(self.sample)
         if checkpoint.latest(self.folder.checkpoints) is None:
@@ -289,13 +305,14 @@ class Experiment:
                 self.warn(sentence)
 
     def _log(self, row: Mapping[str, Any]) -> None:
-        self.folder.append_jsonl("metrics.jsonl", row)
+        if is_first():
+            self.folder.append_jsonl("metrics.jsonl", row)
         for log in self.logs:
             log.log(row)
 
     def _drop_metrics_after(self, phase: str, step: int) -> None:
         """Rows that a resumed stage will write again."""
-        if not self.folder.metrics_jsonl.exists():
+        if not is_first() or not self.folder.metrics_jsonl.exists():
             return
         rows = self.folder.read_jsonl("metrics.jsonl", drop_torn=True)
         self.folder.write_jsonl("metrics.jsonl", [r for r in rows if r["phase"] != phase or r.get("step", 0) <= step])

@@ -30,6 +30,7 @@ from owma._command import (
 from owma.config_json import from_json, to_json
 from owma.data_config import MEMORY_GIB
 from owma.experiment_config import ExperimentConfig
+from owma.job import JobConfig, ended_together, first_then_others, open_shared_progress, require_same, take_part
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
 from owma.planners_config import PLANNERS
 from owma.presets import PRESETS
@@ -69,21 +70,31 @@ class Train:
     trust: tuple[str, ...] = ()
     """With --resume: modules of yours that the run's reward or environment is imported from. The folder alone, which
     may be somebody else's, is not believed."""
+    job: JobConfig = JobConfig()
+    """Where several processes train together; what they compute is the same."""
 
 
 def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Train, prog="python -m owma.train")
     check_logs(arguments.log)
+    take_part(arguments.job, lambda: _train(arguments))
+
+
+def _train(arguments: Train) -> None:
     keep_programs()
+
+    def gather(config: ExperimentConfig) -> "Material":
+        material = first_then_others(lambda: config.gather(open_progress, memory_gib=arguments.memory_gib))
+        require_same(config.training_fingerprint, material)
+        return material
+
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
         with resumable(same_command("owma.train")):
-            material = config.gather(open_progress, memory_gib=arguments.memory_gib)
-        folder = RunFolder.create(arguments.runs, config.name)
-        folder.write_json("config.json", to_json(config))
-        folder.write_json("versions.json", versions())
+            material = gather(config)
+        folder = _new_folder(arguments.runs, config)
         again = _again(folder.path, arguments, config.imports)
     else:
         folder = RunFolder.open(arguments.resume)
@@ -91,14 +102,33 @@ def main() -> None:
         again = _again(folder.path, arguments, arguments.trust)
         require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
         with resumable(again):
-            material = config.gather(open_progress, memory_gib=arguments.memory_gib)
+            material = gather(config)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
-    print(f"run {folder.path}", file=sys.stderr)
+    from owma.training.devices import is_first
+
+    if is_first():
+        print(f"run {folder.path}", file=sys.stderr)
     with resumable(again):
-        with open_logs(arguments.log, folder.path, to_json(config)) as logs:
+        with open_logs(arguments.log if is_first() else (), folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)
-    print(folder.path)
+    if is_first():
+        print(folder.path)
+
+
+def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
+    """The folder of a run that begins, which the first process of a job makes for all."""
+    import jax.numpy as jnp
+
+    from owma.training.devices import from_first, is_first
+
+    if not is_first():
+        return RunFolder(runs / config.name / f"v{int(from_first(jnp.asarray(0)))}")
+    folder = RunFolder.create(runs, config.name)
+    folder.write_json("config.json", to_json(config))
+    folder.write_json("versions.json", versions())
+    from_first(jnp.asarray(int(folder.path.name.removeprefix("v"))))
+    return folder
 
 
 def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
@@ -108,14 +138,19 @@ def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
     flags += ["--memory-gib", repr(arguments.memory_gib)] if arguments.memory_gib != MEMORY_GIB else []
     flags += ["--log", *arguments.log] if arguments.log else []
     flags += ["--trust", *trust] if trust else []
+    flags += arguments.job.flags
     return shlex.join(["python", "-m", "owma.train", *flags])
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
+    from owma.training.devices import is_first
 
-    parts = Experiment(config, material, folder, open_progress, logs, warn=show_warning).train()
+    with ended_together():
+        parts = Experiment(config, material, folder, open_shared_progress, logs, warn=show_warning).train()
+    if not is_first():
+        return
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)
     if material.env is None:

@@ -2,6 +2,7 @@
 
 What is computed is what one device computes, up to the order in which gradients are added. With several processes
 (`jax.distributed.initialize`) the devices are those of all of them; every process must be given the same data.
+What processes tell each other here, all of them must ask for at the same place.
 """
 
 from typing import TypeVar
@@ -10,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from owma._errors import ConfigError
@@ -50,7 +52,7 @@ def spread(tree: _Tree) -> _Tree:
     def placed(leaf: jax.Array) -> jax.Array:
         if jax.process_count() == 1:
             return jax.device_put(leaf, whole)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if _is_key(leaf):
             return jax.random.wrap_key_data(placed(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
         return jax.make_array_from_process_local_data(whole, np.asarray(leaf), leaf.shape)
 
@@ -66,6 +68,40 @@ def on_one_device(tree: _Tree) -> _Tree:
     arrays, rest = eqx.partition(tree, eqx.is_array)
     local = jax.tree.map(lambda leaf: leaf if leaf.is_fully_addressable else leaf.addressable_data(0), arrays)
     return eqx.combine(jax.device_put(local, alone), rest)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes: the first of several, or the only one."""
+    return jax.process_index() == 0
+
+
+def from_first(tree: _Tree) -> _Tree:
+    """Arrays as the first process holds them, which alone has read them, on one device of each."""
+    if jax.process_count() == 1:
+        return tree
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    plain = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, arrays)
+    told = jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(plain))
+
+    def as_it_was(leaf: jax.Array, data: jax.Array) -> jax.Array:
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else data
+
+    return eqx.combine(jax.tree.map(as_it_was, arrays, told), rest)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is set on any of the processes; each waits here for all others."""
+    return flag if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def is_same_everywhere(content: bytes) -> bool:
+    """Whether all processes hold the same bytes, of which they hold equally many."""
+    found = multihost_utils.process_allgather(np.frombuffer(content, np.uint8)).reshape(jax.process_count(), -1)
+    return bool((found == found[0]).all())
+
+
+def _is_key(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _sharding(spec: PartitionSpec) -> NamedSharding:

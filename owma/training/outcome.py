@@ -218,7 +218,7 @@ class OutcomeTrainer(eqx.Module):
 
         def read(key: PRNGKeyArray, num_updates: int) -> tuple[Array, PRNGKeyArray]:
             rows, key = compiled._batches_ahead(key, num_updates)
-            return jnp.asarray(data.gather(np.asarray(rows))), key
+            return spread(jnp.asarray(data.gather(np.asarray(rows)))), key
 
         with ThreadPoolExecutor(1) as reader:
             coming = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
@@ -230,7 +230,7 @@ class OutcomeTrainer(eqx.Module):
                 state, some = compiled.updates_on(state, batches)
                 losses.append(some)
         rows = held_out.gather(np.asarray(self.calibration_rows(state.key)))
-        return compiled._recalibrated_on(state, jnp.asarray(rows)), jnp.mean(jnp.concatenate(losses), axis=0)
+        return compiled._recalibrated_on(state, spread(jnp.asarray(rows))), jnp.mean(jnp.concatenate(losses), axis=0)
 
     @eqx.filter_jit
     def _batches_ahead(self, key: PRNGKeyArray, num_updates: int) -> tuple[Int[Array, "updates batch"], PRNGKeyArray]:

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
     + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("analysis", "claims", "logs", "reporting", "videos"),
-    ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
+    ("_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
 BESIDE: dict[str, tuple[str, ...]] = {
@@ -51,7 +51,8 @@ BESIDE: dict[str, tuple[str, ...]] = {
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
     "transfers": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "tables"),
-    "train": ("_command",),
+    "job": ("_command",),
+    "train": ("_command", "job"),
     "eval": ("_command",),
     "transfer": ("_command",),
     "collect": ("_command",),

@@ -55,7 +55,7 @@ def test_smoke_stays_below_four_gigabytes(smoke_run) -> None:
 
 
 def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, monkeypatch) -> None:
-    shown = owma.train.open_progress
+    shown = owma.train.open_shared_progress
 
     def interrupted(label: str, total: int, done: int):
         if label.startswith("training V"):
@@ -63,7 +63,7 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, 
             signal.default_int_handler(signal.SIGINT, None)
         return shown(label, total, done)
 
-    monkeypatch.setattr(owma.train, "open_progress", interrupted)
+    monkeypatch.setattr(owma.train, "open_shared_progress", interrupted)
     stopped = invoke(owma.train.main, *TINY, "--runs", "my runs")
     assert stopped.code == 130 and stopped.stdout == ""
     remedy = "owma: interrupted; go on with: python -m owma.train --resume 'my runs/smoke/v1'"
