@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +42,23 @@ def extensions(file: Path) -> ModuleType:
 
 def test_examples_are_short() -> None:
     assert [len(block.splitlines()) <= 40 for block in _blocks()] == [True] * 5
+
+
+def test_the_bounds_of_dependencies_are_those_of_pyproject() -> None:
+    # What is installed with owma, and by the extras of users; of a package without an upper bound the table says so.
+    project = tomllib.loads((CONTRIBUTING.parent / "pyproject.toml").read_text())["project"]
+    of_users = [
+        text
+        for name, texts in project["optional-dependencies"].items()
+        if name not in ("test", "dev")
+        for text in texts
+    ]
+    rows = re.findall(r"^\| (?P<packages>[^|]+) \| (?P<bound>[^|]+) \|", CONTRIBUTING.read_text(), re.MULTILINE)
+    bounds = {package: bound for packages, bound in rows for package in re.findall(r"[A-Za-z][\w-]*", packages)}
+    for text in project["dependencies"] + of_users:
+        name, bound = re.fullmatch(r"([\w-]+)(?:\[.*\])?(.*)", text).groups()  # type: ignore[union-attr]
+        said = bounds[name].replace(" ", "")
+        assert said == bound or (said == "loweronly" and "<" not in bound), text
 
 
 def test_the_divergence(getkey, extensions, gaussian_model) -> None:
