@@ -52,7 +52,14 @@ class _Place:
         }
         with (self.home / "log").open("a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=self.home, env=environment, stdout=log, stderr=log, text=True
+                [sys.executable, "-m", *arguments],
+                cwd=self.home,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                text=True,
+                # A shell's background jobs are started to ignore it, and so is what they start: these tests, it may be.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
