@@ -52,19 +52,20 @@ class _Place:
         }
         with (self.home / "log").open("a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                cwd=self.home,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                text=True,
-                # A shell's background jobs are started to ignore it, and so is what they start: these tests, it may be.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                [sys.executable, "-m", *arguments], cwd=self.home, env=environment, stdout=log, stderr=log, text=True
             )
 
     @property
     def run(self) -> RunFolder:
         return RunFolder(self.home / "runs" / "smoke" / "v1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """A shell's background jobs are started to ignore it, and so is what they start: these tests, it may be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
