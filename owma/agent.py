@@ -164,11 +164,17 @@ class Agent(eqx.Module):
 
 
 @eqx.filter_jit
+def _plan(agent: Agent, obs: Obs, state: PyTree, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
+    """`Agent.plan`, traced once for the two that ask for it: `_init`, for its shapes, and `step`."""
+    return agent.plan(obs, state, key=key)
+
+
+@eqx.filter_jit
 def _init(agent: Agent) -> AgentState:
     planner_state = agent.planner.init(agent.model)
     obs = agent.model.world.observation.mean
     # The first step plans, whatever stands here; this only gives the plan its shapes.
-    shapes = eqx.filter_eval_shape(lambda: agent.plan(obs, planner_state, key=jax.random.key(0)))
+    shapes = eqx.filter_eval_shape(_plan, agent, obs, planner_state, jax.random.key(0))
     psi, _, info = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return AgentState(planner_state, psi, info, jnp.asarray(0))
 
@@ -180,7 +186,7 @@ def step(agent: Agent, obs: Obs, state: AgentState, key: PRNGKeyArray) -> tuple[
     due = state.steps_left <= 0
 
     def decide() -> tuple[Psi, PyTree, PlanInfo]:
-        return agent.plan(obs, state.planner, key=plan_key)
+        return _plan(agent, obs, state.planner, plan_key)
 
     def follow() -> tuple[Psi, PyTree, PlanInfo]:
         return state.psi, state.planner, state.info
