@@ -13,6 +13,7 @@ from owma._command import command, progress, resumable, same_command
 from owma.data_config import (
     AntMazeCollect,
     CollectConfig,
+    HopperCollect,
     OGBenchMazeCollect,
     OGBenchPlayCollect,
     PointMazeCollect,
@@ -25,6 +26,7 @@ _Config: TypeAlias = (
     | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
     | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
     | Annotated[AntMazeCollect, tyro.conf.subcommand("antmaze")]
+    | Annotated[HopperCollect, tyro.conf.subcommand("hopper")]
     | Annotated[OGBenchMazeCollect, tyro.conf.subcommand("ogbench-maze")]
     | Annotated[OGBenchPlayCollect, tyro.conf.subcommand("ogbench-play")]
 )
