@@ -29,22 +29,24 @@ TASKS: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] 
 """What is searched for, in this order."""
 
 STAGES: Mapping[str, float] = {"early": 0.25, "middle": 0.6, "late": 1.0}
-"""The parts of a search that policies are kept of: the first generation whose candidates' mean score has come this
-share of the way from what it began with to its highest. The late one is the best in whole episodes of `_FINALISTS`."""
+"""What is kept of a search: the policies that have come this share of the way from the first to the best, in whole
+episodes, or come nearest to it."""
 
 _OBS, _ACTIONS = 11, 3
 _POPULATION = 16
 _SCALE = 0.3
 """Standard deviation of the first candidates, in actions for one standard deviation of an observation."""
 _HORIZON = 400
-"""Steps of an episode of the search, at most: many hops."""
+"""Steps of an episode in the first half of a search, at most: many hops. In the second half episodes are whole: what
+is fastest for so long falls soon after."""
 _ALIVE: Mapping[str, float] = {"jump": 1.0}
 """Added to a task's reward at every step of the search, as Hopper-v5's own reward has it: without it the search for
 `jump` ends with one leap and a fall, and with it the one for `backward` ends with standing still."""
 _CHECKS = 5
 """Episodes, as long as the environment's own, that a policy which is kept is judged by."""
-_FINALISTS = 5
-"""Generations of the highest mean scores: which of their policies hops on for a whole episode only a check tells."""
+_TRIED, _FINALISTS = 12, 5
+"""Generations whose middling candidates are checked, and those of the highest mean scores, whose best policies are:
+which of these hops on for a whole episode only a check tells."""
 
 _CANDIDATES, _EPISODE, _CHECK = 1, 2, 3
 """What random numbers are drawn for; each has its own."""
@@ -209,7 +211,8 @@ class _Search:
             number, centre = len(self._levels), self._strategy.mean.copy()
             candidates = self._strategy.ask()
             if number >= replayed:
-                rolled = [self._roll(candidate, (_EPISODE, number), _HORIZON) for candidate in candidates]
+                limit = _HORIZON if done < steps / 2 else self._limit
+                rolled = [self._roll(candidate, (_EPISODE, number), limit) for candidate in candidates]
                 scores.append(np.array([self._score(*each) for each in rolled]))
                 lengths.append(np.array([length for _, length in rolled]))
                 _write(log, {"scores": np.stack(scores), "lengths": np.stack(lengths)})
@@ -222,18 +225,14 @@ class _Search:
                 yield done
 
     def kept(self) -> LinearPolicies:
-        """The policies of all stages: a middling candidate each, and at last the best of all that are checked."""
-        first, highest = self._levels[0], max(self._levels)
-        found: list[tuple[int, np.ndarray, np.ndarray]] = []
-        for share in list(STAGES.values())[:-1]:
-            generation = [level >= first + share * (highest - first) for level in self._levels].index(True)
-            middling = self._chosen[generation][1]
-            found.append((generation, middling, self._check(middling, generation)))
-        finalists = list(found)
-        for generation in np.argsort(-np.array(self._levels), kind="stable")[:_FINALISTS].tolist():
-            for policy in (self._chosen[generation][0], self._chosen[generation][2]):
-                finalists.append((generation, policy, self._check(policy, generation)))
-        found.append(max(finalists, key=lambda each: self._score(*each[2])))
+        """The policies of all stages."""
+        checked: list[tuple[int, np.ndarray, np.ndarray]] = []
+        for generation, policy in self._eligible():
+            rolled = [self._roll(policy, (_CHECK, generation, check), self._limit) for check in range(_CHECKS)]
+            checked.append((generation, policy, np.mean(rolled, axis=0)))
+        scores = np.array([self._score(*worth) for _, _, worth in checked])
+        first, best = scores[0], scores.max()
+        found = [checked[int(np.abs(scores - first - share * (best - first)).argmin())] for share in STAGES.values()]
         affine = [self._affine(policy) for _, policy, _ in found]
         return LinearPolicies(
             task=(self._task,) * len(STAGES),
@@ -242,18 +241,24 @@ class _Search:
             generation=np.array([generation for generation, _, _ in found]),
             weight=np.stack([weight for weight, _ in affine]),
             bias=np.stack([bias for _, bias in affine]),
-            returns=np.array([checked[0] for _, _, checked in found]),
-            steps=np.array([checked[1] for _, _, checked in found]),
+            returns=np.array([worth[0] for _, _, worth in found]),
+            steps=np.array([worth[1] for _, _, worth in found]),
         )
 
     def _score(self, returned: float, length: float) -> float:
         """What the search is for."""
         return returned + _ALIVE.get(self._task, 0.0) * length
 
-    def _check(self, candidate: Float[np.ndarray, " parameters"], generation: int) -> Float[np.ndarray, "2"]:
-        """Mean return and mean steps of whole episodes that the search has not seen."""
-        rolled = [self._roll(candidate, (_CHECK, generation, check), self._limit) for check in range(_CHECKS)]
-        return np.mean(rolled, axis=0)
+    def _eligible(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Generation and policy of what is checked, the first generation first."""
+        levels = np.array(self._levels)
+        wanted = np.linspace(levels[0], levels.max(), _TRIED, endpoint=False)
+        for generation in np.unique([int((levels >= level).argmax()) for level in wanted]).tolist():
+            yield generation, self._chosen[generation][1]
+        for generation in np.argsort(-levels, kind="stable")[:_FINALISTS].tolist():
+            centre, _, best = self._chosen[generation]
+            yield generation, centre
+            yield generation, best
 
     def _roll(
         self, candidate: Float[np.ndarray, " parameters"], entropy: tuple[int, ...], limit: int

@@ -178,8 +178,7 @@ def test_a_search_finds_what_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hopper_policies, "_CHECKS", 2)
     found = search_policies(tmp_path, seed=0, steps=6000, action_noise=0.1, progress=lambda _: None)
     assert found.task == ("stand",) * 3 and found.stage == ("early", "middle", "late")
-    assert found.generation.tolist() == sorted(found.generation.tolist())
-    assert found.returns[-1] == found.returns.max()
+    assert found.returns.tolist() == sorted(found.returns.tolist()) and found.returns[0] < found.returns[-1]
     # Nothing that is drawn at first stands for a second, of 125 steps.
     assert found.steps[-1] > 125 and found.returns[-1] > 0.5 * found.steps[-1]
 
