@@ -1,4 +1,4 @@
-"""Offline datasets: reading them, and making them by scripted control."""
+"""Offline datasets: reading them, and making them by scripted control or trained policies."""
 
 from owma.data.ant_maze import collect_antmaze as collect_antmaze
 from owma.data.cache import (

@@ -46,9 +46,9 @@ def collect_hopper(config: HopperCollect, progress: Progress | None = None) -> s
     check_positive(config, "steps", "search_steps")
     if not 0 <= config.random_share < 1:
         raise ConfigError(f"--random-share is a share of the steps, from 0 to below 1; got {config.random_share}.")
-    given = None if config.policies is None else load_policies(config.policies)
     with missing(config, progress) as is_missing:
         if is_missing:
+            given = None if config.policies is None else load_policies(config.policies)
             _collect(config, given, progress or _nobody)
     return config.name
 

@@ -29,8 +29,8 @@ TASKS: Mapping[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] 
 """What is searched for, in this order."""
 
 STAGES: Mapping[str, float] = {"early": 0.25, "middle": 0.6, "late": 1.0}
-"""What is kept of a search: the policies that have come this share of the way from the first to the best, in whole
-episodes, or come nearest to it."""
+"""What is kept of a search: of the policies that are checked, those whose return in whole episodes comes nearest to
+this share of the way from the first one's to the highest."""
 
 _OBS, _ACTIONS = 11, 3
 _POPULATION = 16
@@ -40,8 +40,8 @@ _HORIZON = 400
 """Steps of an episode in the first half of a search, at most: many hops. In the second half episodes are whole: what
 is fastest for so long falls soon after."""
 _ALIVE: Mapping[str, float] = {"jump": 1.0}
-"""Added to a task's reward at every step of the search, as Hopper-v5's own reward has it: without it the search for
-`jump` ends with one leap and a fall, and with it the one for `backward` ends with standing still."""
+"""Added to a task's reward at every step of the search, not to the returns that are reported, as Hopper-v5's own reward
+has it: without it the search for `jump` ends with one leap and a fall; with it that for `backward` stands still."""
 _CHECKS = 5
 """Episodes, as long as the environment's own, that a policy which is kept is judged by."""
 _TRIED, _FINALISTS = 12, 5
@@ -213,7 +213,8 @@ class _Search:
             if number >= replayed:
                 limit = _HORIZON if done < steps / 2 else self._limit
                 rolled = [self._roll(candidate, (_EPISODE, number), limit) for candidate in candidates]
-                scores.append(np.array([self._score(*each) for each in rolled]))
+                alive = _ALIVE.get(self._task, 0.0)
+                scores.append(np.array([returned + alive * length for returned, length in rolled]))
                 lengths.append(np.array([length for _, length in rolled]))
                 _write(log, {"scores": np.stack(scores), "lengths": np.stack(lengths)})
             self._strategy.tell(candidates, -scores[number])
@@ -230,9 +231,14 @@ class _Search:
         for generation, policy in self._eligible():
             rolled = [self._roll(policy, (_CHECK, generation, check), self._limit) for check in range(_CHECKS)]
             checked.append((generation, policy, np.mean(rolled, axis=0)))
-        scores = np.array([self._score(*worth) for _, _, worth in checked])
-        first, best = scores[0], scores.max()
-        found = [checked[int(np.abs(scores - first - share * (best - first)).argmin())] for share in STAGES.values()]
+        returns = np.array([worth[0] for _, _, worth in checked])
+        first, best = returns[0], returns.max()
+        chosen: list[int] = []
+        for share in sorted(STAGES.values(), reverse=True):
+            distances = np.abs(returns - first - share * (best - first))
+            distances[chosen] = np.inf  # none twice
+            chosen.append(int(distances.argmin()))
+        found = [checked[i] for i in sorted(chosen, key=lambda i: returns[i])]
         affine = [self._affine(policy) for _, policy, _ in found]
         return LinearPolicies(
             task=(self._task,) * len(STAGES),
@@ -244,10 +250,6 @@ class _Search:
             returns=np.array([worth[0] for _, _, worth in found]),
             steps=np.array([worth[1] for _, _, worth in found]),
         )
-
-    def _score(self, returned: float, length: float) -> float:
-        """What the search is for."""
-        return returned + _ALIVE.get(self._task, 0.0) * length
 
     def _eligible(self) -> Iterator[tuple[int, np.ndarray]]:
         """Generation and policy of what is checked, the first generation first."""

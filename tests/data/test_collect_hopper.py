@@ -22,6 +22,8 @@ from owma.data import (
     num_steps,
 )
 from owma.data.hopper_policies import STAGES, TASKS, LinearPolicies, load_policies, search_policies
+from owma.material_config import parse_task
+from owma.presets import HOPPER
 from owma.transitions import Transitions
 
 pytest.importorskip("cma", reason="needs owma[hopper]")
@@ -125,8 +127,9 @@ def test_given_policies_make_the_data_that_their_search_made(tiny: None) -> None
     assert num_steps(again) == 300 and again.name != name
     assert _same(load_minari(name).transitions, load_minari(collect_hopper(again)).transitions)
     assert _metadata(again.name)["owma_policies"] == _metadata(name)["owma_policies"]
-    # They count by what they hold, not by where they lie.
+    # They count by what they hold, not by where they lie, and what they made outlives them.
     moved = file.rename(file.with_name("moved.npz"))
+    assert collect_hopper(again) == again.name
     assert collect_hopper(dataclasses.replace(again, policies=moved, dataset_id=again.name)) == again.name
     kept = load_policies(moved)
     dataclasses.replace(kept, bias=kept.bias + 1).save(moved)
@@ -209,6 +212,16 @@ def test_without_the_package_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "cma", None)
     with pytest.raises(ConfigError, match=r"pip install 'owma\[hopper\]'.*--policies"):
         collect_hopper(SMALL)
+
+
+def test_the_presets_cumulants_see_what_the_rewards_see() -> None:
+    count = HOPPER.world.features.coordinates
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(50, 11))
+    other = np.concatenate([obs[:, :count], rng.normal(size=(50, 11 - count))], axis=1)
+    for reward in TASKS.values():
+        np.testing.assert_array_equal(reward(obs, obs[:, :3], obs), reward(obs, obs[:, :3], other))
+    assert isinstance(HOPPER.data, HopperCollect) and HOPPER.task == parse_task("hopper-forward")
 
 
 def test_names_and_commands() -> None:
