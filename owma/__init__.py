@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     )
     from owma.data import (
         AntMazeCollect as AntMazeCollect,
+        HopperCollect as HopperCollect,
         OfflineDataset as OfflineDataset,
         OGBenchMazeCollect as OGBenchMazeCollect,
         OGBenchPlayCollect as OGBenchPlayCollect,

@@ -1,4 +1,4 @@
-"""`python -m owma.collect`: make a dataset by scripted control, without a network.
+"""`python -m owma.collect`: make a dataset by scripted control or trained policies, without a network.
 
 Prints the folder of the dataset last, whether it was collected now or was there already. What simulates is imported
 when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
@@ -13,6 +13,7 @@ from owma._command import command, progress, resumable, same_command
 from owma.data_config import (
     AntMazeCollect,
     CollectConfig,
+    HopperCollect,
     OGBenchMazeCollect,
     OGBenchPlayCollect,
     PointMazeCollect,
@@ -25,6 +26,7 @@ _Config: TypeAlias = (
     | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
     | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
     | Annotated[AntMazeCollect, tyro.conf.subcommand("antmaze")]
+    | Annotated[HopperCollect, tyro.conf.subcommand("hopper")]
     | Annotated[OGBenchMazeCollect, tyro.conf.subcommand("ogbench-maze")]
     | Annotated[OGBenchPlayCollect, tyro.conf.subcommand("ogbench-play")]
 )
@@ -35,7 +37,7 @@ def main() -> None:
     config = tyro.cli(
         _Config,  # pyright: ignore[reportArgumentType]  (a union of annotated types is what tyro documents)
         prog="python -m owma.collect",
-        description="Make a dataset by scripted control, without a network.",
+        description="Make a dataset by scripted control or trained policies, without a network.",
         config=(tyro.conf.CascadeSubcommandArgs,),
     )
     from owma.data import dataset_folder, is_claimed, is_collected

@@ -1,5 +1,6 @@
 """Configurations of datasets: collected ones, and the names that they give them; and files of your own."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -11,8 +12,11 @@ MEMORY_GIB = 4.0
 
 ACTION_NOISE = 0.5
 ANT_NOISE = 0.2
+HOPPER_NOISE = 0.1
 PLAN_NOISE = 0.1
 FALLEN_STEPS = 50
+RANDOM_SHARE = 0.05
+SEARCH_STEPS = 400_000
 
 
 @dataclass(frozen=True)
@@ -210,14 +214,54 @@ class OGBenchPlayCollect:
         return self.dataset_id or f"owma/ogbench-{self.scene}-play-{self.steps}{noise}-seed{self.seed}-v0"
 
 
+@dataclass(frozen=True)
+class HopperCollect:
+    """A dataset of Hopper-v5: a mixture of linear policies for four tasks, good and bad ones, and random actions.
+
+    They are searched for first, which needs the extra `hopper` and some minutes, unless `policies` are given.
+    """
+
+    steps: int = 200_000
+    """Steps in all, about as many of each policy; episodes are of 1000 steps at most, the last is cut."""
+    action_noise: float = HOPPER_NOISE
+    """Standard deviation of the noise on actions, whose range is [-1, 1]; in the search too."""
+    random_share: float = RANDOM_SHARE
+    """The share of steps, roughly, that are of episodes of uniformly random actions, which end in a fall soon."""
+    search_steps: int = SEARCH_STEPS
+    """Steps simulated in the search for each of the four tasks; of no account with `policies`."""
+    policies: Path | None = None
+    """Policies that were found before, instead of a search: `policies.npz` in the folder of such a dataset."""
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or one that encodes whatever determines the data; of `policies`, their file's
+        name, and that of its folder.
+        """
+        random = "" if self.random_share == RANDOM_SHARE else f"-random{_code(self.random_share)}"
+        search = "" if self.search_steps == SEARCH_STEPS else f"-search{self.search_steps}"
+        if self.policies is not None:
+            given = "-".join(self.policies.absolute().with_suffix("").parts[-2:])
+            search = f"-by-{re.sub('[^A-Za-z0-9]+', '-', given).strip('-')}"
+        made = f"{self.steps}{_noise(self, HOPPER_NOISE)}{random}{search}"
+        return self.dataset_id or f"owma/hopper-{made}-seed{self.seed}-v0"
+
+
 _OGBenchCollect: TypeAlias = OGBenchMazeCollect | OGBenchPlayCollect
 
-CollectConfig: TypeAlias = TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | _OGBenchCollect
+CollectConfig: TypeAlias = (
+    TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | HopperCollect | _OGBenchCollect
+)
 """A dataset that can be collected."""
 
 
 def _noise(
-    config: TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | OGBenchMazeCollect,
+    config: TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | HopperCollect | OGBenchMazeCollect,
     default: float = ACTION_NOISE,
 ) -> str:
     return "" if config.action_noise == default else f"-noise{_code(config.action_noise)}"

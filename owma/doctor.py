@@ -66,6 +66,7 @@ def examine(runs: Path) -> list[Finding]:
     for extra, module, use in (
         ("sweep", "ray", "`owma.sweep`"),
         ("hub", "huggingface_hub", "`--data.download`"),
+        ("hopper", "cma", "`owma.collect hopper`"),
         ("ogbench", "ogbench", "`owma.collect ogbench-maze`"),
         ("tensorboard", "tensorboardX", "`--log tensorboard`"),
         ("wandb", "wandb", "`--log wandb`"),

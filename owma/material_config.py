@@ -67,12 +67,14 @@ TaskConfig: TypeAlias = (
 )
 DataConfig: TypeAlias = CollectConfig | MinariDataset | FileConfig
 
+_HOPPER_TASKS = ("hopper-forward", "hopper-backward", "hopper-stand", "hopper-jump")
+
 
 def parse_task(spec: str) -> TaskConfig:
     """A task written as one word, for commands that take several.
 
     `recorded`; `goal:X,Y` or `goal:X,Y,...@RADIUS`; `regions:WEIGHT,X0,Y0,X1,Y1;...`; `FILE.npz` with labelled samples;
-    anything else is `module:function`.
+    `hopper-forward`, `-backward`, `-stand` and `-jump` (`owma.envs.hopper`); anything else is `module:function`.
 
     Raises `ConfigError` if the numbers of a goal or of regions cannot be read.
     """
@@ -88,6 +90,8 @@ def parse_task(spec: str) -> TaskConfig:
         if any(len(region) != 5 for region in regions):
             raise ConfigError(f"Task {spec!r}: a region is WEIGHT,X0,Y0,X1,Y1, and `;` stands between two of them.")
         return PreferenceTaskConfig(tuple((w, x0, y0, x1, y1) for w, x0, y0, x1, y1 in regions))
+    if spec in _HOPPER_TASKS:
+        return RewardTaskConfig(f"owma.envs.hopper:{spec.removeprefix('hopper-')}")
     return LabelledTaskConfig(Path(spec)) if spec.endswith(".npz") else RewardTaskConfig(spec)
 
 

@@ -14,6 +14,7 @@ import tyro
 from owma._command import command, keep_programs, open_progress, parse, require_trust, resumable, same_command
 from owma._errors import ConfigError
 from owma.config_json import from_json, later_field, to_json
+from owma.data_config import MEMORY_GIB
 from owma.experiment_config import EvaluationConfig, imported_modules
 from owma.material_config import parse_task
 from owma.runs import RunFolder, check_run_name, versions
@@ -32,6 +33,9 @@ class Transfer:
     )
     name: str = "transfer"
     """Rows, table and pictures go to RUN/transfers/NAME/v<N>."""
+    memory_gib: float = later_field(MEMORY_GIB)
+    """GiB that transitions may take in memory; of larger datasets, whose copies are in the user's cache folder, tasks
+    are told by the 100,000 transitions that training fitted its values to."""
     resume: Path | None = None
     """Go on with this folder (RUN/transfers/NAME or one version of it), by its own configuration; all other flags are
     ignored."""
@@ -60,6 +64,7 @@ def main() -> None:
     from owma.material import load_dataset
     from owma.rollout import check_env, find_env
     from owma.run import load
+    from owma.training import sample_rows
     from owma.transfers import TaskInference, transfer, transfer_tables, transfer_tasks
 
     if arguments.resume is None:
@@ -76,18 +81,21 @@ def main() -> None:
     if env is None:
         raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
     with resumable(again):
-        dataset = load_dataset(run.config.data, open_progress)
+        dataset = load_dataset(run.config.data, open_progress, memory_gib=arguments.memory_gib)
+    transitions = dataset.transitions
+    if transitions.is_mapped:
+        transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
     # First all tasks: a mistake in one leaves no folder behind.
-    tasks = list(transfer_tasks(config, dataset.transitions, env))
+    tasks = list(transfer_tasks(config, transitions, env))
     if folder is None:
         folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
         folder.write_json("config.json", to_json(arguments))
         folder.write_json("versions.json", versions())
         again = _again(folder.path, _imports(arguments))
     with resumable(again):
-        inference = TaskInference(run.parts, run.config.value, dataset.transitions, seed=config.seed)
+        inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
         results = transfer(
             inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
         )

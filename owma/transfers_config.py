@@ -16,7 +16,8 @@ class TransferConfig:
 
     task: tuple[str, ...] = ()
     """One or more of `recorded`, `goal:X,Y` (or `goal:X,Y@RADIUS`), `regions:WEIGHT,X0,Y0,X1,Y1;...`, a FILE.npz of
-    labelled samples, or the `module:function` of a reward r(obs, action, next_obs) over arrays."""
+    labelled samples, `hopper-forward` (`-backward`, `-stand`, `-jump`), or the `module:function` of a reward
+    r(obs, action, next_obs) over arrays."""
     goals: Literal["none", "all"] = "none"
     """`all`: every free cell of the run's maze is a goal, one after the other."""
     goal_radius: float = 0.45

@@ -1,4 +1,4 @@
-"""Offline datasets: reading them, and making them by scripted control."""
+"""Offline datasets: reading them, and making them by scripted control or trained policies."""
 
 from owma.data.ant_maze import collect_antmaze as collect_antmaze
 from owma.data.cache import (
@@ -18,6 +18,7 @@ from owma.data.collect import (
 from owma.data.collection import is_collected as is_collected, num_steps as num_steps
 from owma.data.files import open_d4rl as open_d4rl, open_folder as open_folder, open_ogbench as open_ogbench
 from owma.data.forms import open_by_name as open_by_name, open_files as open_files
+from owma.data.hopper import collect_hopper as collect_hopper
 from owma.data.minari import (
     load_minari as load_minari,
     minari_bytes as minari_bytes,
@@ -47,6 +48,7 @@ from owma.data_config import (
     CollectConfig as CollectConfig,
     D4rlFile as D4rlFile,
     FileConfig as FileConfig,
+    HopperCollect as HopperCollect,
     OgbenchFile as OgbenchFile,
     OGBenchMazeCollect as OGBenchMazeCollect,
     OGBenchPlayCollect as OGBenchPlayCollect,

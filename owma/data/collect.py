@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma.data.ant_maze import collect_antmaze
 from owma.data.collection import Progress, check_positive, missing, record
+from owma.data.hopper import collect_hopper
 from owma.data.oracles import collect_ogbench_maze, collect_ogbench_play
 from owma.data.parts import Recorder
 from owma.data.waypoints import (
@@ -29,6 +30,7 @@ from owma.data.waypoints import (
 from owma.data_config import (
     AntMazeCollect,
     CollectConfig,
+    HopperCollect,
     OGBenchMazeCollect,
     OGBenchPlayCollect,
     PointMazeCollect,
@@ -46,6 +48,8 @@ def collect(config: CollectConfig, progress: Progress | None = None) -> str:
         return collect_stitch(config, progress)
     if isinstance(config, AntMazeCollect):
         return collect_antmaze(config, progress)
+    if isinstance(config, HopperCollect):
+        return collect_hopper(config, progress)
     if isinstance(config, OGBenchMazeCollect):
         return collect_ogbench_maze(config, progress)
     if isinstance(config, OGBenchPlayCollect):
@@ -194,6 +198,12 @@ def command_for(dataset_id: str) -> str | None:
         flags = {"maze": maze, "goals": goals, "steps": steps, "action-noise": noise}
         flags |= {"fallen-steps": fallen, "seed": seed}
         name = "antmaze"
+    elif match := re.fullmatch(
+        r"owma/hopper-(\d+)(?:-noise([^-]+?))?(?:-random([^-]+?))?(?:-search(\d+))?-seed(\d+)-v0", dataset_id
+    ):
+        steps, noise, random, search, seed = match.groups()
+        flags = {"steps": steps, "action-noise": noise, "random-share": random, "search-steps": search, "seed": seed}
+        name = "hopper"
     elif match := re.fullmatch(
         r"owma/ogbench-pointmaze-([a-z]+)-(navigate|stitch)-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id
     ):

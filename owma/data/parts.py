@@ -33,17 +33,27 @@ class Recorder:
         recorder.keep(rng)
     ```
 
-    `env` must not change observations that it has returned, which are kept as they are.
+    `folder` holds the parts, and may hold other files. `env` must not change observations that it has returned, which
+    are kept as they are.
     """
 
     def __init__(self, env: gym.Env, folder: Path) -> None:
-        self.env, self._folder = env, folder
+        self.env, self.folder = env, folder
         self._kept: list[dict[str, Any]] = []
         self._now: dict[str, Any] = {}
         self._parts = 0
         self._state: str | None = None
         self.num_steps = 0
         """Of the episodes that are kept."""
+        self.notes: dict[str, Any] = {}
+        """What else the dataset's metadata are to hold, in plain values."""
+        self.files: list[Path] = []
+        """What is to lie in the dataset's folder, beside its data."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the environment has ended the episode."""
+        return bool(self._now["terminated"][-1] or self._now["truncated"][-1])
 
     def reset(self, *, seed: int, options: Mapping[str, Any] | None = None) -> Any:
         """Begin an episode; the environment's observation."""
@@ -85,16 +95,16 @@ class Recorder:
             arrays |= {f"{_FLAT}.{key}": np.stack([row[key] for row in rows]) for key in rows[0]}
         else:
             arrays[_FLAT] = np.stack(rows)
-        temporary = self._folder / f"part.{os.getpid()}.tmp.npz"
+        temporary = self.folder / f"part.{os.getpid()}.tmp.npz"
         np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]  (none is called `allow_pickle`)
-        temporary.rename(self._folder / _part_name(self._parts))
+        temporary.rename(self.folder / _part_name(self._parts))
         self._parts += 1
         self._kept = []
 
     def resume(self, rng: np.random.Generator) -> int:
         """The number of episodes that are in parts; `rng` is put where it was after the last of them."""
         episodes = 0
-        while (part := _read(self._folder / _part_name(self._parts))) is not None:
+        while (part := _read(self.folder / _part_name(self._parts))) is not None:
             episodes += len(part["lengths"])
             self.num_steps += int(part["lengths"].sum())
             rng.bit_generator.state = json.loads(str(part["state"]))
@@ -105,7 +115,7 @@ class Recorder:
         """All episodes that are in parts, in the form of Minari's `EpisodeBuffer`."""
         number = 0
         for index in range(self._parts):
-            part = read_npz(self._folder / _part_name(index))
+            part = read_npz(self.folder / _part_name(index))
             ends = np.cumsum(part["lengths"])
             for i, (end, (seed, options)) in enumerate(zip(ends, json.loads(str(part["made"])))):
                 rows = slice(end - part["lengths"][i], end)

@@ -175,7 +175,7 @@ def _lock_path(dataset_id: str) -> Path:
 
 def _versions() -> dict[str, str]:
     """What the data depend on beside the settings."""
-    names = ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy", "ogbench", "dm_control")
+    names = ("gymnasium", "gymnasium-robotics", "mujoco", "minari", "numpy", "ogbench", "dm_control", "cma")
     installed = [name for name in names if find_spec(name.replace("-", "_")) is not None]
     return {name: metadata.version(name) for name in installed}
 
@@ -219,7 +219,9 @@ def _make(
             author="owma",
         )
     dataset.storage.update_episode_metadata(dataset.storage.apply(minari.EpisodeMetadataCallback()))
-    dataset.storage.update_metadata({SETTINGS_KEY: dict(settings)})
+    dataset.storage.update_metadata({**recorder.notes, SETTINGS_KEY: dict(settings)})
+    for file in recorder.files:
+        shutil.copy(file, dataset_folder(dataset_id) / file.name)
 
 
 def _move(dataset_id: str, made: Path, folder: Path, overwrite: bool) -> None:

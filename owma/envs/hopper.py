@@ -5,7 +5,8 @@ metres, radians and seconds: the height z of the torso is about 1.25 m where the
 x along the track is no part of it. Each function reads `next_obs` only, pays no control cost and no bonus for being
 alive, and works on any leading axes. They are functions of the state, so that one set of outcomes tells all of them.
 
-`python -m owma.transfer RUN --task owma.envs.hopper:forward owma.envs.hopper:stand ...` evaluates one run on each.
+`python -m owma.collect hopper` makes data in which all four are done, and one run on them (`python -m owma.train
+hopper`) serves all: `python -m owma.transfer RUN --task hopper-forward hopper-backward hopper-stand hopper-jump`.
 """
 
 from typing import TypeAlias

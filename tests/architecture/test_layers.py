@@ -64,12 +64,12 @@ BESIDE: dict[str, tuple[str, ...]] = {
 """The imports within one layer."""
 
 LOWEST_LAYER = {
-    **dict.fromkeys(("gymnasium", "gymnasium_robotics", "matplotlib", "minari", "mujoco", "ogbench"), 6),
+    **dict.fromkeys(("cma", "gymnasium", "gymnasium_robotics", "matplotlib", "minari", "mujoco", "ogbench"), 6),
     **dict.fromkeys(("ray", "tyro"), 7),
 }
 """Third parties and the lowest layer that may import them."""
 
-WHERE_USED = {"matplotlib", "mujoco", "gymnasium_robotics", "minari", "ogbench", "ray"}
+WHERE_USED = {"cma", "matplotlib", "mujoco", "gymnasium_robotics", "minari", "ogbench", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
 LIGHT = ("owma._errors", "owma.config_json", "owma.runs")

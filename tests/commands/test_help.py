@@ -22,6 +22,7 @@ HEAVY = {
     "gymnasium_robotics",
     "mujoco",
     "minari",
+    "cma",
     "h5py",
     "ogbench",
     "dm_control",

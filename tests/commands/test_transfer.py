@@ -1,14 +1,19 @@
 """`python -m owma.transfer`: other tasks for a trained run."""
 
+import functools
 import json
 import re
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import owma.train
 import owma.transfer
+from owma.data.hopper_policies import LinearPolicies
+from owma.training import sample_rows
 
 
 @pytest.fixture
@@ -39,6 +44,50 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     assert again.code == 0 and Path(again.stdout.strip()) == folder
     assert again.stderr.count("labels, ") == 1  # one progress line: one planner was run again
     assert (folder / "episodes.jsonl").read_text().splitlines() == lines
+
+
+def test_data_larger_than_memory_stay_on_disk(invoke, mine: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(mine.parents[2] / "cache"))
+    monkeypatch.setattr("owma.training.sample_rows", functools.partial(sample_rows, most=1000))
+    flags = ("--fits", "linear", "--planners", "static", "--episodes", "1", "--memory-gib", "1e-6")
+    done = invoke(owma.transfer.main, "runs/mine", "--task", "owma.envs:preferred_route_reward", *flags)
+    assert done.code == 0 and "copying" in done.stderr, done.stderr
+    folder = Path(done.stdout.strip())
+    # Asked for ten thousand labels, it gives all of the sample that it reads: whole episodes of 200.
+    (row,) = [json.loads(line) for line in (folder / "fits.jsonl").read_text().splitlines()]
+    assert row["labels"] == 1000
+    # A transfer of before there was the flag goes on as it was begun.
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("memory_gib") == 1e-6
+    (folder / "config.json").write_text(json.dumps(config))
+    again = invoke(owma.transfer.main, "--resume", folder)
+    assert again.code == 0 and "copying" not in again.stderr
+
+
+def test_one_run_on_hoppers_data_serves_four_tasks(invoke, elsewhere: Path) -> None:
+    rng = np.random.default_rng(0)
+    LinearPolicies(
+        task=("stand", "forward"),
+        stage=("late", "late"),
+        seed=np.zeros(2, int),
+        generation=np.zeros(2, int),
+        weight=0.3 * rng.normal(size=(2, 3, 11)),
+        bias=np.zeros((2, 3)),
+        returns=np.full(2, 20.0),
+        steps=np.full(2, 20.0),
+    ).save(elsewhere / "mine.npz")
+    short = ["--training.updates", "4", "--value.updates", "4", "--evaluation.episodes", "0"]
+    data = ["data:hopper-collect", "--data.steps", "600", "--data.policies", "mine.npz"]
+    task = ["task:reward-task-config", "--task.reward", "owma.envs.hopper:forward"]
+    done = invoke(owma.train.main, "smoke", *short, *data, *task)
+    assert done.code == 0, done.stderr
+    tasks = ["hopper-forward", "hopper-backward", "hopper-stand", "hopper-jump"]
+    flags = ["--labels", "200", "--fits", "linear", "--planners", "static", "--episodes", "1", "--env", "Hopper-v5"]
+    done = invoke(owma.transfer.main, done.stdout.strip(), "--task", *tasks, *flags)
+    assert done.code == 0, done.stderr
+    rows = [json.loads(line) for line in Path(done.stdout.strip(), "episodes.jsonl").read_text().splitlines()]
+    found = {row["task"]: row["return"] for row in rows}
+    assert list(found) == tasks and found["hopper-stand"] > 0 and found["hopper-jump"] >= 0
 
 
 def test_a_folder_alone_is_not_believed(invoke, mine: Path, monkeypatch) -> None:

@@ -92,3 +92,8 @@ def test_they_are_tasks_by_name(name: str) -> None:
     assert isinstance(task, AbstractRewardTask)
     rows = np.zeros((2, 11 if "hopper" in name else 59), np.float32)
     assert task.judge(rows, _NONE, rows).shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["forward", "backward", "stand", "jump"])
+def test_hoppers_tasks_have_names_of_their_own(name: str) -> None:
+    assert parse_task(f"hopper-{name}") == parse_task(f"owma.envs.hopper:{name}")
