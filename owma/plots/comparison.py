@@ -125,7 +125,11 @@ def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
             x = np.array([skew for skew, _ in entries]) * 1.02 ** (i - len(names) / 2)
             style: dict[str, Any] = {"color": colours[name], "markersize": 5, "capsize": 2}
             axes.errorbar(x, success, yerr=bars, fmt="o-", label=spoken(name), **style)
-        axes.set(xscale="log", ylim=(-4, 104), xlabel="share of the episodes that take the rare route", title="Skew")
+        # Zero, where the route was never recorded, has a place of its own, left of the rarest.
+        rarest = min((float(skew) for skew in skews if float(skew) > 0), default=1.0)
+        axes.set_xscale("symlog", linthresh=rarest / 2, linscale=0.5)
+        axes.set_xticks([float(skew) for skew in skews], skews)
+        axes.set(ylim=(-4, 104), xlabel="share of the episodes that take the rare route", title="Skew")
         axes.set(ylabel="success, % (95 % interval)")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return path
