@@ -7,6 +7,7 @@ from owma.data_config import (
     HopperCollect,
     OGBenchMazeCollect,
     OGBenchPlayCollect,
+    PointMazeCollect,
     StitchCollect,
     TwoRoutesCollect,
 )
@@ -25,6 +26,33 @@ STITCH = ExperimentConfig(
     data=StitchCollect(),
     # The middle of the last cell of the U.
     task=GoalTaskConfig(goal=(-1.0, -1.0)),
+)
+
+# Of a point's four numbers the task reads where it is; its goal is a metre wide, in mazes of 5 to 12 m.
+_POINT_FEATURES = FeaturesConfig(coordinates=2, bandwidth=1.0)
+
+# Goals are those of the collector's `task_cells`, and the radius is the environment's own.
+POINTMAZE_UMAZE = ExperimentConfig(
+    name="pointmaze-umaze",
+    data=PointMazeCollect(maze="umaze"),
+    task=GoalTaskConfig(goal=(-1.0, -1.0), radius=0.45),
+    world=WorldConfig(features=_POINT_FEATURES),
+)
+
+POINTMAZE_MEDIUM = ExperimentConfig(
+    name="pointmaze-medium",
+    data=PointMazeCollect(maze="medium"),
+    task=GoalTaskConfig(goal=(1.5, -2.5), radius=0.45),
+    world=WorldConfig(features=_POINT_FEATURES, discount=0.99),
+    training=TrainingConfig(updates=10_000),
+)
+
+POINTMAZE_LARGE = ExperimentConfig(
+    name="pointmaze-large",
+    data=PointMazeCollect(maze="large"),
+    task=GoalTaskConfig(goal=(4.5, 1.0), radius=0.45),
+    world=WorldConfig(features=_POINT_FEATURES, discount=0.99),
+    training=TrainingConfig(updates=10_000),
 )
 
 # Of an ant's 29 numbers the task reads where it is. Its goal is a metre wide, in mazes of 12 m and 24 m.
@@ -95,6 +123,9 @@ SMOKE = ExperimentConfig(
 PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
     "two-routes": ("The rare of two routes is worth taking; 2 % of the data take it.", TWO_ROUTES),
     "stitch": ("A maze recorded in pieces, none of which leads from start to goal.", STITCH),
+    "pointmaze-umaze": ("A point mass around a U, recorded from one random goal to the next.", POINTMAZE_UMAZE),
+    "pointmaze-medium": ("The same in a maze of 26 cells.", POINTMAZE_MEDIUM),
+    "pointmaze-large": ("The same in a maze of 46 cells.", POINTMAZE_LARGE),
     "antmaze-umaze": ("A simulated ant of eight joints walks around a U.", ANTMAZE_UMAZE),
     "antmaze-medium": ("The same ant in a maze of 26 cells, from corner to corner.", ANTMAZE_MEDIUM),
     "ogbench-stitch": ("OGBench's pointmaze-medium, recorded in pieces of four cells.", OGBENCH_STITCH),

@@ -20,6 +20,7 @@ from owma.data.hopper import collect_hopper
 from owma.data.oracles import collect_ogbench_maze, collect_ogbench_play
 from owma.data.parts import Recorder
 from owma.data.waypoints import (
+    Cell,
     GoalSeeker,
     WaypointFollower,
     cell_path,
@@ -99,6 +100,8 @@ def _collect_two_routes(config: TwoRoutesCollect, progress: Progress | None) -> 
 def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None) -> str:
     """Collect a PointMaze dataset: shortest paths to uniformly random free cells, a new goal on arrival within 0.45 m.
 
+    The environment to evaluate in is the maze with the start and the goal of one task (`task_cells`).
+
     **Arguments:**
 
     - `config`: the settings.
@@ -121,6 +124,7 @@ def _collect_pointmaze(config: PointMazeCollect, progress: Progress | None) -> N
     env, eval_env = _pointmaze(config.maze, reset_target=True)
     assert eval_env.max_episode_steps is not None
     maze: Any = env.unwrapped
+    _mark(eval_env, maze.maze.maze_map)
     description = f"PointMaze {config.maze}: from one random goal to the next."
     with record(config, env, eval_env, description) as recorded:
         done = recorded.resume(rng) * eval_env.max_episode_steps  # the last may be shorter
@@ -158,10 +162,7 @@ def _collect_stitch(config: StitchCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
     env, eval_env = _pointmaze(config.maze, reset_target=False)
     maze_map: MazeMap = cast(Any, env.unwrapped).maze.maze_map
-    start, goal = task_cells(maze_map)
-    marked = [list(row) for row in maze_map]
-    marked[start[0]][start[1]], marked[goal[0]][goal[1]] = "r", "g"
-    eval_env.kwargs["maze_map"] = marked
+    start, goal = _mark(eval_env, maze_map)
     cells = free_cells(maze_map)
     description = f"PointMaze {config.maze}: pieces of ways, none from {start} to {goal}."
     with record(config, env, eval_env, description) as recorded:
@@ -237,6 +238,15 @@ def _pointmaze(maze: str, *, reset_target: bool) -> tuple[gym.Env, EnvSpec]:
     eval_env = copy.deepcopy(gym.spec(env_id))
     eval_env.kwargs.update(continuing_task=True, reset_target=False)
     return env, eval_env
+
+
+def _mark(eval_env: EnvSpec, maze_map: MazeMap) -> tuple[Cell, Cell]:
+    """Give the environment to evaluate in the start and the goal of the maze's task, which come back."""
+    start, goal = task_cells(maze_map)
+    marked = [list(row) for row in maze_map]
+    marked[start[0]][start[1]], marked[goal[0]][goal[1]] = "r", "g"
+    eval_env.kwargs["maze_map"] = marked
+    return start, goal
 
 
 def _roll(

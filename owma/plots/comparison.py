@@ -123,8 +123,10 @@ def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
             bars = np.clip(np.stack([success - ends[:, 0], ends[:, 1] - success]), 0, None)
             # Side by side: at the ends of the axis planners coincide.
             x = np.array([skew for skew, _ in entries]) * 1.02 ** (i - len(names) / 2)
+            # There are fewer colours than planners: one whose colour is taken is dashed.
+            taken = colours[name] in (colours[other] for other in names[:i])
             style: dict[str, Any] = {"color": colours[name], "markersize": 5, "capsize": 2}
-            axes.errorbar(x, success, yerr=bars, fmt="o-", label=spoken(name), **style)
+            axes.errorbar(x, success, yerr=bars, fmt="o--" if taken else "o-", label=spoken(name), **style)
         # Zero, where the route was never recorded, has a place of its own, left of the rarest.
         rarest = min((float(skew) for skew in skews if float(skew) > 0), default=1.0)
         axes.set_xscale("symlog", linthresh=rarest / 2, linscale=0.5)

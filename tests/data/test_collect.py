@@ -3,7 +3,7 @@ import dataclasses
 import subprocess
 import sys
 
-import gymnasium
+import gymnasium as gym
 import minari
 import numpy as np
 import pytest
@@ -27,6 +27,8 @@ from owma.data import (
 from owma.data.store import claimed
 from owma.data.waypoints import cell_path, free_cell_at, jittered_waypoints
 from owma.envs import MAZE_MAP, cell_at, cell_center, preferred_route_reward
+from owma.material_config import GoalTaskConfig
+from owma.presets import PRESETS
 
 SMALL = TwoRoutesCollect(skew=0.2, episodes=5)
 
@@ -88,7 +90,7 @@ def test_no_piece_of_a_way_leads_from_start_to_goal():
     assert at_start.any() and at_goal.any() and not (at_start & at_goal).any()
     assert dataset.env_spec is not None
     # What is evaluated has that start and that goal, and no others.
-    env = gymnasium.make(dataset.env_spec)
+    env = gym.make(dataset.env_spec)
     for seed in range(3):
         obs, _ = env.reset(seed=seed)
         assert np.linalg.norm(obs["achieved_goal"] - [-1, 1]) < 0.5
@@ -278,6 +280,21 @@ def test_pointmaze_goals_are_true_and_move_on_arrival():
     assert arrivals >= 5  # about 75 steps a goal
     spec = load_minari(name).env_spec
     assert spec is not None and spec.kwargs["reset_target"] is False and spec.kwargs["continuing_task"] is True
+
+
+@pytest.mark.parametrize("maze", ["umaze", "medium", "large"])
+def test_pointmaze_presets_pay_at_the_goal_that_their_environment_judges(maze):
+    preset = PRESETS[f"pointmaze-{maze}"][1]
+    assert isinstance(preset.data, PointMazeCollect) and isinstance(preset.task, GoalTaskConfig)
+    dataset = load_minari(collect_pointmaze(dataclasses.replace(preset.data, steps=1000)))
+    assert dataset.env_spec is not None
+    env = gym.make(dataset.env_spec)
+    for seed in range(3):
+        obs, _ = env.reset(seed=seed)
+        # The environment draws its goal within a quarter of a cell of the middle.
+        assert np.abs(obs["desired_goal"] - preset.task.goal).max() <= 0.25
+        assert np.linalg.norm(obs["achieved_goal"] - preset.task.goal) > 1
+    env.close()
 
 
 def test_names_say_what_made_the_data_and_how_to_make_it_again():
