@@ -159,13 +159,15 @@ def compiled(function: Callable, *args: Any) -> Program:
 def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
     """The same decision, its chains run by `lax.scan` alone."""
 
-    def scanned(term: Any, solver: Any, state: PyTree, num_steps: int, *, first: int = 0) -> PyTree:
+    def scanned(
+        term: Any, solver: Any, state: PyTree, num_steps: int, *, first: int = 0, compact: bool = False
+    ) -> PyTree:
         def step(state: PyTree, t: Array) -> tuple[PyTree, PyTree]:
             state, *_ = solver.step(term, t, t + 1, state, None, None, made_jump=False)
             return state, state
 
         steps = first + jnp.arange(num_steps, dtype=jnp.float32)
-        _, states = jax.lax.scan(step, state, steps, unroll=unrolled(num_steps))
+        _, states = jax.lax.scan(step, state, steps, unroll=unrolled(num_steps, compact=compact))
         return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), state, states)
 
     with mock.patch.object(sampler, "solve_steps", scanned):

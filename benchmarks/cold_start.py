@@ -2,9 +2,9 @@
 
     python benchmarks/cold_start.py runs/two-routes --json runs/cold-start/summary.json
 
-Three ways: a run that is loaded as the commands load it; an agent exported to one file, with the cache of compiled
-programs that the commands keep; and the same file with nothing kept. Each in processes of its own, `--repeats` times
-after one that fills the cache. What is imported late (orbax) counts among the imports.
+Four ways: a run that is loaded as the commands load it; an agent exported to one file, with the cache of compiled
+programs that the commands keep; a compact one; and the first file with nothing kept. Each in processes of its own,
+`--repeats` times after one that fills the cache. What is imported late (orbax) counts among the imports.
 """
 
 import dataclasses
@@ -22,22 +22,32 @@ from owma._command import command, open_progress
 from owma.runs import RunFolder, versions
 
 _PROCESS = """
-import json, sys, time
+import json, statistics, sys, time
 began = time.perf_counter()
 import jax, numpy as np, orbax.checkpoint, owma, owma.run, owma.agent, owma.planners
 imported = time.perf_counter()
 {body}
-print(json.dumps({{"imports_s": imported - began, "first_decision_s": time.perf_counter() - imported}}))
+first, later = time.perf_counter(), []
+for i in range(100):
+    started = time.perf_counter()
+    act(jax.random.key(i))
+    later.append(time.perf_counter() - started)
+ms = 1e3 * statistics.median(later)
+print(json.dumps({{"imports_s": imported - began, "first_decision_s": first - imported, "later_decisions_ms": ms}}))
 """
 
 _BODIES = {
     "run": """
 agent = owma.load(sys.argv[1]).agent(planner=owma.OnlineAdaptation())
-agent.act(np.zeros(agent.obs_size, np.float32), agent.init(), key=jax.random.key(0))
+obs, start = np.zeros(agent.obs_size, np.float32), agent.init()
+act = lambda key: agent.act(obs, start, key=key)
+act(jax.random.key(0))
 """,
     "exported": """
 agent = owma.load_exported(sys.argv[2])
-agent.act(np.zeros(int(sys.argv[3]), np.float32), agent.init(), key=jax.random.key(0))
+obs, start = np.zeros(int(sys.argv[3]), np.float32), agent.init()
+act = lambda key: agent.act(obs, start, key=key)
+act(jax.random.key(0))
 """,
 }
 
@@ -61,24 +71,32 @@ def main() -> None:
     arguments = tyro.cli(ColdStart, prog="python benchmarks/cold_start.py", description=__doc__)
     repeats = 1 if arguments.quick else arguments.repeats
     with tempfile.TemporaryDirectory() as scratch:
-        exported, cache = Path(scratch) / "agent.npz", Path(scratch) / "programs"
-        size = _export(arguments.run, exported)
-        rows, ways = [], (("run", cache), ("exported", cache), ("exported, nothing kept", None))
+        cache = Path(scratch) / "programs"
+        exported, compact = Path(scratch) / "agent.npz", Path(scratch) / "compact.npz"
+        size = _export(arguments.run, exported, compact)
+        rows = []
+        ways = (
+            ("run", exported, cache),
+            ("exported", exported, cache),
+            ("exported, compact", compact, cache),
+            ("exported, nothing kept", exported, None),
+        )
         with open_progress("fresh processes", len(ways) * (repeats + 1), 0) as advance:
-            for name, kept in ways:
+            for name, file, kept in ways:
                 for i in range(-1, repeats):
-                    row = _start(name.split(",")[0], arguments.run, exported, size, kept)
+                    row = _start(name.split(",")[0], arguments.run, file, size, kept)
                     if i >= 0:
                         rows.append({"way": name} | row)
                     advance(1)
     _write(arguments, rows)
 
 
-def _export(run: Path, path: Path) -> int:
+def _export(run: Path, path: Path, compact: Path) -> int:
     import owma
 
     agent = owma.load(run).agent(planner=owma.OnlineAdaptation())
     owma.export_agent(agent, path)
+    owma.export_agent(agent, compact, compact=True)
     return agent.obs_size
 
 
@@ -95,15 +113,17 @@ def _write(arguments: ColdStart, rows: list[dict]) -> None:
     out = RunFolder(arguments.json.parent)
     out.path.mkdir(parents=True, exist_ok=True)
     out.write_jsonl("rows.jsonl", rows)
-    lines, metrics = ["| start | imports s | then to the first decision s, median | longest |", "|-|-:|-:|-:|"], []
+    lines = [
+        "| start | imports s | then to the first decision s, median | longest | later ones ms |",
+        "|-|-:|-:|-:|-:|",
+    ]
+    metrics = []
     for way in dict.fromkeys(row["way"] for row in rows):
-        imports, first = ([row[key] for row in rows if row["way"] == way] for key in ("imports_s", "first_decision_s"))
-        lines.append(
-            f"| {way} | {statistics.median(imports):.2f} | {statistics.median(first):.2f} | {max(first):.2f} |"
-        )
-        metrics.append(
-            {"key": f"first_decision_s/{way}", "value": statistics.median(first), "unit": "s", "better": "lower"}
-        )
+        keys = ("imports_s", "first_decision_s", "later_decisions_ms")
+        imports, first, later = ([row[key] for row in rows if row["way"] == way] for key in keys)
+        median, later = statistics.median(first), statistics.median(later)
+        lines.append(f"| {way} | {statistics.median(imports):.2f} | {median:.2f} | {max(first):.2f} | {later:.1f} |")
+        metrics.append({"key": f"first_decision_s/{way}", "value": median, "unit": "s", "better": "lower"})
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
     config = {"run": str(arguments.run), "repeats": arguments.repeats}

@@ -276,7 +276,10 @@ def _lines(label: str, total: int, done: int, unit: str) -> Iterator[Advance]:
             return
         shown = now
         rate = so_far / max(now - start, 1e-9)
-        left = f"{now - start:.0f} s in all" if complete else f"{(total - done - so_far) / max(rate, 1e-9):.0f} s left"
+        if complete:
+            left = f"{now - start:.0f} s in all"
+        else:
+            left = f"{(total - done - so_far) / rate:.0f} s left" if so_far else f"{now - start:.0f} s so far"
         text = f"{label}: {done + so_far:,} of {total:,} {unit}, {_round(rate)} {unit}/s, {left}"
         print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)
 

@@ -163,7 +163,9 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
                 data[experiment.data] = collect.remote(experiment, sweep)
             if fingerprint not in models:
                 models[fingerprint] = train.remote(experiment, runs, sweep, data[experiment.data])
-        rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in missing]
+        # One seed after another: what a planner of the first compiles, those of the others load.
+        in_turn = sorted(missing, key=lambda point: config.seeds.index(point.experiment.seed))
+        rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in in_turn]
         waiting = [*models.values(), *rows]
         times = config.timed_decisions > 0
         total = len(found) + len(models) + times

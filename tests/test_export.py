@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.export
 import numpy as np
 import pytest
 
@@ -50,6 +51,26 @@ def test_another_process_does_the_same(agent, tmp_path: Path) -> None:
         expected.append([*action.tolist(), float(info.plan.value), float(info.plan.kl), bool(info.planned)])
     np.testing.assert_allclose(json.loads(done.stdout), expected, rtol=1e-4, atol=1e-5)
     assert [row[-1] for row in expected] == [True, False, True]
+
+
+def _loops(path: Path) -> int:
+    program = jax.export.deserialize(bytearray(np.load(path)["program"].tobytes()))
+    return program.mlir_module().count("stablehlo.while")
+
+
+@pytest.mark.unrolled
+def test_a_compact_program_keeps_its_loops_and_acts_alike(agent, tmp_path: Path) -> None:
+    whole = export_agent(agent, tmp_path / "whole")
+    compact = export_agent(agent, tmp_path / "compact", compact=True)
+    assert _loops(compact) > _loops(whole)
+    robots = [load_exported(path) for path in (whole, compact)]
+    states = [robot.init() for robot in robots]
+    for key in jax.random.split(jax.random.key(5), 3):
+        found = [robot.act(_OBS, state, key=key) for robot, state in zip(robots, states)]
+        states = [state for _, state, _ in found]
+        (action, _, info), (compact_action, _, compact_info) = found
+        np.testing.assert_allclose(compact_action, action, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(compact_info.value, info.value, rtol=1e-4)
 
 
 def test_bad_observations_are_refused_as_by_the_agent(gaussian_model, tmp_path: Path) -> None:

@@ -7,18 +7,33 @@ import numpy as np
 from PIL import Image
 
 from owma import plots
+from owma.analysis import groups
+from owma.sweeps import read_points
 from owma.tables import results_markdown, summarise
 
 CHECKOUT = Path(__file__).parent.parent
 REFERENCE = CHECKOUT / "runs" / "reference"
 
 
-def _rows(name: str) -> list[dict]:
-    return [json.loads(line) for line in (REFERENCE / name / "episodes.jsonl").read_text().splitlines()]
+def _rows(name: str, file: str = "episodes") -> list[dict]:
+    return [json.loads(line) for line in (REFERENCE / name / f"{file}.jsonl").read_text().splitlines()]
 
 
 def test_the_table_of_the_readme_is_that_of_its_rows() -> None:
     assert results_markdown(summarise(_rows("two-routes-default"))) in (CHECKOUT / "README.md").read_text()
+
+
+def test_the_tables_of_the_ablations_are_those_of_their_rows() -> None:
+    table = (REFERENCE / "ablations" / "table.md").read_text()
+    for group in groups(_rows("ablations")):
+        assert results_markdown(summarise(group.rows), wide=True) in table
+
+
+def test_the_points_of_the_ablations_can_be_run_again() -> None:
+    # What a report says of how to reproduce a row is made from them, with the fields that planners have today.
+    points = read_points(_rows("ablations", "points"))
+    rows = _rows("ablations", "rows")
+    assert {point.key for point in points} == {f"{row['experiment']}/{row['planner']}" for row in rows}
 
 
 def test_the_skew_curve_is_that_of_its_rows(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class Chain(eqx.Module):
     last_width: Float[Array, " x"]
     low: Float[Array, " x"]
     high: Float[Array, " x"]
+    compact: bool = eqx.field(static=True, default=False)
+    """Whether programs that run the chain are to be small, rather than fast (`unrolled`)."""
 
     @classmethod
     def calibrated(
@@ -149,7 +151,7 @@ class Chain(eqx.Module):
             start = jax.tree.map(lambda states: states[-1], path)
             if last == split:
                 term, start = jax.lax.stop_gradient((term, start))
-            steps = solve_steps(term, _ChainSolver(), start, last - first, first=first)
+            steps = solve_steps(term, _ChainSolver(), start, last - first, first=first, compact=chain.compact)
             path = jax.tree.map(lambda before, after: jnp.concatenate([before, after[1:]]), path, steps)
         psi = path.y[-1]
         mean = psi - chain.last_width * noise[-1]

@@ -29,6 +29,9 @@ class ScanAdjoint(diffrax.AbstractAdjoint):
     adaptive solves, and recompute or pad for it.
     """
 
+    unroll: bool = True
+    """Whether the loop is written out."""
+
     def loop(
         self,
         *,
@@ -47,7 +50,7 @@ class ScanAdjoint(diffrax.AbstractAdjoint):
 
         def outer(cond_fun: Callable, body_fun: Callable, init_val: State, **options: Any) -> State:
             del cond_fun, options
-            return _scan(body_fun, init_val, max_steps)
+            return _scan(body_fun, init_val, max_steps, unroll=self.unroll)
 
         return self._loop(
             terms=terms,
@@ -64,16 +67,16 @@ MOST_UNROLLED = 16
 """Steps of a loop that is written out."""
 
 
-def unrolled(num_steps: int) -> bool:
-    """Whether a loop of so many steps is to be written out.
+def unrolled(num_steps: int, *, compact: bool = False) -> bool:
+    """Whether a loop of so many steps is to be written out; never, where the program is to be `compact`.
 
     On a CPU a step of a small network takes half as long so: XLA's loop has to start each, and copies what it carries.
     Compilation takes two to three times as long for ten steps, and grows with their number.
     """
-    return num_steps <= MOST_UNROLLED
+    return num_steps <= MOST_UNROLLED and not compact
 
 
-def _scan(body: Callable[[State], State], state: State, num_steps: int) -> State:
+def _scan(body: Callable[[State], State], state: State, num_steps: int, *, unroll: bool) -> State:
     # diffrax starts some of its bookkeeping as Python numbers; a scan carries arrays.
     numbers, static = eqx.partition(state, eqx.is_array_like)
     arrays = jax.tree.map(jnp.asarray, numbers)
@@ -82,16 +85,22 @@ def _scan(body: Callable[[State], State], state: State, num_steps: int) -> State
         new_numbers = eqx.filter(body(eqx.combine(arrays, static)), eqx.is_array_like)
         return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), new_numbers, arrays), None
 
-    arrays, _ = jax.lax.scan(step, arrays, None, length=num_steps, unroll=unrolled(num_steps))
+    arrays, _ = jax.lax.scan(step, arrays, None, length=num_steps, unroll=unroll)
     return eqx.combine(arrays, static)
 
 
 def solve_steps(
-    term: diffrax.AbstractTerm, solver: diffrax.AbstractSolver, state: State, num_steps: int, *, first: int = 0
+    term: diffrax.AbstractTerm,
+    solver: diffrax.AbstractSolver,
+    state: State,
+    num_steps: int,
+    *,
+    first: int = 0,
+    compact: bool = False,
 ) -> State:
     """The states of `num_steps` unit steps of `solver`, from the index `first` on, `num_steps` + 1 of them stacked.
 
-    Differentiable, and never raises (`throw=False`).
+    Differentiable, and never raises (`throw=False`). `compact`: see `unrolled`.
     """
     solution = diffrax.diffeqsolve(
         term,
@@ -103,7 +112,7 @@ def solve_steps(
         max_steps=num_steps,
         stepsize_controller=diffrax.ConstantStepSize(),
         saveat=diffrax.SaveAt(t0=True, steps=True),
-        adjoint=ScanAdjoint(),
+        adjoint=ScanAdjoint(unroll=unrolled(num_steps, compact=compact)),
         throw=False,
     )
     return cast(State, solution.ys)

@@ -177,7 +177,7 @@ def sequential(
         jax.random.split(scan_key, chain.num_steps),
     )
     start = (y, mean, gradient, log_h, log_h, jnp.asarray(0.0))
-    carry, _ = jax.lax.scan(transition, start, steps, unroll=unrolled(chain.num_steps))
+    carry, _ = jax.lax.scan(transition, start, steps, unroll=unrolled(chain.num_steps, compact=chain.compact))
     # After the last transition y is ψ, and no mean is asked for any more.
     psi, denoised, log_weights, log_normaliser = moved(carry, jnp.asarray(chain.num_steps), noise[:, -1], last_key)
     log_weights = log_weights + jax.vmap(twist.log_end)(psi)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from gymnasium.envs.registration import EnvSpec
 
 from owma import checkpoint
@@ -73,6 +74,8 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         # In the sweep nothing is timed: what runs beside a decision would be timed with it.
         config = dataclasses.replace(point.experiment.evaluation, timed_decisions=0)
         _evaluate(load(run), {point.name: point.planner}, folder, config, point.experiment)
+        # A worker goes on to other points, whose programs are others: kept, each is 150 MB.
+        jax.clear_caches()
         means = summarise(folder.read_jsonl("episodes.jsonl"))["planners"][point.name]
         means = {key: value for key, value in means.items() if key not in ("seeds", "missing")}
         row = {**identity(point), "run": f"{run.parent.name}/{run.name}", **means}
