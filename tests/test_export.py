@@ -54,12 +54,14 @@ def test_another_process_does_the_same(agent, tmp_path: Path) -> None:
 
 
 def _loops(path: Path) -> int:
-    program = jax.export.deserialize(bytearray(np.load(path)["program"].tobytes()))
+    with np.load(path) as file:
+        program = jax.export.deserialize(bytearray(file["program"].tobytes()))
     return program.mlir_module().count("stablehlo.while")
 
 
 @pytest.mark.unrolled
-def test_a_compact_program_keeps_its_loops_and_acts_alike(agent, tmp_path: Path) -> None:
+def test_a_compact_program_keeps_its_loops_and_acts_alike(gaussian_model, tmp_path: Path) -> None:
+    agent = Agent(gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0]), RandomShooting(num_samples=2).build())
     whole = export_agent(agent, tmp_path / "whole")
     compact = export_agent(agent, tmp_path / "compact", compact=True)
     assert _loops(compact) > _loops(whole)
