@@ -82,7 +82,7 @@ def export_agent(
     - `path`: where to; the ending `.npz` is added if it is not there.
     - `platforms`: such as `("cpu", "cuda")`; by default the one that JAX has here.
     - `compact`: write a program whose loops are not written out, and which compiles to less. It is ready to act in
-      about a third of the time, and takes two to three times as long for each decision (`benchmarks/cold_start.py`).
+      less than half of the time, and takes twice as long for each decision (`benchmarks/cold_start.py`).
 
     **Returns:** the file. A file of one version of JAX can be read by those of the next six months at least.
     """
