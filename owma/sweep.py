@@ -163,7 +163,7 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
                 data[experiment.data] = collect.remote(experiment, sweep)
             if fingerprint not in models:
                 models[fingerprint] = train.remote(experiment, runs, sweep, data[experiment.data])
-        # One seed after another: what a planner of the first compiles, those of the others load.
+        # One seed after another: what is compiled for one, the next loads if its model is of the same size.
         in_turn = sorted(missing, key=lambda point: config.seeds.index(point.experiment.seed))
         rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in in_turn]
         waiting = [*models.values(), *rows]
