@@ -56,10 +56,9 @@ _DEFAULT = OnlineAdaptation()
 VARIANTS: Mapping[str, OnlineAdaptation] = {
     "10 steps": _DEFAULT,
     "2 steps": dataclasses.replace(_DEFAULT, adaptation_steps=2),
-    "2 steps, warm": dataclasses.replace(_DEFAULT, adaptation_steps=2, warm_start=True, anneal=1.0),
-    "10 steps, warm": dataclasses.replace(_DEFAULT, warm_start=True, anneal=1.0),
+    "2 steps, warm": dataclasses.replace(_DEFAULT, adaptation_steps=2, warm_start=True),
+    "10 steps, warm": dataclasses.replace(_DEFAULT, warm_start=True),
 }
-"""A warm start has left the common mode already, and pays the whole price from its first step."""
 
 
 def main() -> None:

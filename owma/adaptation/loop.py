@@ -19,6 +19,8 @@ class AdaptationState(eqx.Module):
     """Δφ."""
     ascent: PyTree
     """The state of the ascent rule."""
+    begun: Scalar
+    """The share of the schedules of price and step that earlier decisions have gone through, in [0, 1)."""
 
 
 class AdaptationCurves(eqx.Module):
@@ -60,9 +62,9 @@ class Adaptation(eqx.Module):
         return self.delta_filter.prepare(problem)
 
     def init(self, problem: DecisionProblem) -> AdaptationState:
-        """Δφ = 0 and a fresh state of the ascent rule, for a prepared problem."""
+        """Δφ = 0, a fresh state of the ascent rule and whole schedules, for a prepared problem."""
         delta = self.delta_filter.zeros(problem.denoiser)
-        return AdaptationState(delta, self.ascent.init(delta))
+        return AdaptationState(delta, self.ascent.init(delta), jnp.asarray(0.0))
 
     def randomness(
         self, problem: DecisionProblem, *, key: PRNGKeyArray
@@ -86,6 +88,7 @@ class Adaptation(eqx.Module):
     ) -> tuple[AdaptationState, AdaptationCurves]:
         """One step on a prepared problem, when a share `progress` of them is done; a single entry of the curves."""
         gradient_key, ascent_key = jax.random.split(key)
+        progress = state.begun + (1 - state.begun) * progress
         price = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
         annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
         found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
@@ -101,7 +104,7 @@ class Adaptation(eqx.Module):
         )
         delta = jax.tree.map(jnp.add, state.delta, move)
         curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
-        return AdaptationState(delta, ascent), curves
+        return AdaptationState(delta, ascent, state.begun), curves
 
     def run(
         self, problem: DecisionProblem, state: AdaptationState, *, key: PRNGKeyArray

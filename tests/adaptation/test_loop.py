@@ -144,6 +144,17 @@ def test_the_trust_region_falls_over_a_decision(getkey, gaussian_problem) -> Non
     assert kl == pytest.approx((0.1**0.5 + 0.05**0.5) ** 2, rel=0.02)
 
 
+def test_a_state_goes_on_with_the_schedules_where_it_says(getkey, gaussian_problem) -> None:
+    # As above from three quarters on: 0.025 nats, then 0.0125.
+    problem = gaussian_problem(_MEAN, _VARIANCE, _WEIGHT, kl_coef=1e-3)
+    ascent = NaturalAscent(max_kl=0.1, final_kl=0.0)
+    adaptation = _adaptation(_MEAN_ONLY, ascent=ascent, num_steps=2, num_samples=64)
+    begun = eqx.tree_at(lambda state: state.begun, adaptation.init(problem), jnp.asarray(0.75))
+    state, _ = eqx.filter_jit(adaptation.run)(problem, begun, key=getkey())
+    kl = np.sum(np.asarray(state.delta.mean) ** 2 / (2 * np.asarray(_VARIANCE)))
+    assert kl == pytest.approx((0.025**0.5 + 0.0125**0.5) ** 2, rel=0.02)
+
+
 @pytest.mark.parametrize(
     "gradient", [Reparameterised(), AdjointMatching(), RewardWeighted()], ids=lambda g: type(g).__name__
 )

@@ -225,6 +225,19 @@ def test_a_warm_start_goes_on_where_the_last_decision_ended(getkey, gaussian_mod
     assert OnlineAdaptation(adapt="all").build().init(model) is None
 
 
+def test_a_warm_start_does_not_leave_the_optimum_that_it_has_reached(getkey, gaussian_model) -> None:
+    # ψ ~ N(0, 1), V = ψ, λ = 1/2: the optimum is shifted by Sw/λ = 2, which is 2 nats away. At the low price that a
+    # decision begins with it would be ten times as far.
+    model = gaussian_model([0.0], [1.0], [1.0])
+    config = OnlineAdaptation(
+        adaptation_steps=10, n_adaptation_samples=256, adapt="all", kl_coef=0.5, anneal=0.1, warm_start=True
+    )
+    _, state, _ = _plan(config, model, getkey())
+    _, _, info = _plan(dataclasses.replace(config, adaptation_steps=2), model, getkey(), state)
+    assert info.curves is not None and state is not None
+    np.testing.assert_allclose(info.curves.kl, 2.0, rtol=0.2)
+
+
 def test_a_failed_decision_resets_a_warm_start(getkey, gaussian_model) -> None:
     model = gaussian_model([0.0], [1.0], [1.0])
     config = OnlineAdaptation(
