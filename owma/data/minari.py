@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
 _GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
+_HUB_PATIENCE_S = 5.0
 
 
 def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
@@ -180,6 +182,7 @@ def _download(name: str) -> None:
     import minari
 
     try:
+        _knock()
         with contextlib.redirect_stdout(sys.stderr):  # Standard output is for what a command has to say.
             minari.download_dataset(name)
     except ImportError as error:
@@ -191,6 +194,17 @@ def _download(name: str) -> None:
         ) from error
     if not (dataset_folder(name) / "data" / "metadata.json").is_file():
         raise DatasetError(f"The download of {name!r} left no dataset at {dataset_folder(name)}; try again.")
+
+
+def _knock() -> None:
+    """Raise at once where Hugging Face does not answer: before its client does, it tries for half a minute."""
+    if not os.environ.get("MINARI_REMOTE", "hf://").startswith("hf://"):
+        return
+    try:
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return  # Minari says what is missing.
+    huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_PATIENCE_S)
 
 
 def _metadata(data_path: Path) -> dict[str, Any]:

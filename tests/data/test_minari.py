@@ -1,4 +1,6 @@
 import json
+import sys
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -205,9 +207,35 @@ def test_failed_download_is_one_sentence(monkeypatch):
     def unreachable(name):
         raise ConnectionError("no route to host")
 
+    monkeypatch.setitem(sys.modules, "huggingface_hub", _hub(lambda url, timeout: None))
     monkeypatch.setattr(minari, "download_dataset", unreachable)
     with pytest.raises(DatasetError, match="Could not download 'D4RL/pen/human-v2' .*no route to host.*by hand"):
         load_minari("D4RL/pen/human-v2", download=True)
     monkeypatch.setattr(minari, "download_dataset", lambda name: None)
     with pytest.raises(DatasetError, match="left no dataset"):
         load_minari("D4RL/pen/human-v2", download=True)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
+    import minari
+
+    asked = []
+
+    def unreachable(url, timeout):
+        asked.append((url, timeout))
+        raise ConnectionError("no route to host")
+
+    monkeypatch.delenv("MINARI_REMOTE", raising=False)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", _hub(unreachable))
+    monkeypatch.setattr(minari, "download_dataset", lambda name: pytest.fail("the client, which tries for long"))
+    with pytest.raises(DatasetError, match="Could not download 'D4RL/pen/human-v2' .*no route to host.*by hand"):
+        load_minari("D4RL/pen/human-v2", download=True)
+    ((url, timeout),) = asked
+    assert url == "https://hub.test" and timeout <= 10
+
+
+def _hub(head):
+    """A stand-in for the hub's client, which an extra installs, with `head` for its requests."""
+    return SimpleNamespace(
+        constants=SimpleNamespace(ENDPOINT="https://hub.test"), get_session=lambda: SimpleNamespace(head=head)
+    )
