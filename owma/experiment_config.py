@@ -8,7 +8,7 @@ from owma._errors import ConfigError
 from owma.config_json import fingerprint
 from owma.data_config import MEMORY_GIB, TwoRoutesCollect
 from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
-from owma.planners_config import PLANNERS
+from owma.planners_config import NAMED, PLANNERS
 from owma.policy_config import PolicyConfig
 from owma.runs import check_run_name
 from owma.training_config import TrainingConfig
@@ -26,7 +26,8 @@ class EvaluationConfig:
     env: str | None = None
     """Gymnasium id; by default the environment that the dataset names."""
     planners: tuple[str, ...] = tuple(PLANNERS)
-    """What a training run compares."""
+    """What a training run compares; `cem`, `svdd`, `fk_steering`, `noise_optimization`, `adaptation_off` and others can
+    be named besides."""
     episodes: int = 32
     """0 trains only, for data without an environment."""
     replan_every: int = 10
@@ -35,9 +36,9 @@ class EvaluationConfig:
     """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.planners if name not in PLANNERS]
+        unknown = [name for name in self.planners if name not in NAMED]
         if unknown:
-            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(PLANNERS)}.")
+            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(NAMED)}.")
         for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")

@@ -11,7 +11,7 @@ from line_world import line_world
 
 from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
-from owma.planners import PLANNERS, OnlineAdaptation, RandomShooting, Static
+from owma.planners import NAMED, PLANNERS, OnlineAdaptation, RandomShooting, Static
 from owma.runs import RunFolder
 from owma.tables import summarise
 
@@ -88,6 +88,12 @@ def test_a_training_run_compares_every_planner_and_the_published_settings() -> N
     assert {"static", "random_shooting", "guided_diffusion", "online_adaptation", "published"} <= set(PLANNERS)
     assert EvaluationConfig().planners == tuple(PLANNERS)
     assert PLANNERS["online_adaptation"] == OnlineAdaptation()
+
+
+def test_every_method_can_be_asked_for_by_name() -> None:
+    rest = ("fk_steering", "svdd", "noise_optimization", "cem", "adaptation_off")
+    assert EvaluationConfig(planners=rest).planners == rest
+    assert {name: NAMED[name] for name in PLANNERS} == dict(PLANNERS)
 
 
 def test_a_maze_with_one_start_and_one_goal_is_drawn(tmp_path: Path) -> None:

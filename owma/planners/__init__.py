@@ -18,6 +18,7 @@ from owma.planners.tilted_resampling import TiltedResamplingPlanner as TiltedRes
 from owma.planners.twisted_smc import TwistedSMCPlanner as TwistedSMCPlanner
 from owma.planners_config import (
     CEM as CEM,
+    NAMED as NAMED,
     PLANNERS as PLANNERS,
     PUBLISHED as PUBLISHED,
     SVDD as SVDD,

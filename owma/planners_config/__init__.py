@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from owma.planners_config.base import AbstractPlannerConfig as AbstractPlannerConfig
-from owma.planners_config.compared import PLANNERS as PLANNERS
+from owma.planners_config.compared import NAMED as NAMED, PLANNERS as PLANNERS
 from owma.planners_config.online_adaptation import PUBLISHED as PUBLISHED, OnlineAdaptation as OnlineAdaptation
 from owma.planners_config.rivals import (
     CEM as CEM,

@@ -1,8 +1,9 @@
-"""The planners that a training run compares, by the names that its tables give them."""
+"""Planners by the names that tables give them: those that a training run compares, and all that it can be asked for."""
 
 from collections.abc import Mapping
 
 from owma.planners_config.base import AbstractPlannerConfig
+from owma.planners_config.matched import matched
 from owma.planners_config.online_adaptation import PUBLISHED, OnlineAdaptation
 from owma.planners_config.rivals import GuidedDiffusion, RandomShooting, Static, TiltedResampling, TwistedSMC
 
@@ -16,3 +17,6 @@ PLANNERS: Mapping[str, AbstractPlannerConfig] = {
     "published": PUBLISHED,
 }
 """The usual planners, the published settings of adaptation, and its strongest rivals."""
+
+NAMED: Mapping[str, AbstractPlannerConfig] = {**matched(), **PLANNERS}
+"""Those, and the rest of the methods for the same problem, each in about the time that online adaptation takes."""

@@ -23,7 +23,7 @@ from owma.analysis import (
 from owma.claims import SKEW, claims
 from owma.config_json import to_json
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
-from owma.planners import PLANNERS
+from owma.planners import NAMED
 from owma.reporting.flags import eval_command, sweep_command, train_command
 from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
@@ -236,9 +236,9 @@ def _reproduction(source: Source) -> Section:
     body = ""
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
-        names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in PLANNERS]
+        names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
-        shown = [(name, eval_command(run, PLANNERS[name], evaluation, source.experiment.seed)) for name in names]
+        shown = [(name, eval_command(run, NAMED[name], evaluation, source.experiment.seed)) for name in names]
         body += folded("The rows of one planner again", table(("planner", "command"), shown))
     elif source.sweep is not None:
         body += paragraph("All rows:") + code(sweep_command(source.sweep))

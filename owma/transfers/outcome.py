@@ -11,7 +11,7 @@ from owma.agent import Agent
 from owma.envs import maze_of, without_goal
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
-from owma.planners import PLANNERS
+from owma.planners import NAMED
 from owma.rollout import run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.transfers.inference import TaskInference
@@ -66,7 +66,7 @@ def transfer(
                 about |= {"r2": said["r2"]}
                 for planner in left:
                     agent = Agent(
-                        model, PLANNERS[planner].build(), obs_keys=obs_keys, replan_every=evaluation.replan_every
+                        model, NAMED[planner].build(), obs_keys=obs_keys, replan_every=evaluation.replan_every
                     )
                     label = f"{task.name}, {labels:,} labels, {fit}, {planner}"
                     with progress(label, (env.max_episode_steps or 1000) * envs.num_envs, 0) as advance:
