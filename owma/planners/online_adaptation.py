@@ -178,10 +178,14 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
             ess=choice.ess,
             curves=curves,
         )
+        return chosen.psi, self._next_state(kept, adapted_state, fresh), info
+
+    def _next_state(self, kept: Array, adapted: AdaptationState, fresh: AdaptationState) -> AdaptationState | None:
+        """What the next decision begins with."""
         if not self.warm_start:
-            return chosen.psi, None, info
-        carried = eqx.tree_at(lambda state: state.begun, adapted_state, jnp.full_like(fresh.begun, _CARRIED))
-        return chosen.psi, select(kept, carried, fresh), info
+            return None
+        carried = eqx.tree_at(lambda state: state.begun, adapted, jnp.full_like(adapted.begun, _CARRIED))
+        return select(kept, carried, fresh)
 
     def _nfe(self, problem: DecisionProblem, steps: Int[Array, ""]) -> Int[Array, ""]:
         per_draw = problem.chain.num_transitions
