@@ -1,9 +1,6 @@
 """Reading Minari datasets, local or fetched, into flat transitions; every refusal names its cause and its remedy."""
 
-import contextlib
 import json
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from owma._errors import ConfigError, DatasetError
 from owma._types import Float, Int
 from owma.data.collect import command_for
 from owma.data.hdf5 import check_hdf5
+from owma.data.hub import download_dataset
 from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.store import dataset_folder
 from owma.envs import read_env
@@ -23,7 +21,6 @@ from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
 _GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
-_HUB_PATIENCE_S = 5.0
 
 
 def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
@@ -168,7 +165,7 @@ def _locate(name: str, download: bool) -> Path:
         if any((path / file).is_file() for file in ("metadata.json", "main_data.hdf5")):
             return path
     if download:
-        _download(name)
+        download_dataset(name)
         return candidates[0]
     own = command_for(name)
     how = f"collect it with `{own}`" if own else "fetch it with --download"
@@ -176,35 +173,6 @@ def _locate(name: str, download: bool) -> Path:
         f"There is no dataset {name!r}: {how}, or put its folder at {dataset_folder(name)} "
         "(MINARI_DATASETS_PATH says where), or name the folder that holds data/main_data.hdf5."
     )
-
-
-def _download(name: str) -> None:
-    import minari
-
-    try:
-        _knock()
-        with contextlib.redirect_stdout(sys.stderr):  # Standard output is for what a command has to say.
-            minari.download_dataset(name)
-    except ImportError as error:
-        raise DatasetError(f"Downloading needs an extra package: pip install 'owma[hub]' ({error}).") from error
-    except Exception as error:  # Whatever the network and the hub's client may raise, the remedy is the same.
-        raise DatasetError(
-            f"Could not download {name!r} ({type(error).__name__}: {error}); check the id and the network, or put the "
-            f"dataset's folder at {dataset_folder(name)} by hand."
-        ) from error
-    if not (dataset_folder(name) / "data" / "metadata.json").is_file():
-        raise DatasetError(f"The download of {name!r} left no dataset at {dataset_folder(name)}; try again.")
-
-
-def _knock() -> None:
-    """Raise at once where Hugging Face does not answer: before its client does, it tries for half a minute."""
-    if not os.environ.get("MINARI_REMOTE", "hf://").startswith("hf://"):
-        return
-    try:
-        import huggingface_hub  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return  # Minari says what is missing.
-    huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=_HUB_PATIENCE_S)
 
 
 def _metadata(data_path: Path) -> dict[str, Any]:
