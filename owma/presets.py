@@ -51,7 +51,7 @@ POINTMAZE_LARGE = ExperimentConfig(
     name="pointmaze-large",
     data=PointMazeCollect(maze="large"),
     task=GoalTaskConfig(goal=(4.5, 1.0), radius=0.45),
-    # The way takes some 330 steps. Chosen on seed 100: at half as many updates plans far from the data cannot be followed.
+    # The way takes some 330 steps. Chosen on seed 100: after half as many updates, plans far from the data fail.
     world=WorldConfig(features=_POINT_FEATURES, discount=0.995),
     training=TrainingConfig(updates=20_000),
 )
