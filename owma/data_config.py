@@ -1,5 +1,6 @@
 """Configurations of datasets: collected ones, and the names that they give them; and files of your own."""
 
+import abc
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,30 @@ RANDOM_SHARE = 0.05
 SEARCH_STEPS = 400_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class AbstractCollect(abc.ABC):
+    """What all collected datasets are told."""
+
+    seed: int = 0
+    """Seed of everything random."""
+    dataset_id: str | None = None
+    """Minari id to write; by default one that names the settings."""
+    overwrite: bool = False
+    """Replace a dataset of the same id instead of reusing it."""
+
+    @property
+    @abc.abstractmethod
+    def settings_id(self) -> str:
+        """A Minari id that encodes whatever determines the data."""
+
+    @property
+    def name(self) -> str:
+        """The Minari id: `dataset_id`, or that of the settings."""
+        return self.dataset_id or self.settings_id
+
+
 @dataclass(frozen=True)
-class TwoRoutesCollect:
+class TwoRoutesCollect(AbstractCollect):
     """A dataset of the two-route maze in which one route is rare, or absent."""
 
     skew: float = 0.02
@@ -31,22 +54,15 @@ class TwoRoutesCollect:
     """Steps in each episode; the goal is reached after 150 to 195, and the rest is spent there."""
     action_noise: float = ACTION_NOISE
     """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+    def settings_id(self) -> str:
         size = f"{self.episodes}x{self.steps}"
-        return self.dataset_id or f"owma/two-routes-skew{_code(self.skew)}-{size}{_noise(self)}-seed{self.seed}-v0"
+        return f"owma/two-routes-skew{_code(self.skew)}-{size}{_noise(self)}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
-class PointMazeCollect:
+class PointMazeCollect(AbstractCollect):
     """A dataset of a PointMaze, going from one random goal to the next."""
 
     maze: Literal["umaze", "medium", "large"] = "umaze"
@@ -55,21 +71,14 @@ class PointMazeCollect:
     """Steps in all; episodes are as long as the environment's own (300, 600 and 800 steps), the last is cut."""
     action_noise: float = ACTION_NOISE
     """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
-        return self.dataset_id or f"owma/pointmaze-{self.maze}-{self.steps}{_noise(self)}-seed{self.seed}-v0"
+    def settings_id(self) -> str:
+        return f"owma/pointmaze-{self.maze}-{self.steps}{_noise(self)}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
-class StitchCollect:
+class StitchCollect(AbstractCollect):
     """Short pieces of ways through a PointMaze, none of which leads from the start of the task to its goal."""
 
     maze: Literal["umaze", "medium", "large"] = "umaze"
@@ -80,18 +89,11 @@ class StitchCollect:
     """Steps in each episode; the whole way takes some 130, 270 and 330."""
     action_noise: float = ACTION_NOISE
     """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+    def settings_id(self) -> str:
         size = f"{self.episodes}x{self.steps}"
-        return self.dataset_id or f"owma/stitch-{self.maze}-{size}{_noise(self)}-seed{self.seed}-v0"
+        return f"owma/stitch-{self.maze}-{size}{_noise(self)}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ FileConfig: TypeAlias = D4rlFile | OgbenchFile | ArrayFolder
 
 
 @dataclass(frozen=True)
-class AntMazeCollect:
+class AntMazeCollect(AbstractCollect):
     """A dataset of an AntMaze: an ant of eight joints walks to one goal an episode, in the form of Minari's D4RL sets.
 
     Rewards are 1 within 0.45 m of the goal and 0 elsewhere; reaching it ends nothing, and the ant stays about it.
@@ -148,23 +150,16 @@ class AntMazeCollect:
     fallen_steps: int = FALLEN_STEPS
     """An episode ends, truncated, when the ant has lain on its back for this long: of 61 that had, none got up in the
     quarter of all steps that were left. 0: it lies there to the end of the episode, as in the published sets."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+    def settings_id(self) -> str:
         fallen = "" if self.fallen_steps == FALLEN_STEPS else f"-fallen{self.fallen_steps}"
         made = f"{self.steps}{_noise(self, ANT_NOISE)}{fallen}"
-        return self.dataset_id or f"owma/antmaze-{self.maze}-{self.goals}-{made}-seed{self.seed}-v0"
+        return f"owma/antmaze-{self.maze}-{self.goals}-{made}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
-class OGBenchMazeCollect:
+class OGBenchMazeCollect(AbstractCollect):
     """A dataset of a pointmaze of OGBench, which needs the extra `ogbench`."""
 
     maze: Literal["medium", "large", "giant"] = "medium"
@@ -176,22 +171,15 @@ class OGBenchMazeCollect:
     """Steps in all; the last episode is cut."""
     action_noise: float = ACTION_NOISE
     """Standard deviation of the noise on actions, whose range is [-1, 1]."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+    def settings_id(self) -> str:
         made = f"{self.steps}{_noise(self)}-seed{self.seed}"
-        return self.dataset_id or f"owma/ogbench-pointmaze-{self.maze}-{self.kind}-{made}-v0"
+        return f"owma/ogbench-pointmaze-{self.maze}-{self.kind}-{made}-v0"
 
 
 @dataclass(frozen=True)
-class OGBenchPlayCollect:
+class OGBenchPlayCollect(AbstractCollect):
     """A *play* dataset of a robot arm of OGBench, which needs the extra `ogbench`."""
 
     scene: Literal["cube-single", "scene", "puzzle-3x3"] = "cube-single"
@@ -200,22 +188,15 @@ class OGBenchPlayCollect:
     """Steps in all; episodes are of 1000 steps, the last is cut."""
     plan_noise: float = PLAN_NOISE
     """Scale of the smoothed noise on plans: times 5 cm, 0.3 rad, and the whole range of the gripper."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data."""
+    def settings_id(self) -> str:
         noise = "" if self.plan_noise == PLAN_NOISE else f"-noise{_code(self.plan_noise)}"
-        return self.dataset_id or f"owma/ogbench-{self.scene}-play-{self.steps}{noise}-seed{self.seed}-v0"
+        return f"owma/ogbench-{self.scene}-play-{self.steps}{noise}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
-class HopperCollect:
+class HopperCollect(AbstractCollect):
     """A dataset of Hopper-v5: a mixture of linear policies for four tasks, good and bad ones, and random actions.
 
     They are searched for first, which needs the extra `hopper` and some minutes, unless `policies` are given.
@@ -231,25 +212,17 @@ class HopperCollect:
     """Steps simulated in the search for each of the four tasks; of no account with `policies`."""
     policies: Path | None = None
     """Policies that were found before, instead of a search: `policies.npz` in the folder of such a dataset."""
-    seed: int = 0
-    """Seed of everything random."""
-    dataset_id: str | None = None
-    """Minari id to write; by default one that names the settings."""
-    overwrite: bool = False
-    """Replace a dataset of the same id instead of reusing it."""
 
     @property
-    def name(self) -> str:
-        """The Minari id: `dataset_id`, or one that encodes whatever determines the data; of `policies`, their file's
-        name, and that of its folder.
-        """
+    def settings_id(self) -> str:
+        """Of `policies`, their file's name and that of its folder are part of it."""
         random = "" if self.random_share == RANDOM_SHARE else f"-random{_code(self.random_share)}"
         search = "" if self.search_steps == SEARCH_STEPS else f"-search{self.search_steps}"
         if self.policies is not None:
             given = "-".join(self.policies.absolute().with_suffix("").parts[-2:])
             search = f"-by-{re.sub('[^A-Za-z0-9]+', '-', given).strip('-')}"
         made = f"{self.steps}{_noise(self, HOPPER_NOISE)}{random}{search}"
-        return self.dataset_id or f"owma/hopper-{made}-seed{self.seed}-v0"
+        return f"owma/hopper-{made}-seed{self.seed}-v0"
 
 
 _OGBenchCollect: TypeAlias = OGBenchMazeCollect | OGBenchPlayCollect
