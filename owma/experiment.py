@@ -235,7 +235,8 @@ class Experiment:
         states = np.asarray(
             jax.vmap(world.observation)(jnp.asarray(transitions.obs[:: max(1, len(transitions) // 20_000)]))
         )
-        family = RewardFamily.random(states, config.num_tasks, key=family_key)
+        coordinates = self.config.world.features.coordinates
+        family = RewardFamily.random(states, config.num_tasks, coordinates=coordinates, key=family_key)
         returns = jnp.asarray(family_returns(family, transitions, world.observation, world.discount))
         self._drop_metrics_after("value", 0)
         decoder, done = None, 0

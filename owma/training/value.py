@@ -23,6 +23,7 @@ class RewardFamily(eqx.Module):
 
     Bumps of either sign at states of the dataset, each function looking at a random subset $m_i$ of the coordinates
     with a random width $\ell_i$: goals to reach, places to avoid, and mixtures of both, in standardised coordinates.
+    Where outcomes are of the leading coordinates alone, so are the functions: of others outcomes say little.
     """
 
     centres: Float[Array, "tasks bumps obs"]
@@ -31,19 +32,28 @@ class RewardFamily(eqx.Module):
 
     @classmethod
     def random(
-        cls, obs: Float[HostArray, "n obs"], num_tasks: int, *, num_bumps: int = 6, key: PRNGKeyArray
+        cls,
+        obs: Float[HostArray, "n obs"],
+        num_tasks: int,
+        *,
+        num_bumps: int = 6,
+        coordinates: int = 0,
+        key: PRNGKeyArray,
     ) -> "RewardFamily":
-        """`obs`: standardised states of the dataset, from which centres are drawn."""
+        """`obs`: standardised states of the dataset, from which centres are drawn; `coordinates`: how many of the
+        leading coordinates the functions may look at, 0 for all.
+        """
+        looked_at = coordinates or obs.shape[1]
         centre_key, weight_key, mask_key, width_key = jax.random.split(key, 4)
         rows = jax.random.randint(centre_key, (num_tasks, num_bumps), 0, obs.shape[0])
-        mask = jax.random.bernoulli(mask_key, 0.6, (num_tasks, obs.shape[1]))
+        mask = jax.random.bernoulli(mask_key, 0.6, (num_tasks, looked_at))
         # A function that looks at nothing would be constant; it looks at everything instead.
         mask = jnp.where(mask.any(axis=1, keepdims=True), mask, True)
         width = jnp.exp(jax.random.uniform(width_key, (num_tasks, 1), minval=np.log(0.3), maxval=np.log(1.5)))
         return cls(
             centres=jnp.asarray(np.asarray(obs)[np.asarray(rows)]),
             weights=jax.random.normal(weight_key, (num_tasks, num_bumps)),
-            precision=mask / jnp.square(width),
+            precision=jnp.pad(mask / jnp.square(width), ((0, 0), (0, obs.shape[1] - looked_at))),
         )
 
     def __call__(self, obs: Obs) -> Float[Array, " tasks"]:

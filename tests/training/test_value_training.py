@@ -34,6 +34,15 @@ def test_a_random_family_is_centred_on_the_data_and_looks_at_something(getkey) -
     assert widths.min() > 0.29 and widths.max() < 1.51
 
 
+def test_a_random_family_looks_at_leading_coordinates_where_outcomes_are_of_those(getkey) -> None:
+    obs = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    family = RewardFamily.random(obs, 40, coordinates=2, key=getkey())
+    here = jnp.asarray(obs[0])
+    elsewhere = here.at[2:].set(7.0)
+    np.testing.assert_array_equal(family(here), family(elsewhere))
+    assert (family(here) != family(here.at[:2].add(0.5))).all()
+
+
 def test_family_returns_are_discounted_sums_standardised(getkey) -> None:
     rng = np.random.default_rng(1)
     states = rng.normal(size=(31, 2)).astype(np.float32)
