@@ -73,7 +73,7 @@ class Material:
     rewards: Float[np.ndarray, " n"]
     """Of the task, one a transition."""
     env: EnvSpec | None
-    """Where to evaluate; `None` if nothing is to be evaluated."""
+    """Where to evaluate; `None` if the dataset names none."""
 
 
 def gather(
@@ -94,11 +94,12 @@ def gather(
     nothing in the data, or the environment cannot be made or is of another form than the data.
     """
     built = build_task(task)
-    spec = find_env(env) if env is not None and needs_env else None
+    spec = find_env(env) if env is not None else None
     dataset = load_dataset(data, progress, memory_gib=memory_gib)
     rewards = _rewards(built, dataset.transitions)
+    # Where none is needed it is kept all the same: to evaluate later, by `owma.eval` or `owma.transfer`.
+    spec = spec or dataset.env_spec
     if needs_env:
-        spec = spec or dataset.env_spec
         if spec is None:
             raise ConfigError(
                 dataset.env_refusal

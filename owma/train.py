@@ -153,7 +153,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         return
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config.value.kind)
-    if material.env is None:
+    if material.env is None or not config.evaluation.episodes:
         return
     results = evaluate(
         parts.agent_model(config.value.kind),

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import owma.train
+from owma.envs import TWO_ROUTES_ID
 
 PLANNERS = ("static", "random_shooting", "guided_diffusion", "online_adaptation", "published")
 
@@ -81,7 +82,8 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, 
     ]
     # Without episodes there is nothing to show but the run.
     assert not (elsewhere / "my runs" / "smoke" / "v1" / "results.json").exists()
-    assert owma.load("my runs/smoke").env is None
+    # It knows its environment all the same, for `owma.eval` and `owma.transfer`.
+    assert owma.load("my runs/smoke").env_id == TWO_ROUTES_ID
 
 
 def test_a_value_that_explains_little_is_called_a_guess(capsys) -> None:
