@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from owma.tables import interval
+from owma.tables import interval, paired_difference
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,14 +14,22 @@ if TYPE_CHECKING:
 def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Summarise the rows of a transfer's episodes for each (task, labels, fit, planner), in order of appearance.
 
-    **Returns:** `{"entries": [...]}`, each entry with `task`, `labels`, `fit`, `planner`, the means `return`, `success`
-    (`None` where the task has none), `promise_gap`, `kl` and `r2`, `intervals` of return and success, `episodes` and
-    `draws`. The 95 % intervals are those of `owma.tables.summarise`, over all episodes of all draws.
+    **Returns:** `{"entries": [...], "comparisons": [...]}`. Each entry has `task`, `labels`, `fit`, `planner`, the
+    means `return`, `success` (`None` where the task has none), `promise_gap`, `kl` and `r2`, `intervals` of return and
+    success, `episodes` and `draws`. The 95 % intervals are those of `owma.tables.summarise`, over all episodes of all
+    draws. Each comparison is of the decoder minus the linear value, where both were fitted: `task`, `labels`,
+    `planner`, and for `return` and `success` what `owma.tables.paired_difference` says of the same labels and episodes.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["task"], row["labels"], row["fit"], row["planner"]), []).append(row)
-    return {"entries": [_entry(*names, rows=group) for names, group in groups.items()]}
+    entries = [_entry(*names, rows=group) for names, group in groups.items()]
+    comparisons = [
+        _comparison(task, labels, planner, decoder, groups[task, labels, "linear", planner])
+        for (task, labels, fit, planner), decoder in groups.items()
+        if fit == "decoder" and (task, labels, "linear", planner) in groups
+    ]
+    return {"entries": entries, "comparisons": comparisons}
 
 
 def _entry(task: str, labels: int, fit: str, planner: str, *, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -34,6 +42,21 @@ def _entry(task: str, labels: int, fit: str, planner: str, *, rows: Sequence[Map
     intervals = {key: interval(columns[key], proportion=key == "success") for key in ("return", "success")}
     counts = {"episodes": len(rows), "draws": len({row["draw"] for row in rows})}
     return {"task": task, "labels": labels, "fit": fit, "planner": planner} | means | {"intervals": intervals} | counts
+
+
+def _comparison(
+    task: str,
+    labels: int,
+    planner: str,
+    decoder: Sequence[Mapping[str, Any]],
+    linear: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    # Pairs are told apart by draw of labels and episode; the seed is one.
+    rows = [{**row, "planner": row["fit"], "seed": row["draw"]} for row in (*decoder, *linear)]
+    knows_success = all(row["success"] is not None for row in rows)
+    keys = ("return", "success") if knows_success else ("return",)
+    differences = {key: paired_difference(rows, "decoder", "linear", key) for key in keys}
+    return {"task": task, "labels": labels, "planner": planner} | differences
 
 
 def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
@@ -53,6 +76,11 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
         others = ("–" if entry[key] is None else f"{entry[key]:.2g}" for key in ("r2", "promise_gap"))
         planner = entry["planner"].replace("_", " ")
         tables[entry["task"]].add_row(f"{entry['labels']:,}", entry["fit"], planner, returns, success, *others)
+    for found in results["comparisons"]:
+        if found["task"] in tables:  # not of the single cells of a sweep
+            planner = found["planner"].replace("_", " ")
+            spreads = _difference(found, "return", 1.0, "+.3g"), _difference(found, "success", 100.0, "+.0f")
+            tables[found["task"]].add_row(f"{found['labels']:,}", "decoder − linear", planner, *spreads)
     return list(tables.values())
 
 
@@ -79,6 +107,10 @@ def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _named(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry for entry in results["entries"] if entry["task"] not in results["cells"]]
+
+
+def _difference(found: Mapping[str, Any], key: str, scale: float, form: str) -> str:
+    return _spread(found[key]["mean"], found[key]["interval"], scale, form) if key in found else "–"
 
 
 def _spread(mean: float | None, ends: Sequence[float] | None, scale: float, form: str) -> str:

@@ -145,6 +145,26 @@ def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfe
     assert [table.title for table in transfer_tables(results)] == ["recorded", "early"]
 
 
+def test_decoder_and_linear_value_are_compared_episode_by_episode() -> None:
+    def rows(fit: str, returns: list[float]) -> list[dict]:
+        about = {"task": "early", "labels": 8, "fit": fit, "planner": "static", "seed": 3}
+        about |= {"promise_gap": 0.0, "kl": 0.0, "r2": 0.5, "success": None}
+        pairs = [(draw, episode) for draw in (0, 1) for episode in (0, 1)]
+        return [
+            about | {"draw": d, "episode": e, "return": value} for (d, e), value in zip(pairs, returns, strict=True)
+        ]
+
+    results = summarise_transfer(rows("decoder", [5.0, 7.0, 6.0, 9.0]) + rows("linear", [1.0, 4.0, 4.0, 2.0]))
+    (found,) = results["comparisons"]
+    # Differences of 4, 3, 2 and 7; the task knows no success, and nothing is said of it.
+    assert (found["task"], found["labels"], found["planner"]) == ("early", 8, "static") and "success" not in found
+    assert found["return"]["mean"] == 4.0 and found["return"]["pairs"] == 4
+    assert 2 < found["return"]["interval"][0] < 4 < found["return"]["interval"][1] < 7
+    (table,) = transfer_tables(results | {"cells": {}})
+    assert list(table.columns[1].cells) == ["decoder", "linear", "decoder − linear"]
+    assert summarise_transfer(rows("linear", [1.0, 4.0, 4.0, 2.0]))["comparisons"] == []
+
+
 def test_a_killed_transfer_goes_on(run_transfer) -> None:
     folder, results, _ = run_transfer()
     rows, fits = folder.read_jsonl("episodes.jsonl"), folder.read_jsonl("fits.jsonl")
