@@ -58,7 +58,7 @@ class TwoRoutesCollect(AbstractCollect):
     @property
     def settings_id(self) -> str:
         size = f"{self.episodes}x{self.steps}"
-        return f"owma/two-routes-skew{_code(self.skew)}-{size}{_noise(self)}-seed{self.seed}-v0"
+        return f"owma/two-routes-skew{_code(self.skew)}-{size}{_noise(self.action_noise)}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PointMazeCollect(AbstractCollect):
 
     @property
     def settings_id(self) -> str:
-        return f"owma/pointmaze-{self.maze}-{self.steps}{_noise(self)}-seed{self.seed}-v0"
+        return f"owma/pointmaze-{self.maze}-{self.steps}{_noise(self.action_noise)}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class StitchCollect(AbstractCollect):
     @property
     def settings_id(self) -> str:
         size = f"{self.episodes}x{self.steps}"
-        return f"owma/stitch-{self.maze}-{size}{_noise(self)}-seed{self.seed}-v0"
+        return f"owma/stitch-{self.maze}-{size}{_noise(self.action_noise)}-seed{self.seed}-v0"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class AntMazeCollect(AbstractCollect):
     @property
     def settings_id(self) -> str:
         fallen = "" if self.fallen_steps == FALLEN_STEPS else f"-fallen{self.fallen_steps}"
-        made = f"{self.steps}{_noise(self, ANT_NOISE)}{fallen}"
+        made = f"{self.steps}{_noise(self.action_noise, ANT_NOISE)}{fallen}"
         return f"owma/antmaze-{self.maze}-{self.goals}-{made}-seed{self.seed}-v0"
 
 
@@ -174,7 +174,7 @@ class OGBenchMazeCollect(AbstractCollect):
 
     @property
     def settings_id(self) -> str:
-        made = f"{self.steps}{_noise(self)}-seed{self.seed}"
+        made = f"{self.steps}{_noise(self.action_noise)}-seed{self.seed}"
         return f"owma/ogbench-pointmaze-{self.maze}-{self.kind}-{made}-v0"
 
 
@@ -191,7 +191,7 @@ class OGBenchPlayCollect(AbstractCollect):
 
     @property
     def settings_id(self) -> str:
-        noise = "" if self.plan_noise == PLAN_NOISE else f"-noise{_code(self.plan_noise)}"
+        noise = _noise(self.plan_noise, PLAN_NOISE)
         return f"owma/ogbench-{self.scene}-play-{self.steps}{noise}-seed{self.seed}-v0"
 
 
@@ -221,7 +221,7 @@ class HopperCollect(AbstractCollect):
         if self.policies is not None:
             given = "-".join(self.policies.absolute().with_suffix("").parts[-2:])
             search = f"-by-{re.sub('[^A-Za-z0-9]+', '-', given).strip('-')}"
-        made = f"{self.steps}{_noise(self, HOPPER_NOISE)}{random}{search}"
+        made = f"{self.steps}{_noise(self.action_noise, HOPPER_NOISE)}{random}{search}"
         return f"owma/hopper-{made}-seed{self.seed}-v0"
 
 
@@ -233,11 +233,8 @@ CollectConfig: TypeAlias = (
 """A dataset that can be collected."""
 
 
-def _noise(
-    config: TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | HopperCollect | OGBenchMazeCollect,
-    default: float = ACTION_NOISE,
-) -> str:
-    return "" if config.action_noise == default else f"-noise{_code(config.action_noise)}"
+def _noise(deviation: float, default: float = ACTION_NOISE) -> str:
+    return "" if deviation == default else f"-noise{_code(deviation)}"
 
 
 def _code(value: float) -> str:

@@ -67,7 +67,7 @@ Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """A dataset, the rewards that the task gives it, and an environment that fits them."""
+    """A dataset, the rewards that the task gives it, and an environment, which fits them where one was needed."""
 
     dataset: OfflineDataset
     rewards: Float[np.ndarray, " n"]
@@ -97,7 +97,7 @@ def gather(
     spec = find_env(env) if env is not None else None
     dataset = load_dataset(data, progress, memory_gib=memory_gib)
     rewards = _rewards(built, dataset.transitions)
-    # Where none is needed it is kept all the same: to evaluate later, by `owma.eval` or `owma.transfer`.
+    # Where none is needed it is kept all the same, unchecked: `owma.eval` and `owma.transfer` check it before they act.
     spec = spec or dataset.env_spec
     if needs_env:
         if spec is None:
