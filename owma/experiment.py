@@ -224,10 +224,11 @@ class Experiment:
     def _rows(
         self, world: WorldModel, *masks: Bool[np.ndarray, " n"]
     ) -> tuple[OutcomeData, ...] | tuple[OutcomeRows, ...]:
-        transitions, horizon = self.dataset.transitions, self.config.training.horizon
+        transitions, config = self.dataset.transitions, self.config.training
+        horizon, stays = config.horizon, config.after_truncation == "stay"
         if transitions.is_mapped:
-            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon)
-        return tuple(OutcomeData.build(world, transitions, mask, horizon=horizon) for mask in masks)
+            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon, stays=stays)
+        return tuple(OutcomeData.build(world, transitions, mask, horizon=horizon, stays=stays) for mask in masks)
 
     def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
         config, transitions = self.config.value, self.sample

@@ -45,6 +45,19 @@ class Segments(eqx.Module):
         steps = last - index + 1
         return cls(sums.astype(np.float32), (discount**steps).astype(np.float32), last)
 
+    def staying(
+        self, transitions: Transitions, *, discount: float, tail: Float[HostArray, "n d"]
+    ) -> "Segments":
+        r"""The same where things stay as they are after a truncation: nothing of $\psi(s_{t+j})$ is left to come there.
+
+        **Arguments:** `tail`: what one more step in the state that each transition leads to would add; only that of
+        truncated ones is read. Its weight is $\gamma^j/(1-\gamma)$.
+        """
+        is_cut = (np.asarray(transitions.truncated) & ~np.asarray(transitions.terminated))[self.last]
+        weight = self.discount * is_cut / (1 - discount)
+        sums = (self.sums + weight[:, None] * np.asarray(tail)[self.last]).astype(np.float32)
+        return Segments(sums, self.discount * ~is_cut, self.last)
+
 
 def _sums_to_episode_end(
     values: Float[np.ndarray, "n d"], end: Int[np.ndarray, " n"], discount: float
@@ -83,6 +96,4 @@ def monte_carlo(
     one more step in the last state would add. At a termination there is no tail.
     """
     segments = Segments.build(values, transitions, discount=discount, horizon=None)
-    goes_on = ~np.asarray(transitions.terminated)[segments.last]
-    weight = segments.discount * goes_on / (1 - discount)
-    return (segments.sums + weight[:, None] * np.asarray(tail)[segments.last]).astype(np.float32)
+    return segments.staying(transitions, discount=discount, tail=tail).sums

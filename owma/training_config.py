@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from owma._errors import ConfigError
+from owma.config_json import later_field
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,8 @@ class TrainingConfig:
     """Of the averaged weights, which bootstrap and act."""
     bootstrap_steps: int = 4
     """Solver steps for the bootstrapped outcome."""
+    after_truncation: Literal["bootstrap", "stay"] = later_field("bootstrap")
+    """What follows where a recording was cut off: a draw of the model there, or all stays as it is for good."""
     held_out: float = 0.05
     """Share of the episodes kept for calibration and validation."""
     report_every: int = 500
@@ -44,3 +47,8 @@ class TrainingConfig:
     def horizon(self) -> int | None:
         """Steps summed before the bootstrap; `None`: to the end of the episode."""
         return {"td": 1, "n_step": self.n_step, "monte_carlo": None}[self.target]
+
+    @property
+    def bootstraps(self) -> bool:
+        """Whether any outcome is completed by a draw of the model."""
+        return self.horizon is not None or self.after_truncation == "bootstrap"

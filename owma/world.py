@@ -75,16 +75,28 @@ def raw_cumulants(
     return map_rows(cumulant, transitions.obs), map_rows(cumulant, transitions.next_obs)
 
 
-def cumulant_mapper(world: WorldModel) -> Callable[[Transitions], Float[np.ndarray, "n psi"]]:
-    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward.
+def cumulant_mapper(
+    world: WorldModel,
+) -> Callable[[Transitions], tuple[Float[np.ndarray, "n psi"], Float[np.ndarray, "n psi"]]]:
+    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward; and
+    what one more step in the state that it leads to would add, if an episode ends there (elsewhere zeros).
 
     **Returns:** a function that is compiled once, for transitions in several pieces.
     """
-    if isinstance(world.features, RecordedReward):
-        whiten = row_mapper(lambda c: world.whitening.whiten_cumulant(c, world.discount))
-        return lambda transitions: whiten(raw_cumulants(transitions, world.observation, world.features)[0])
-    cumulant = row_mapper(world.cumulant)
-    return lambda transitions: cumulant(transitions.obs)
+    reward_mapper = row_mapper(lambda c: world.whitening.whiten_cumulant(c, world.discount))
+    state_mapper = row_mapper(world.cumulant)
+
+    def mapped(transitions: Transitions) -> tuple[Float[np.ndarray, "n psi"], Float[np.ndarray, "n psi"]]:
+        ends = transitions.ends
+        if isinstance(world.features, RecordedReward):
+            cumulants = reward_mapper(raw_cumulants(transitions, world.observation, world.features)[0])
+            return cumulants, np.where(ends[:, None], cumulants, 0)
+        cumulants = state_mapper(transitions.obs)
+        tail = np.zeros_like(cumulants)
+        tail[ends] = state_mapper(np.asarray(transitions.next_obs)[ends])
+        return cumulants, tail
+
+    return mapped
 
 
 def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:

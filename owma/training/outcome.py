@@ -75,6 +75,9 @@ class OutcomeTrainer(eqx.Module):
         self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
     ) -> Float[Array, "batch psi"]:
         """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
+        if not self.config.bootstraps:
+            # What remains are terminations. Drawing what is not looked at would be half of the work.
+            return batch.sums + jnp.outer(batch.discount, self.world.nothing)
         # Each row has a context of its own, which serves one draw.
         inline = InlineDenoiser(denoiser)
 

@@ -54,24 +54,37 @@ class OutcomeData(eqx.Module):
 
     @classmethod
     def build(
-        cls, world: WorldModel, transitions: Transitions, mask: Bool[np.ndarray, " n"], *, horizon: int | None
+        cls,
+        world: WorldModel,
+        transitions: Transitions,
+        mask: Bool[np.ndarray, " n"],
+        *,
+        horizon: int | None,
+        stays: bool = False,
     ) -> "OutcomeData":
-        """The transitions in `mask`, outcomes summed over `horizon` steps before the bootstrap."""
+        """The transitions in `mask`, outcomes summed over `horizon` steps before the bootstrap.
+
+        `stays`: after a truncation nothing is bootstrapped, and things stay as they are.
+        """
         cumulants = cumulant_mapper(world)(transitions)
-        return cls.of_cumulants(world, cumulants, transitions, mask, horizon=horizon)
+        return cls.of_cumulants(world, cumulants, transitions, mask, horizon=horizon, stays=stays)
 
     @classmethod
     def of_cumulants(
         cls,
         world: WorldModel,
-        cumulants: Float[np.ndarray, "n psi"],
+        cumulants: tuple[Float[np.ndarray, "n psi"], Float[np.ndarray, "n psi"]],
         transitions: Transitions,
         mask: Bool[np.ndarray, " n"],
         *,
         horizon: int | None,
+        stays: bool,
     ) -> "OutcomeData":
         """`build`, where the cumulants are known (`owma.world.cumulant_mapper`)."""
-        segments = Segments.build(cumulants, transitions, discount=world.discount, horizon=horizon)
+        added, tail = cumulants
+        segments = Segments.build(added, transitions, discount=world.discount, horizon=horizon)
+        if stays:
+            segments = segments.staying(transitions, discount=world.discount, tail=tail)
         last = segments.last[mask]
         return cls(
             obs=jnp.asarray(transitions.obs[mask], jnp.float32),
@@ -128,6 +141,7 @@ class OutcomeRows:
         folder: Path,
         *,
         horizon: int | None,
+        stays: bool = False,
     ) -> "tuple[OutcomeRows, ...]":
         """`OutcomeData.build` for each mask, a block of whole episodes at a time.
 
@@ -145,7 +159,9 @@ class OutcomeRows:
                     cumulants = cumulant(part)
                     for file, mask in zip(files, masks):
                         if mask[block].any():
-                            data = OutcomeData.of_cumulants(world, cumulants, part, mask[block], horizon=horizon)
+                            data = OutcomeData.of_cumulants(
+                                world, cumulants, part, mask[block], horizon=horizon, stays=stays
+                            )
                             file.write(_packed(data).data)
                 for file in files:
                     file.flush()

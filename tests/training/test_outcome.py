@@ -17,7 +17,7 @@ from owma.policy import PolicyConfig
 from owma.testbeds import GaussianDenoiser
 from owma.training import OutcomeData, OutcomeTrainer, TrainingConfig, split_episodes
 from owma.transitions import Transitions
-from owma.world import WorldConfig
+from owma.world import WorldConfig, whitened_outcomes
 
 _WORLD = WorldConfig(
     features=FeaturesConfig(kind="identity"), discount=0.9, width=16, depth=1, embed_width=8, solver_steps=5
@@ -47,7 +47,10 @@ def _trainer(config: TrainingConfig = _CONFIG) -> OutcomeTrainer:
         transitions, 2, low=-np.ones(1), high=np.ones(1), key=jax.random.key(1)
     )
     fitted, held_out = split_episodes(transitions, 0.2, seed=0)
-    data, checked = (OutcomeData.build(world, transitions, m, horizon=config.horizon) for m in (fitted, held_out))
+    stays = config.after_truncation == "stay"
+    data, checked = (
+        OutcomeData.build(world, transitions, m, horizon=config.horizon, stays=stays) for m in (fitted, held_out)
+    )
     return OutcomeTrainer(world, policy, data, checked, config, _WORLD)
 
 
@@ -108,6 +111,21 @@ def test_targets_are_the_bellman_image_of_the_bootstrap(getkey) -> None:
     # The component weights are exact, so that what is left is the noise within them.
     np.testing.assert_allclose(psi.mean(axis=0), -0.44, atol=0.02)
     np.testing.assert_allclose(psi.var(axis=0), 4.3064, rtol=0.01)
+
+
+def test_outcomes_that_stay_are_those_that_values_are_fitted_to(getkey) -> None:
+    transitions = _transitions()
+    trainer = _trainer(dataclasses.replace(_CONFIG, target="monte_carlo", after_truncation="stay"))
+    fitted, _ = split_episodes(transitions, 0.2, seed=0)
+    untrained, chain = trainer.world.denoiser, trainer.world.chain
+    psi = trainer.targets(untrained, chain, trainer.data.rows(jnp.arange(len(trainer.data))), key=getkey())
+    np.testing.assert_allclose(psi, whitened_outcomes(trainer.world, transitions)[fitted], atol=1e-4)
+    # A bootstrap is another draw each time.
+    bootstrapped = _trainer(dataclasses.replace(_CONFIG, target="monte_carlo"))
+    rows = bootstrapped.data.rows(jnp.arange(len(bootstrapped.data)))
+    cut = ~np.asarray(rows.terminal)
+    first, second = (np.asarray(bootstrapped.targets(untrained, chain, rows, key=getkey())) for _ in range(2))
+    assert np.all(first[cut] != second[cut]) and np.array_equal(first[~cut], second[~cut])
 
 
 def test_the_fixed_point_of_the_targets(getkey) -> None:

@@ -27,13 +27,15 @@ def _on_disk(config: TrainingConfig, folder: Path) -> OutcomeTrainer:
     return dataclasses.replace(trainer, data=data, held_out=held_out)
 
 
+@pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize("horizon", [1, 3, None])
-def test_rows_are_those_in_memory(horizon: int | None, tmp_path: Path) -> None:
+def test_rows_are_those_in_memory(horizon: int | None, stays: bool, tmp_path: Path) -> None:
     transitions = _transitions()
     world = _WORLD.build(transitions, key=jax.random.key(0))
     masks = split_episodes(transitions, 0.2, seed=0)
-    for mask, on_disk in zip(masks, OutcomeRows.write(world, transitions, masks, tmp_path, horizon=horizon)):
-        data = OutcomeData.build(world, transitions, mask, horizon=horizon)
+    written = OutcomeRows.write(world, transitions, masks, tmp_path, horizon=horizon, stays=stays)
+    for mask, on_disk in zip(masks, written):
+        data = OutcomeData.build(world, transitions, mask, horizon=horizon, stays=stays)
         assert len(on_disk) == len(data) == mask.sum()
         index = np.random.default_rng(0).integers(0, len(data), 23)
         expected, found = (
