@@ -45,9 +45,7 @@ class Segments(eqx.Module):
         steps = last - index + 1
         return cls(sums.astype(np.float32), (discount**steps).astype(np.float32), last)
 
-    def staying(
-        self, transitions: Transitions, *, discount: float, tail: Float[HostArray, "n d"]
-    ) -> "Segments":
+    def staying(self, transitions: Transitions, *, discount: float, tail: Float[HostArray, "n d"]) -> "Segments":
         r"""The same where things stay as they are after a truncation: nothing of $\psi(s_{t+j})$ is left to come there.
 
         **Arguments:** `tail`: what one more step in the state that each transition leads to would add; only that of

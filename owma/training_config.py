@@ -31,6 +31,9 @@ class TrainingConfig:
     """Solver steps for the bootstrapped outcome."""
     after_truncation: Literal["bootstrap", "stay"] = later_field("bootstrap")
     """What follows where a recording was cut off: a draw of the model there, or all stays as it is for good."""
+    obs_noise: float = later_field(0.0)
+    """Of the states that p(psi|s) is trained on, where each coordinate has a standard deviation of 1: against learning
+    the episodes by heart, which `world_held_out_loss` in the metrics shows."""
     held_out: float = 0.05
     """Share of the episodes kept for calibration and validation."""
     report_every: int = 500
@@ -40,6 +43,8 @@ class TrainingConfig:
         for name in ("updates", "batch_size", "n_step", "bootstrap_steps", "report_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
+        if not self.obs_noise >= 0:
+            raise ConfigError(f"obs_noise={self.obs_noise}: a standard deviation; it must not be negative.")
         if not 0 < self.held_out < 1:
             raise ConfigError(f"held_out={self.held_out}: must lie strictly between 0 and 1.")
 

@@ -33,6 +33,10 @@ class ErrorCurve(eqx.Module):
 
         return jax.lax.stop_gradient(jax.vmap(one, in_axes=1, out_axes=1)(self.log_errors))
 
+    def of_velocity(self, ratios: Float[Array, " k"]) -> Float[Array, "k x"]:
+        r"""The squared error of v, of which that of $\hat x_0 = \alpha x - \sigma v$ is $\sigma^2$ times as much."""
+        return self(ratios) * (1 + 1 / jnp.square(ratios))[:, None]
+
 
 def measure_errors(
     denoiser: AbstractDenoiser,

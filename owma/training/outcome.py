@@ -102,11 +102,12 @@ class OutcomeTrainer(eqx.Module):
         world_key, policy_key, world_level_key, policy_level_key = jax.random.split(key, 4)
 
         def levels(level_key: PRNGKeyArray) -> Float[Array, " batch"]:
-            uniform = low_discrepancy_uniform(size, key=level_key)
-            # Below t = 1e-3 (σ/α = 0.01) there is nothing left to denoise.
-            return self.schedule.ratio(1e-3 + (1 - 1e-3) * uniform)
+            return self.levels(low_discrepancy_uniform(size, key=level_key))
 
         contexts = jax.vmap(self.world.context)(batch.obs)
+        if self.config.obs_noise > 0:
+            noise_key = jax.random.fold_in(world_key, 1)
+            contexts = contexts + self.config.obs_noise * jax.random.normal(noise_key, contexts.shape)
         world_noise = jax.random.normal(world_key, psi.shape)
         world_losses = jax.vmap(lambda *xs: velocity_loss(world_denoiser, *xs))(
             psi, contexts, levels(world_level_key), world_noise
@@ -119,6 +120,16 @@ class OutcomeTrainer(eqx.Module):
         )
         world_loss, policy_loss = jnp.mean(world_losses), jnp.mean(policy_losses)
         return world_loss + policy_loss, (world_loss, policy_loss)
+
+    def levels(self, uniform: Float[Array, " k"]) -> Float[Array, " k"]:
+        """The noise levels σ/α that are trained at, of uniform numbers on [0, 1)."""
+        # Below t = 1e-3 (σ/α = 0.01) there is nothing left to denoise.
+        return self.schedule.ratio(1e-3 + (1 - 1e-3) * uniform)
+
+    def held_out_loss(self, state: TrainingState) -> Scalar:
+        """The loss of the averaged world model on held-out rows, as far as `state.errors` know it."""
+        uniform = (jnp.arange(256) + 0.5) / 256
+        return jnp.mean(state.errors.of_velocity(self.levels(uniform)))
 
     def learning_rate(self, step: Int[Array, ""]) -> Scalar:
         """Linear warm-up, then a cosine to zero."""
@@ -270,7 +281,9 @@ class OutcomeTrainer(eqx.Module):
                     f"Training diverged before update {int(state.step)} (loss {world_loss}, {policy_loss}). "
                     "Lower `learning_rate`, or look for extreme values in the dataset."
                 )
-            yield state, {"step": int(state.step), "world_loss": world_loss, "policy_loss": policy_loss}
+            held_out = float(self.held_out_loss(state))
+            row = {"world_loss": world_loss, "policy_loss": policy_loss, "world_held_out_loss": held_out}
+            yield state, {"step": int(state.step)} | row
 
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         """The averaged models, the world's chain calibrated on held-out rows."""

@@ -11,7 +11,7 @@ import pytest
 
 from owma import checkpoint
 from owma._errors import ConfigError
-from owma.diffusion import AbstractDenoiser, Chain
+from owma.diffusion import AbstractDenoiser, Chain, FiLMDenoiser
 from owma.features import FeaturesConfig
 from owma.policy import PolicyConfig
 from owma.testbeds import GaussianDenoiser
@@ -147,6 +147,49 @@ def test_terminal_targets_do_not_bootstrap(getkey) -> None:
     chain = Chain.calibrated(bootstrap.errors(), num_steps=4, min_ratio=0.05)
     psi = trainer.targets(bootstrap, chain, _rows(sums, sums, jnp.ones(5, bool), 0.9), key=getkey())
     np.testing.assert_allclose(psi, sums + 0.9 * trainer.world.nothing[None], rtol=1e-5, atol=1e-6)
+
+
+def test_the_held_out_loss_is_that_of_training(getkey) -> None:
+    trainer = _trainer()
+    state = trainer.init(key=getkey())
+    # Where nothing is known but N(0, 1), v has the variance 1 at every level; between the curve's levels about that.
+    assert float(trainer.held_out_loss(state)) == pytest.approx(1.0, abs=5e-3)
+    # A model that errs: after some updates, on so many rows that both are means to a few hundredths.
+    *_, (state, row) = trainer.run(state)
+    rows = trainer.held_out.rows(jnp.arange(8192) % len(trainer.held_out))
+    terminal = eqx.tree_at(lambda r: r.terminal, rows, jnp.ones(8192, bool))
+    state = eqx.filter_jit(trainer.recalibrated)(state, terminal)
+    psi = terminal.sums + jnp.outer(terminal.discount, trainer.world.nothing)
+    _, (loss, _) = eqx.filter_jit(trainer.loss)(state.averages, terminal, psi, key=getkey())
+    assert float(trainer.held_out_loss(state)) == pytest.approx(float(loss), rel=0.05)
+    assert 0 < row["world_held_out_loss"] < 2
+
+
+class _Told(FiLMDenoiser):
+    """What it predicts is its context."""
+
+    def condition(self, ratio, context):
+        return context
+
+    def velocity(self, y, ratio, conditioning):
+        return conditioning
+
+
+def test_noise_on_states_is_that_of_what_the_world_is_told(getkey) -> None:
+    trainer, key = _trainer(), getkey()
+    told = _Told(2, 2, width=8, depth=1, embed_width=8, key=getkey())
+    rows = trainer.data.rows(jnp.arange(20_000) % len(trainer.data))
+    noisy = dataclasses.replace(trainer, config=dataclasses.replace(_CONFIG, obs_noise=0.5))
+
+    def losses(trainer: OutcomeTrainer) -> tuple[float, float]:
+        _, (world, policy) = trainer.loss((told, trainer.policy.denoiser), rows, rows.sums, key=key)
+        return float(world), float(policy)
+
+    # A prediction with an error of variance 0.25 more, the policy's as it was.
+    assert losses(noisy)[0] == pytest.approx(losses(trainer)[0] + 0.25, abs=0.02)
+    assert losses(noisy)[1] == losses(trainer)[1]
+    with pytest.raises(ConfigError, match="obs_noise"):
+        TrainingConfig(obs_noise=-0.1)
 
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
