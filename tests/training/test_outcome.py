@@ -15,7 +15,8 @@ from owma.diffusion import AbstractDenoiser, Chain, FiLMDenoiser
 from owma.features import FeaturesConfig
 from owma.policy import PolicyConfig
 from owma.testbeds import GaussianDenoiser
-from owma.training import OutcomeData, OutcomeTrainer, TrainingConfig, split_episodes
+from owma.training import OutcomeData, OutcomeRows, OutcomeTrainer, TrainingConfig, split_episodes
+from owma.training.rows import RowForm
 from owma.transitions import Transitions
 from owma.world import WorldConfig, whitened_outcomes
 
@@ -90,6 +91,12 @@ def _rows(sums: jax.Array, obs: jax.Array, terminal: jax.Array, discount: float)
     return OutcomeData(obs, jnp.zeros((n, 1)), sums, jnp.full(n, discount), obs, terminal)
 
 
+def _first(data: OutcomeData | OutcomeRows | RowForm, num: int) -> OutcomeData:
+    """The first rows, over and over where there are fewer."""
+    assert isinstance(data, OutcomeData)
+    return data.rows(jnp.arange(num) % len(data))
+
+
 def test_targets_are_the_bellman_image_of_the_bootstrap(getkey) -> None:
     # γ = 0.8, the recorded cumulant is N(1, 0.3), 20 % of rows go on in the rare component N(3, 0.5), the others in
     # N(−3, 0.5): components N(1 ± 2.4, 0.3 + 0.64·0.5 = 0.62) with weights 0.2 and 0.8, and in all the mean
@@ -118,11 +125,11 @@ def test_outcomes_that_stay_are_those_that_values_are_fitted_to(getkey) -> None:
     trainer = _trainer(dataclasses.replace(_CONFIG, target="monte_carlo", after_truncation="stay"))
     fitted, _ = split_episodes(transitions, 0.2, seed=0)
     untrained, chain = trainer.world.denoiser, trainer.world.chain
-    psi = trainer.targets(untrained, chain, trainer.data.rows(jnp.arange(len(trainer.data))), key=getkey())
+    psi = trainer.targets(untrained, chain, _first(trainer.data, len(trainer.data)), key=getkey())
     np.testing.assert_allclose(psi, whitened_outcomes(trainer.world, transitions)[fitted], atol=1e-4)
     # A bootstrap is another draw each time.
     bootstrapped = _trainer(dataclasses.replace(_CONFIG, target="monte_carlo"))
-    rows = bootstrapped.data.rows(jnp.arange(len(bootstrapped.data)))
+    rows = _first(bootstrapped.data, len(bootstrapped.data))
     cut = ~np.asarray(rows.terminal)
     first, second = (np.asarray(bootstrapped.targets(untrained, chain, rows, key=getkey())) for _ in range(2))
     assert np.all(first[cut] != second[cut]) and np.array_equal(first[~cut], second[~cut])
@@ -156,7 +163,7 @@ def test_the_held_out_loss_is_that_of_training(getkey) -> None:
     assert float(trainer.held_out_loss(state)) == pytest.approx(1.0, abs=5e-3)
     # A model that errs: after some updates, on so many rows that both are means to a few hundredths.
     *_, (state, row) = trainer.run(state)
-    rows = trainer.held_out.rows(jnp.arange(8192) % len(trainer.held_out))
+    rows = _first(trainer.held_out, 8192)
     terminal = eqx.tree_at(lambda r: r.terminal, rows, jnp.ones(8192, bool))
     state = eqx.filter_jit(trainer.recalibrated)(state, terminal)
     psi = terminal.sums + jnp.outer(terminal.discount, trainer.world.nothing)
@@ -168,6 +175,9 @@ def test_the_held_out_loss_is_that_of_training(getkey) -> None:
 class _Told(FiLMDenoiser):
     """What it predicts is its context."""
 
+    def __init__(self) -> None:
+        super().__init__(2, 2, width=1, depth=1, embed_width=1, key=jax.random.key(0))
+
     def condition(self, ratio, context):
         return context
 
@@ -177,12 +187,13 @@ class _Told(FiLMDenoiser):
 
 def test_noise_on_states_is_that_of_what_the_world_is_told(getkey) -> None:
     trainer, key = _trainer(), getkey()
-    told = _Told(2, 2, width=8, depth=1, embed_width=8, key=getkey())
-    rows = trainer.data.rows(jnp.arange(20_000) % len(trainer.data))
+    acts = trainer.policy.denoiser
+    assert isinstance(acts, FiLMDenoiser)
+    rows = _first(trainer.data, 20_000)
     noisy = dataclasses.replace(trainer, config=dataclasses.replace(_CONFIG, obs_noise=0.5))
 
     def losses(trainer: OutcomeTrainer) -> tuple[float, float]:
-        _, (world, policy) = trainer.loss((told, trainer.policy.denoiser), rows, rows.sums, key=key)
+        _, (world, policy) = trainer.loss((_Told(), acts), rows, rows.sums, key=key)
         return float(world), float(policy)
 
     # A prediction with an error of variance 0.25 more, the policy's as it was.
