@@ -236,7 +236,7 @@ class Experiment:
         states = np.asarray(
             jax.vmap(world.observation)(jnp.asarray(transitions.obs[:: max(1, len(transitions) // 20_000)]))
         )
-        coordinates = self.config.world.features.coordinates
+        coordinates = self.config.world.features.looked_at
         family = RewardFamily.random(states, config.num_tasks, coordinates=coordinates, key=family_key)
         returns = jnp.asarray(family_returns(family, transitions, world.observation, world.discount))
         self._drop_metrics_after("value", 0)

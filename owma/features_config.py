@@ -65,8 +65,10 @@ class FeaturesConfig:
     depth: int = later_field(2)
     """Hidden layers, likewise."""
     coordinates: int = later_field(0)
-    """Of the observation, how many of the leading coordinates the cumulants are functions of; 0: of all. In AntMaze the
-    first two are the position. Not for learned ones and `reward`."""
+    """How many of the observation's coordinates the cumulants are functions of; 0: of all. In AntMaze the first two are
+    the position. Not for learned ones and `reward`."""
+    first_coordinate: int = later_field(0)
+    """The first of them, counted from 0: the leading ones, unless told otherwise."""
     pretraining: FeatureTrainingConfig = later_field(FeatureTrainingConfig())
 
     def __post_init__(self) -> None:
@@ -76,13 +78,24 @@ class FeaturesConfig:
         if self.coordinates < 0 or (self.coordinates and (self.is_learned or self.kind == "reward")):
             raise ConfigError(
                 f"features.coordinates={self.coordinates}: must be 0, or for kinds identity, fourier, polynomial and "
-                "random how many of the leading coordinates count."
+                "random how many coordinates count."
+            )
+        if self.first_coordinate < 0 or (self.first_coordinate and not self.coordinates):
+            raise ConfigError(
+                f"features.first_coordinate={self.first_coordinate}: must not be negative, and needs "
+                "features.coordinates, how many count from there on."
             )
 
     @property
     def is_learned(self) -> bool:
         """Whether they are trained on the dataset before the outcome model is."""
         return self.kind in ("laplacian", "dynamics", "hilbert")
+
+    @property
+    def looked_at(self) -> slice:
+        """The coordinates that the cumulants are functions of."""
+        stop = self.first_coordinate + self.coordinates
+        return slice(self.first_coordinate, stop) if self.coordinates else slice(None)
 
     def build(self, obs_dim: int, *, key: "PRNGKeyArray") -> "AbstractFeatures":
         """The cumulants, or learned ones before they are trained: `owma.training.FeatureTrainer` trains them.
@@ -91,13 +104,13 @@ class FeaturesConfig:
         """
         from owma import features
 
-        if self.coordinates > obs_dim:
-            raise ConfigError(
-                f"features.coordinates={self.coordinates}: the observations have {obs_dim}; ask for no more."
-            )
         if self.coordinates:
-            of_all = dataclasses.replace(self, coordinates=0)
-            return features.LeadingFeatures(of_all.build(self.coordinates, key=key), self.coordinates)
+            start, stop = self.looked_at.start, self.looked_at.stop
+            if stop > obs_dim:
+                asked = f"features.coordinates={self.coordinates}" + (f" from {start} on" if start else "")
+                raise ConfigError(f"{asked}: the observations have {obs_dim}; ask for no more.")
+            of_all = dataclasses.replace(self, coordinates=0, first_coordinate=0)
+            return features.PartFeatures(of_all.build(self.coordinates, key=key), start, stop)
         if self.kind == "identity":
             return features.IdentityFeatures()
         if self.kind == "reward":

@@ -23,7 +23,7 @@ class RewardFamily(eqx.Module):
 
     Bumps of either sign at states of the dataset, each function looking at a random subset $m_i$ of the coordinates
     with a random width $\ell_i$: goals to reach, places to avoid, and mixtures of both, in standardised coordinates.
-    Where outcomes are of the leading coordinates alone, so are the functions: of others outcomes say little.
+    Where outcomes are of some coordinates alone, so are the functions: of others outcomes say little.
     """
 
     centres: Float[Array, "tasks bumps obs"]
@@ -37,23 +37,23 @@ class RewardFamily(eqx.Module):
         num_tasks: int,
         *,
         num_bumps: int = 6,
-        coordinates: int = 0,
+        coordinates: slice = slice(None),
         key: PRNGKeyArray,
     ) -> "RewardFamily":
-        """`obs`: standardised states of the dataset, from which centres are drawn; `coordinates`: how many of the
-        leading coordinates the functions may look at, 0 for all.
+        """`obs`: standardised states of the dataset, from which centres are drawn; `coordinates`: those that the
+        functions may look at.
         """
-        looked_at = coordinates or obs.shape[1]
+        start, stop, _ = coordinates.indices(obs.shape[1])
         centre_key, weight_key, mask_key, width_key = jax.random.split(key, 4)
         rows = jax.random.randint(centre_key, (num_tasks, num_bumps), 0, obs.shape[0])
-        mask = jax.random.bernoulli(mask_key, 0.6, (num_tasks, looked_at))
+        mask = jax.random.bernoulli(mask_key, 0.6, (num_tasks, stop - start))
         # A function that looks at nothing would be constant; it looks at everything instead.
         mask = jnp.where(mask.any(axis=1, keepdims=True), mask, True)
         width = jnp.exp(jax.random.uniform(width_key, (num_tasks, 1), minval=np.log(0.3), maxval=np.log(1.5)))
         return cls(
             centres=jnp.asarray(np.asarray(obs)[np.asarray(rows)]),
             weights=jax.random.normal(weight_key, (num_tasks, num_bumps)),
-            precision=jnp.pad(mask / jnp.square(width), ((0, 0), (0, obs.shape[1] - looked_at))),
+            precision=jnp.pad(mask / jnp.square(width), ((0, 0), (start, obs.shape[1] - stop))),
         )
 
     def __call__(self, obs: Obs) -> Float[Array, " tasks"]:

@@ -107,12 +107,18 @@ def test_sizes_are_positive(name: str) -> None:
         dataclasses.replace(FeaturesConfig(), **{name: 0})
 
 
-def test_cumulants_of_leading_coordinates_do_not_see_the_others() -> None:
+def test_cumulants_of_some_coordinates_do_not_see_the_others() -> None:
     config, key = FeaturesConfig(num_features=8, coordinates=2), jax.random.key(0)
     obs = jnp.asarray([0.5, -1.0, 3.0, 4.0])
     found = config.build(4, key=key)(obs)
     np.testing.assert_array_equal(found, config.build(4, key=key)(obs.at[2:].set(0.0)))
     np.testing.assert_array_equal(found, FeaturesConfig(num_features=8).build(2, key=key)(obs[:2]))
+    middle = dataclasses.replace(config, first_coordinate=1).build(4, key=key)
+    np.testing.assert_array_equal(middle(obs), FeaturesConfig(num_features=8).build(2, key=key)(obs[1:3]))
+    with pytest.raises(ConfigError, match="features.coordinates=2 from 3 on: the observations have 4; ask for no more"):
+        dataclasses.replace(config, first_coordinate=3).build(4, key=key)
+    with pytest.raises(ConfigError, match="first_coordinate=1: must not be negative, and needs features.coordinates"):
+        FeaturesConfig(first_coordinate=1)
     with pytest.raises(ConfigError, match="features.coordinates=5: the observations have 4; ask for no more"):
         dataclasses.replace(config, coordinates=5).build(4, key=key)
     with pytest.raises(ConfigError, match="features.coordinates=2: must be 0, or for kinds identity"):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from owma.features import FeaturesConfig
 from owma.training import RewardFamily, ValueTrainer, family_returns
 from owma.transitions import Transitions
 from owma.value import ValueConfig, infer_task, r_squared
@@ -34,13 +35,14 @@ def test_a_random_family_is_centred_on_the_data_and_looks_at_something(getkey) -
     assert widths.min() > 0.29 and widths.max() < 1.51
 
 
-def test_a_random_family_looks_at_leading_coordinates_where_outcomes_are_of_those(getkey) -> None:
+@pytest.mark.parametrize("looked_at, others", [((0, 1), (2, 3, 4)), ((2, 3), (0, 1, 4))])
+def test_a_random_family_looks_where_outcomes_look(looked_at, others, getkey) -> None:
     obs = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
-    family = RewardFamily.random(obs, 40, coordinates=2, key=getkey())
+    config = FeaturesConfig(coordinates=2, first_coordinate=looked_at[0])
+    family = RewardFamily.random(obs, 40, coordinates=config.looked_at, key=getkey())
     here = jnp.asarray(obs[0])
-    elsewhere = here.at[2:].set(7.0)
-    np.testing.assert_array_equal(family(here), family(elsewhere))
-    assert (family(here) != family(here.at[:2].add(0.5))).all()
+    np.testing.assert_array_equal(family(here), family(here.at[np.array(others)].set(7.0)))
+    assert (family(here) != family(here.at[np.array(looked_at)].add(0.5))).all()
 
 
 def test_family_returns_are_discounted_sums_standardised(getkey) -> None:
