@@ -175,7 +175,8 @@ def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, 
 def build_task(config: TaskConfig) -> AbstractTask:
     """The task that a configuration names. Raises `ConfigError` if it cannot be imported or read."""
     if isinstance(config, GoalTaskConfig):
-        return GoalTask(np.asarray(config.goal, np.float32), config.radius)
+        goal = np.asarray(config.goal, np.float32)
+        return GoalTask(goal, config.radius, config.falloff, config.first_coordinate)
     if isinstance(config, LabelledTaskConfig):
         return _read_labels(config.file)
     if isinstance(config, RecordedTaskConfig):

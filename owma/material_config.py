@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from owma._errors import ConfigError
+from owma.config_json import later_field
 from owma.data_config import (
     ArrayFolder as ArrayFolder,
     CollectConfig,
@@ -42,8 +43,21 @@ class GoalTaskConfig:
     """A position to reach and stay at."""
 
     goal: tuple[float, ...]
-    """In the leading coordinates of the observation."""
+    """In coordinates of the observation that stand together, the leading ones unless `first_coordinate` says so."""
     radius: float = 0.5
+    """Within which it is reached, and the reward 1."""
+    falloff: float = later_field(0.0)
+    """Beyond, the reward falls like a Gaussian of this standard deviation; 0: at once. Outcomes of smooth cumulants
+    tell of a slope what they do not tell of an edge, for which see R^2."""
+    first_coordinate: int = later_field(0)
+    """The first of the goal's coordinates, counted from 0."""
+
+    def __post_init__(self) -> None:
+        if not (self.radius >= 0 and self.falloff >= 0 and self.first_coordinate >= 0):
+            raise ConfigError(
+                f"radius={self.radius}, falloff={self.falloff}, first_coordinate={self.first_coordinate}: of a goal "
+                "none may be negative."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +87,9 @@ _HOPPER_TASKS = ("hopper-forward", "hopper-backward", "hopper-stand", "hopper-ju
 def parse_task(spec: str) -> TaskConfig:
     """A task written as one word, for commands that take several.
 
-    `recorded`; `goal:X,Y` or `goal:X,Y,...@RADIUS`; `regions:WEIGHT,X0,Y0,X1,Y1;...`; `FILE.npz` with labelled samples;
-    `hopper-forward`, `-backward`, `-stand` and `-jump` (`owma.envs.hopper`); anything else is `module:function`.
+    `recorded`; `goal:X,Y` or `goal:X,Y,...@RADIUS,FALLOFF,FIRST`, of which the last ones may be left out;
+    `regions:WEIGHT,X0,Y0,X1,Y1;...`; `FILE.npz` with labelled samples; `hopper-forward`, `-backward`, `-stand` and
+    `-jump` (`owma.envs.hopper`); anything else is `module:function`.
 
     Raises `ConfigError` if the numbers of a goal or of regions cannot be read.
     """
@@ -82,9 +97,12 @@ def parse_task(spec: str) -> TaskConfig:
     if spec == "recorded":
         return RecordedTaskConfig()
     if kind == "goal":
-        position, at, radius = rest.partition("@")
-        goal = _numbers(position, spec)
-        return GoalTaskConfig(goal, *_numbers(radius, spec)[:1]) if at else GoalTaskConfig(goal)
+        position, at, rest = rest.partition("@")
+        goal, shape = _numbers(position, spec), _numbers(rest, spec) if at else ()
+        radius, falloff, first, *more = *shape, *(GoalTaskConfig.radius, 0.0, 0.0)[len(shape) :]
+        if more or not first.is_integer():
+            raise ConfigError(f"Task {spec!r}: after @ come a radius, a falloff and the number of a coordinate.")
+        return GoalTaskConfig(goal, radius, falloff, int(first))
     if kind == "regions":
         regions = [_numbers(part, spec) for part in rest.split(";")]
         if any(len(region) != 5 for region in regions):

@@ -208,7 +208,7 @@ def _roll(
         reached = infos.get("success", np.zeros(n, bool))
         if task is not None:
             reward = task.judge(visited[-2], action, finite_observations(visited[-1], step + 1))
-            reached = reward > 0
+            reached = task.reached(reward)
         check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
         lengths += active

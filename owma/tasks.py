@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 
 from owma._errors import ConfigError
-from owma._types import Float, HostArray
+from owma._types import Bool, Float, HostArray
 from owma.transitions import Transitions
 
 RewardFunction: TypeAlias = Callable[
@@ -41,7 +41,7 @@ class AbstractRewardTask(AbstractTask):
     """A task whose reward is a function of (s, a, s'): it can judge an episode as well as a dataset."""
 
     has_success: ClassVar[bool] = False
-    """Whether a positive reward at any step makes an episode a success; elsewhere success means nothing."""
+    """Whether an episode can be a success (`reached`); elsewhere success means nothing."""
 
     @property
     @abc.abstractmethod
@@ -70,6 +70,10 @@ class AbstractRewardTask(AbstractTask):
         """
         return _well_formed(self.label(obs, action, next_obs), len(obs), self.name)
 
+    def reached(self, reward: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Whether a step with such a reward makes its episode a success, if it `has_success`."""
+        return reward > 0
+
 
 class RewardTask(AbstractRewardTask):
     """A reward function over arrays."""
@@ -94,10 +98,15 @@ class RecordedTask(AbstractTask):
 
 
 class GoalTask(AbstractRewardTask):
-    r"""$r = 1$ while $\|s'_{1:g} - \text{goal}\| \le$ `radius`, else 0; the goal being in the leading coordinates."""
+    r"""$r = 1$ while $d = \|s'_{i:i+g} - \text{goal}\| \le \rho$, else 0 or $\exp(-\tfrac12(d - \rho)^2/\ell^2)$.
+
+    $\rho$ is `radius`, $\ell$ `falloff` where that is not 0, and i the `first_coordinate` of the goal.
+    """
 
     goal: Float[HostArray, " goal"]
     radius: float = eqx.field(static=True, default=0.5)
+    falloff: float = eqx.field(static=True, default=0.0)
+    first_coordinate: int = eqx.field(static=True, default=0)
     has_success: ClassVar[bool] = True
 
     @property
@@ -108,11 +117,20 @@ class GoalTask(AbstractRewardTask):
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
         del obs, action
-        goal = np.asarray(self.goal)
-        if goal.shape[0] > (width := np.shape(next_obs)[1]):
-            raise ConfigError(f"The goal has {goal.shape[0]} coordinates, the observations have {width}: give no more.")
-        distance = np.linalg.norm(np.asarray(next_obs)[:, : goal.shape[0]] - goal, axis=-1)
-        return (distance <= self.radius).astype(np.float32)
+        goal, first = np.asarray(self.goal), self.first_coordinate
+        if first + len(goal) > (width := np.shape(next_obs)[1]):
+            beyond = f" from {first} on" if first else ""
+            raise ConfigError(
+                f"The goal has {len(goal)} coordinates{beyond}, the observations have {width}: give no more."
+            )
+        distance = np.linalg.norm(np.asarray(next_obs)[:, first : first + len(goal)] - goal, axis=-1)
+        beyond = np.maximum(distance - self.radius, 0)
+        if self.falloff == 0:
+            return (beyond == 0).astype(np.float32)
+        return np.exp(-0.5 * np.square(beyond / self.falloff)).astype(np.float32)
+
+    def reached(self, reward: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        return reward == 1
 
 
 class PreferenceTask(AbstractRewardTask):

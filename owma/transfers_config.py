@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal, TypeAlias
 
 from owma._errors import ConfigError
+from owma.config_json import later_field
 from owma.material_config import parse_task
 
 FitKind: TypeAlias = Literal["decoder", "linear"]
@@ -15,13 +16,15 @@ class TransferConfig:
     """Tasks, and how they are told."""
 
     task: tuple[str, ...] = ()
-    """One or more of `recorded`, `goal:X,Y` (or `goal:X,Y@RADIUS`), `regions:WEIGHT,X0,Y0,X1,Y1;...`, a FILE.npz of
-    labelled samples, `hopper-forward` (`-backward`, `-stand`, `-jump`), or the `module:function` of a reward
-    r(obs, action, next_obs) over arrays."""
+    """One or more of `recorded`, `goal:X,Y` (or `goal:X,Y@RADIUS,FALLOFF`), `regions:WEIGHT,X0,Y0,X1,Y1;...`, a
+    FILE.npz of labelled samples, `hopper-forward` (`-backward`, `-stand`, `-jump`), or the `module:function` of a
+    reward r(obs, action, next_obs) over arrays."""
     goals: Literal["none", "all"] = "none"
     """`all`: every free cell of the run's maze is a goal, one after the other."""
     goal_radius: float = 0.45
     """Metres within which a cell's centre counts as reached; that of gymnasium-robotics' mazes."""
+    goal_falloff: float = later_field(0.0)
+    """Metres over which the reward falls off beyond."""
     labels: tuple[int, ...] = (10_000,)
     """How many labelled samples (outcome, return) a task is told by; several make the few-shot curve."""
     draws: int = 1
@@ -44,5 +47,7 @@ class TransferConfig:
             raise ConfigError(f"draws={self.draws}: must be at least 1.")
         if not self.goal_radius > 0:
             raise ConfigError(f"goal_radius={self.goal_radius}: must be positive.")
+        if not self.goal_falloff >= 0:
+            raise ConfigError(f"goal_falloff={self.goal_falloff}: must not be negative.")
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: must not be negative.")

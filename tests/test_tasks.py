@@ -38,6 +38,20 @@ def test_goal_task_looks_at_the_leading_coordinates_of_the_next_state() -> None:
     assert rewards.dtype == np.float32
 
 
+def test_a_goal_that_falls_off_is_reached_within_its_radius_alone() -> None:
+    # Distances from the origin in the last two coordinates: 9, 9, 0.4, 4.
+    task = GoalTask(np.zeros(2), radius=1.0, falloff=3.0, first_coordinate=1)
+    rewards = task.rewards(_transitions(_ROWS))
+    np.testing.assert_allclose(rewards, np.exp([-0.5 * (8 / 3) ** 2, -0.5 * (8 / 3) ** 2, 0, -0.5]), rtol=1e-6)
+    np.testing.assert_array_equal(task.reached(rewards), [False, False, True, False])
+    edge = GoalTask(np.zeros(2), radius=1.0, first_coordinate=1)
+    np.testing.assert_array_equal(edge.reached(edge.rewards(_transitions(_ROWS))), [False, False, True, False])
+    with pytest.raises(ConfigError, match="The goal has 2 coordinates from 2 on, the observations have 3"):
+        GoalTask(np.zeros(2), first_coordinate=2).rewards(_transitions(_ROWS))
+    with pytest.raises(ConfigError, match="falloff=-1.0.*none may be negative"):
+        GoalTaskConfig((0.0, 0.0), falloff=-1.0)
+
+
 def test_reward_task_is_called_once_with_whole_arrays() -> None:
     calls = []
 
@@ -127,6 +141,8 @@ def test_an_episode_is_judged_though_all_its_rewards_are_the_same() -> None:
         ("recorded", RecordedTaskConfig()),
         ("goal:1.5,-2", GoalTaskConfig((1.5, -2.0))),
         ("goal:1,2@0.25", GoalTaskConfig((1.0, 2.0), 0.25)),
+        ("goal:1,2@0.25,3", GoalTaskConfig((1.0, 2.0), 0.25, falloff=3.0)),
+        ("goal:1@0.25,3,19", GoalTaskConfig((1.0,), 0.25, falloff=3.0, first_coordinate=19)),
         (
             "regions:1,-3,-3,3,0;-1,0,0,3,3",
             PreferenceTaskConfig(((1.0, -3.0, -3.0, 3.0, 0.0), (-1.0, 0.0, 0.0, 3.0, 3.0))),
@@ -137,6 +153,12 @@ def test_an_episode_is_judged_though_all_its_rewards_are_the_same() -> None:
 )
 def test_a_task_in_one_word(spec: str, config: object) -> None:
     assert parse_task(spec) == config
+
+
+@pytest.mark.parametrize("spec", ["goal:1@0.2,3,19,4", "goal:1@0.2,3,1.5"])
+def test_a_goal_has_no_more_to_it(spec: str) -> None:
+    with pytest.raises(ConfigError, match="after @ come a radius, a falloff and the number of a coordinate"):
+        parse_task(spec)
 
 
 def test_a_preference_is_built_from_its_configuration() -> None:

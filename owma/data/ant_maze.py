@@ -101,6 +101,35 @@ class DirectionAnt:
         return np.tanh(mean + deviation * rng.standard_normal(8, np.float32))
 
 
+class WaypointAnt:
+    """Walks along jittered waypoints to the goal of an episode: what the data are recorded of.
+
+    **Arguments:**
+
+    - `maze_map`: the map to plan on.
+    - `obs`: AntMaze's first observation of the episode.
+    - `action_noise`: standard deviation of the noise on actions, whose range is [-1, 1].
+    - `rng`: draws waypoints, actions and noise.
+    """
+
+    def __init__(
+        self, maze_map: MazeMap, obs: Mapping[str, np.ndarray], action_noise: float, rng: np.random.Generator
+    ) -> None:
+        self._places = waypoints_to(maze_map, obs["achieved_goal"], obs["desired_goal"], rng, CELL_SIZE).tolist()
+        self._action_noise = action_noise
+        self._rng = rng
+
+    def act(self, obs: Mapping[str, np.ndarray]) -> Float[np.ndarray, "8"]:
+        """An action, in [-1, 1], for an observation of AntMaze's form."""
+        x, y = obs["achieved_goal"].tolist()
+        while len(self._places) > 1 and math.dist(self._places[0], (x, y)) <= _ARRIVAL_RADIUS:
+            del self._places[0]
+        ahead = np.array([self._places[0][0] - x, self._places[0][1] - y])
+        direction = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
+        action = direction_ant().act(obs["observation"], direction, self._rng)
+        return np.clip(action + self._rng.normal(0.0, self._action_noise, 8), -1.0, 1.0).astype(np.float32)
+
+
 @functools.cache
 def direction_ant() -> DirectionAnt:
     """The packaged ant."""
@@ -120,7 +149,7 @@ def marked(maze_map: MazeMap, starts: tuple[Cell, ...], goals: tuple[Cell, ...])
 
 def _collect(config: AntMazeCollect, progress: Progress | None) -> None:
     rng = np.random.default_rng(config.seed)
-    env, eval_env = _environments(config)
+    env, eval_env = environments(config)
     length = gym.spec(_ENV_IDS[config.maze]).max_episode_steps
     assert length is not None
     description = f"AntMaze {config.maze}, {config.goals}: one goal an episode, which stays when it is reached."
@@ -133,7 +162,7 @@ def _collect(config: AntMazeCollect, progress: Progress | None) -> None:
                 progress(recorded.num_steps, config.steps)
 
 
-def _environments(config: AntMazeCollect) -> tuple[gym.Env, EnvSpec]:
+def environments(config: AntMazeCollect) -> tuple[gym.Env, EnvSpec]:
     """The one to collect in, whose own random numbers pick starts and goals, and the one to evaluate in."""
     load_robotics()
     original = gym.spec(_ENV_IDS[config.maze])
@@ -156,24 +185,18 @@ def _environments(config: AntMazeCollect) -> tuple[gym.Env, EnvSpec]:
 
 def _roll(recorded: Recorder, steps: int, config: AntMazeCollect, rng: np.random.Generator) -> None:
     """One episode of `steps` steps, or until the ant has lain on its back for too long."""
-    ant, maze = direction_ant(), cast(Any, recorded.env.unwrapped).maze
+    maze = cast(Any, recorded.env.unwrapped).maze
     obs = recorded.reset(seed=int(rng.integers(2**31)))
-    places = waypoints_to(maze.maze_map, obs["achieved_goal"], obs["desired_goal"], rng, CELL_SIZE).tolist()
+    ant = WaypointAnt(maze.maze_map, obs, config.action_noise, rng)
     fallen = 0
     for _ in range(steps):
-        x, y = obs["achieved_goal"].tolist()
-        while len(places) > 1 and math.dist(places[0], (x, y)) <= _ARRIVAL_RADIUS:
-            del places[0]
-        ahead = np.array([places[0][0] - x, places[0][1] - y])
-        direction = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
-        action = ant.act(obs["observation"], direction, rng) + rng.normal(0.0, config.action_noise, 8)
-        obs = recorded.step(np.clip(action, -1.0, 1.0).astype(np.float32))
-        fallen = fallen + 1 if _is_on_its_back(obs["observation"]) else 0
+        obs = recorded.step(ant.act(obs))
+        fallen = fallen + 1 if is_on_its_back(obs["observation"]) else 0
         if fallen and fallen == config.fallen_steps:
             break
     recorded.keep(rng)
 
 
-def _is_on_its_back(body: Float[np.ndarray, "27"]) -> bool:
+def is_on_its_back(body: Float[np.ndarray, "27"]) -> bool:
     """Whether the torso's own upward axis points down; entries 1 to 4 are its quaternion (w, x, y, z)."""
     return 1 - 2 * float(body[2] ** 2 + body[3] ** 2) < 0

@@ -50,7 +50,8 @@ def transfer_tasks(config: TransferConfig, transitions: Transitions, env: EnvSpe
         )
     maze_map, cell_size = maze
     for row, col in free_cells(maze_map):
-        goal = GoalTask(np.asarray(cell_position(row, col, maze_map, cell_size), np.float32), config.goal_radius)
+        centre = np.asarray(cell_position(row, col, maze_map, cell_size), np.float32)
+        goal = GoalTask(centre, config.goal_radius, config.goal_falloff)
         labels = goal.judge(transitions.obs, transitions.action, transitions.next_obs)
         found.append(TransferTask(f"cell {row},{col}", labels if np.ptp(labels) else None, goal, (row, col)))
     return found

@@ -250,6 +250,7 @@ def test_means_over_the_cells_of_a_sweep() -> None:
         ({"fits": ()}, "decoder"),
         ({"draws": 0}, "draws=0"),
         ({"goal_radius": 0.0}, "goal_radius"),
+        ({"goal_falloff": -1.0}, "goal_falloff"),
         ({"seed": -1}, "seed=-1"),
     ],
 )
