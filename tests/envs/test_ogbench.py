@@ -11,10 +11,9 @@ import pytest
 from owma._errors import ConfigError
 from owma.envs import OGBENCH_ID, ogbench as environments, read_env
 from owma.envs.ogbench import EPISODE_STEPS, TASKS
-from owma.material import RewardTaskConfig, build_task
+from owma.material import GoalTaskConfig
 from owma.presets import OGBENCH_CUBE, OGBENCH_STITCH
 from owma.rollout import check_env, vector_env
-from owma.tasks import RewardTask
 
 
 def _path(env, seed, steps=8):
@@ -95,14 +94,16 @@ def test_copies_are_stepped_together_each_with_its_own_numbers():
 
 
 def test_presets_are_of_the_default_tasks():
-    for preset in (OGBENCH_STITCH, OGBENCH_CUBE):
-        assert isinstance(preset.task, RewardTaskConfig) and isinstance(build_task(preset.task), RewardTask)
-        name = preset.task.reward.partition(":")[2]
-        cell = {"pointmaze_medium_task1": "pointmaze-medium", "cube_single_task2": "cube-single"}[name]
-        env = gym.make(f"owma/ogbench-{cell}-v0")
+    for preset, env_name in ((OGBENCH_STITCH, "pointmaze-medium"), (OGBENCH_CUBE, "cube-single")):
+        env = gym.make(f"owma/ogbench-{env_name}-v0")
         env.reset(seed=0)
-        assert cast(Any, env.unwrapped).inner.cur_task_id == int(name[-1])
+        number = cast(Any, env.unwrapped).inner.cur_task_id
         env.close()
+        task = preset.task
+        assert isinstance(task, GoalTaskConfig)
+        place = task.first_coordinate, task.goal, task.radius
+        first, goal, radius = TASKS[f"{env_name.replace('-', '_')}_task{number}"]
+        assert place == (first, pytest.approx(goal), radius)
 
 
 @pytest.mark.parametrize("env_id", ["os:system-v0", "CartPole-v1", "pointmaze-tiny-v0", "powderworld-easy-v0"])
