@@ -119,15 +119,15 @@ class GoalTask(AbstractRewardTask):
         del obs, action
         goal, first = np.asarray(self.goal), self.first_coordinate
         if first + len(goal) > (width := np.shape(next_obs)[1]):
-            beyond = f" from {first} on" if first else ""
-            raise ConfigError(
-                f"The goal has {len(goal)} coordinates{beyond}, the observations have {width}: give no more."
-            )
+            coordinates = f"{len(goal)} coordinates" + (f" from {first} on" if first else "")
+            raise ConfigError(f"The goal has {coordinates}, the observations have {width}: give no more.")
         distance = np.linalg.norm(np.asarray(next_obs)[:, first : first + len(goal)] - goal, axis=-1)
         beyond = np.maximum(distance - self.radius, 0)
         if self.falloff == 0:
             return (beyond == 0).astype(np.float32)
-        return np.exp(-0.5 * np.square(beyond / self.falloff)).astype(np.float32)
+        slope = np.exp(-0.5 * np.square(beyond / self.falloff)).astype(np.float32)
+        # Just outside it would round to 1, which says that the goal is reached.
+        return np.where(beyond == 0, np.float32(1), np.minimum(slope, np.nextafter(np.float32(1), np.float32(0))))
 
     def reached(self, reward: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         return reward == 1

@@ -44,6 +44,8 @@ def test_a_goal_that_falls_off_is_reached_within_its_radius_alone() -> None:
     rewards = task.rewards(_transitions(_ROWS))
     np.testing.assert_allclose(rewards, np.exp([-0.5 * (8 / 3) ** 2, -0.5 * (8 / 3) ** 2, 0, -0.5]), rtol=1e-6)
     np.testing.assert_array_equal(task.reached(rewards), [False, False, True, False])
+    just_outside = _transitions(np.array([[0.0, 1.0001, 0.0]] * 2 + [[0.0, 9.0, 0.0]]))
+    assert not task.reached(task.rewards(just_outside)).any()
     edge = GoalTask(np.zeros(2), radius=1.0, first_coordinate=1)
     np.testing.assert_array_equal(edge.reached(edge.rewards(_transitions(_ROWS))), [False, False, True, False])
     with pytest.raises(ConfigError, match="The goal has 2 coordinates from 2 on, the observations have 3"):

@@ -76,7 +76,7 @@ class OutcomeTrainer(eqx.Module):
     ) -> Float[Array, "batch psi"]:
         """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
         if not self.config.bootstraps:
-            # What remains are terminations. Drawing what is not looked at would be half of the work.
+            # Draws would be made for nothing, and be half of the work: what is cut short here has terminated.
             return batch.sums + jnp.outer(batch.discount, self.world.nothing)
         # Each row has a context of its own, which serves one draw.
         inline = InlineDenoiser(denoiser)
