@@ -118,7 +118,7 @@ def run_episodes(
     """
     num_episodes = envs.num_envs
     rollout = _roll(agent, envs, seed, num_episodes, progress, task)
-    knows_success = task is None or task.has_success
+    knows_success = task is None or task.success_reward is not None
     times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
@@ -208,7 +208,7 @@ def _roll(
         reached = infos.get("success", np.zeros(n, bool))
         if task is not None:
             reward = task.judge(visited[-2], action, finite_observations(visited[-1], step + 1))
-            reached = task.reached(reward)
+            reached = np.zeros(n, bool) if task.success_reward is None else reward >= task.success_reward
         check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
         lengths += active

@@ -8,7 +8,7 @@ import equinox as eqx
 import numpy as np
 
 from owma._errors import ConfigError
-from owma._types import Bool, Float, HostArray
+from owma._types import Float, HostArray
 from owma.transitions import Transitions
 
 RewardFunction: TypeAlias = Callable[
@@ -40,8 +40,8 @@ class AbstractTask(eqx.Module):
 class AbstractRewardTask(AbstractTask):
     """A task whose reward is a function of (s, a, s'): it can judge an episode as well as a dataset."""
 
-    has_success: ClassVar[bool] = False
-    """Whether an episode can be a success (`reached`); elsewhere success means nothing."""
+    success_reward: ClassVar[float | None] = None
+    """The reward at any step that makes an episode a success, or more; `None` where success means nothing."""
 
     @property
     @abc.abstractmethod
@@ -69,10 +69,6 @@ class AbstractRewardTask(AbstractTask):
         Raises `ConfigError` if it is not finite or of another shape than (n,).
         """
         return _well_formed(self.label(obs, action, next_obs), len(obs), self.name)
-
-    def reached(self, reward: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-        """Whether a step with such a reward makes its episode a success, if it `has_success`."""
-        return reward > 0
 
 
 class RewardTask(AbstractRewardTask):
@@ -107,7 +103,7 @@ class GoalTask(AbstractRewardTask):
     radius: float = eqx.field(static=True, default=0.5)
     falloff: float = eqx.field(static=True, default=0.0)
     first_coordinate: int = eqx.field(static=True, default=0)
-    has_success: ClassVar[bool] = True
+    success_reward: ClassVar[float | None] = 1.0
 
     @property
     def name(self) -> str:
@@ -128,9 +124,6 @@ class GoalTask(AbstractRewardTask):
         slope = np.exp(-0.5 * np.square(beyond / self.falloff)).astype(np.float32)
         # Just outside it would round to 1, which says that the goal is reached.
         return np.where(beyond == 0, np.float32(1), np.minimum(slope, np.nextafter(np.float32(1), np.float32(0))))
-
-    def reached(self, reward: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-        return reward == 1
 
 
 class PreferenceTask(AbstractRewardTask):

@@ -43,11 +43,11 @@ def test_a_goal_that_falls_off_is_reached_within_its_radius_alone() -> None:
     task = GoalTask(np.zeros(2), radius=1.0, falloff=3.0, first_coordinate=1)
     rewards = task.rewards(_transitions(_ROWS))
     np.testing.assert_allclose(rewards, np.exp([-0.5 * (8 / 3) ** 2, -0.5 * (8 / 3) ** 2, 0, -0.5]), rtol=1e-6)
-    np.testing.assert_array_equal(task.reached(rewards), [False, False, True, False])
+    np.testing.assert_array_equal(rewards >= GoalTask.success_reward, [False, False, True, False])
     just_outside = _transitions(np.array([[0.0, 1.0001, 0.0]] * 2 + [[0.0, 9.0, 0.0]]))
-    assert not task.reached(task.rewards(just_outside)).any()
+    assert (task.rewards(just_outside) < GoalTask.success_reward).all()
     edge = GoalTask(np.zeros(2), radius=1.0, first_coordinate=1)
-    np.testing.assert_array_equal(edge.reached(edge.rewards(_transitions(_ROWS))), [False, False, True, False])
+    np.testing.assert_array_equal(edge.rewards(_transitions(_ROWS)), [0, 0, 1, 0])
     with pytest.raises(ConfigError, match="The goal has 2 coordinates from 2 on, the observations have 3"):
         GoalTask(np.zeros(2), first_coordinate=2).rewards(_transitions(_ROWS))
     with pytest.raises(ConfigError, match="falloff=-1.0.*none may be negative"):
@@ -132,7 +132,7 @@ def test_preferences_add_up_the_weights_of_the_regions_around_the_next_state() -
 def test_an_episode_is_judged_though_all_its_rewards_are_the_same() -> None:
     goal = GoalTask(np.array([100.0, 100.0]))
     np.testing.assert_array_equal(goal.judge(_ROWS, _ROWS, _ROWS), [0, 0, 0, 0])
-    assert goal.has_success and not RewardTask(lambda *_: np.zeros(4)).has_success
+    assert goal.success_reward == 1 and RewardTask(lambda *_: np.zeros(4)).success_reward is None
     with pytest.raises(ConfigError, match="not finite at transition 1"):
         RewardTask(lambda *_: np.array([0, np.nan])).judge(_ROWS[:2], _ROWS[:2], _ROWS[:2])
 
