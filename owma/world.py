@@ -91,9 +91,11 @@ def cumulant_mapper(
         if isinstance(world.features, RecordedReward):
             cumulants = reward_mapper(raw_cumulants(transitions, world.observation, world.features)[0])
             return cumulants, np.where(ends[:, None], cumulants, 0)
-        cumulants = state_mapper(transitions.obs)
+        # In one call: pieces differ in how many episodes end in them, and each number would be compiled for.
+        found = state_mapper(np.concatenate([transitions.obs, np.asarray(transitions.next_obs)[ends]]))
+        cumulants, at_ends = np.split(found, [len(transitions)])
         tail = np.zeros_like(cumulants)
-        tail[ends] = state_mapper(np.asarray(transitions.next_obs)[ends])
+        tail[ends] = at_ends
         return cumulants, tail
 
     return mapped
