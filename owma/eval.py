@@ -53,6 +53,7 @@ def main() -> None:
     keep_programs()
     from owma.agent import Agent
     from owma.evaluation import evaluate
+    from owma.material import promised_task
     from owma.rollout import check_env, find_env
     from owma.run import load
     from owma.videos import find_renderer, record
@@ -80,6 +81,7 @@ def main() -> None:
         obs_keys=run.obs_keys,
         seed=arguments.seed,
         progress=open_progress,
+        promised=promised_task(run.config.task),
         deadline_ms=arguments.deadline_ms,
         dataset_id=run.config.data.dataset if isinstance(run.config.data, MinariDataset) else None,
     )

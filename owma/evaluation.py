@@ -17,6 +17,7 @@ from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.scores import benchmark_scores
 from owma.tables import summarise
+from owma.tasks import AbstractRewardTask
 
 
 def evaluate(
@@ -29,15 +30,16 @@ def evaluate(
     obs_keys: tuple[str, ...] | None,
     seed: int,
     progress: Progress,
+    promised: AbstractRewardTask | None = None,
     deadline_ms: float | None = None,
     dataset_id: str | None = None,
 ) -> dict[str, Any]:
     """Run `config.episodes` episodes of each planner, all from the same start states.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `results.json` and the pictures, and returns the results. With `deadline_ms` every decision has so long. With the
-    `dataset_id` of a benchmark's dataset each planner has what that benchmark reports too, under `benchmark` (see
-    `owma.scores.benchmark_scores`).
+    `results.json` and the pictures, and returns the results. `promised` is the task that V is of (see
+    `owma.rollout.run_episodes`). With `deadline_ms` every decision has so long. With the `dataset_id` of a benchmark's
+    dataset each planner has what that benchmark reports too, under `benchmark` (see `owma.scores.benchmark_scores`).
     """
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
@@ -60,6 +62,7 @@ def evaluate(
                     seed=seed,
                     timed_decisions=config.timed_decisions,
                     progress=advance,
+                    promised=promised,
                 )
             # The rows last: they are what says that a planner is done.
             _keep_traces(folder, name, episodes)

@@ -51,6 +51,7 @@ from owma.material_config import (
 )
 from owma.rollout import check_env, find_env
 from owma.tasks import (
+    AbstractRewardTask,
     AbstractTask,
     ConstantRewardError,
     GoalTask,
@@ -192,6 +193,19 @@ def build_task(config: TaskConfig) -> AbstractTask:
             f"The reward {config.reward!r} cannot be imported ({error}); write it as module:function, "
             "with the module on your Python path."
         ) from error
+
+
+def promised_task(config: TaskConfig) -> AbstractRewardTask | None:
+    """What the value of a run promises returns of, where its configuration alone says it: a goal or a preference.
+
+    `None` of others: an evaluation believes that the environment pays the recorded rewards, or a reward function's
+    (whose module it would have to import), as those do that come with one.
+    """
+    if not isinstance(config, GoalTaskConfig | PreferenceTaskConfig):
+        return None
+    built = build_task(config)
+    assert isinstance(built, AbstractRewardTask)
+    return built
 
 
 def _read_labels(file: Path) -> LabelledTask:

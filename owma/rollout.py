@@ -102,6 +102,7 @@ def run_episodes(
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
     task: AbstractRewardTask | None = None,
+    promised: AbstractRewardTask | None = None,
 ) -> Episodes:
     """One episode in each of `envs`.
 
@@ -114,28 +115,31 @@ def run_episodes(
     compilation (`None` without any); how fast a batch goes says little about a control loop.
 
     With a `task` its rewards take the place of the environment's, and success is what the task says of it (`None`
-    where it says nothing); episodes still start and end as the environment has it.
+    where it says nothing); episodes still start and end as the environment has it. `promised` is the task that V is of
+    where the environment pays something else, such as a goal without the slope that V was told of: what is realised
+    of the promise is then counted in its rewards, and nothing else is.
     """
     num_episodes = envs.num_envs
-    rollout = _roll(agent, envs, seed, num_episodes, progress, task)
+    rollout = _roll(agent, envs, seed, num_episodes, progress, task, promised)
     knows_success = task is None or task.success_reward is not None
     times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
     for i in range(num_episodes):
-        rewards = rollout.rewards[i, : rollout.lengths[i]]
-        tail = 0.0 if rollout.terminated[i] else discount ** len(rewards) * rewards[-1] / (1 - discount)
-        realised = float(np.sum(discount ** np.arange(len(rewards)) * rewards) + tail)
-        promised = float(rollout.promised[i])
+        length = rollout.lengths[i]
+        kept = rollout.kept[i, :length]
+        tail = 0.0 if rollout.terminated[i] else discount**length * kept[-1] / (1 - discount)
+        realised = float(np.sum(discount ** np.arange(length) * kept) + tail)
+        value = float(rollout.value[i])
         rows.append(
             {
                 "planner": planner_name,
                 "seed": seed,
                 "episode": i,
                 "success": bool(rollout.success[i]) if knows_success else None,
-                "return": float(rewards.sum()),
-                "value": promised,
-                "promise_gap": promised - realised,
+                "return": float(rollout.rewards[i, :length].sum()),
+                "value": value,
+                "promise_gap": value - realised,
                 "kl": float(rollout.kl[i]),
                 "nfe": int(rollout.nfe),
                 "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
@@ -143,7 +147,7 @@ def run_episodes(
                 "fallbacks": int(rollout.fallbacks[i]),
                 "overruns": int(rollout.overruns[i]),
                 "clipped": int(rollout.clipped[i]),
-                "steps": int(rollout.lengths[i]),
+                "steps": int(length),
             }
         )
     one = jax.tree.map(lambda leaf: leaf[0], rollout.first)
@@ -154,10 +158,12 @@ def run_episodes(
 class _Rollout:
     observations: np.ndarray
     rewards: np.ndarray
+    kept: np.ndarray
+    """Of the promise: the rewards of the task that V is of."""
     lengths: np.ndarray
     terminated: np.ndarray
     success: np.ndarray
-    promised: np.ndarray
+    value: np.ndarray
     kl: np.ndarray
     fallbacks: np.ndarray
     overruns: np.ndarray
@@ -174,13 +180,14 @@ def _roll(
     n: int,
     progress: Callable[[int], None] | None,
     task: AbstractRewardTask | None,
+    promised: AbstractRewardTask | None,
 ) -> _Rollout:
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
     with mistakes_of_the_environment("as it was reset"):
         raw_obs, _ = envs.reset(seed=seeds)
     key = jax.random.key(seed)
     decide = _deciding(agent, n)
-    visited, rewards, decisions, done = [agent.flatten(raw_obs)], [], [], np.zeros(n, bool)
+    visited, rewards, kept, decisions, done = [agent.flatten(raw_obs)], [], [], [], np.zeros(n, bool)
     lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
     fallbacks, overruns, clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
     psi: Any = None  # Step 0 plans.
@@ -206,11 +213,13 @@ def _roll(
             raw_obs, reward, termination, truncation, infos = envs.step(action)
         visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
         reached = infos.get("success", np.zeros(n, bool))
+        transition = (visited[-2], action, finite_observations(visited[-1], step + 1))
         if task is not None:
-            reward = task.judge(visited[-2], action, finite_observations(visited[-1], step + 1))
+            reward = task.judge(*transition)
             reached = np.zeros(n, bool) if task.success_reward is None else reward >= task.success_reward
         check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
+        kept.append(rewards[-1] if promised is None else np.where(active, promised.judge(*transition), 0.0))
         lengths += active
         terminated |= active & termination
         success |= active & np.asarray(reached, bool)
@@ -223,10 +232,11 @@ def _roll(
     return _Rollout(
         observations=np.stack(visited, axis=1),
         rewards=np.stack(rewards, axis=1),
+        kept=np.stack(kept, axis=1),
         lengths=lengths,
         terminated=terminated,
         success=success,
-        promised=np.asarray(first.value),
+        value=np.asarray(first.value),
         kl=np.nanmean(kl, axis=1),
         fallbacks=fallbacks,
         overruns=overruns,

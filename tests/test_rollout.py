@@ -9,6 +9,7 @@ from owma._errors import ConfigError, OwmaError
 from owma.agent import Agent
 from owma.planners import AbstractPlanner, PlanInfo, PlanResult, RandomShooting, Static
 from owma.rollout import check_env, find_env, run_episodes, vector_env
+from owma.tasks import GoalTask
 
 
 class _CountingPlanner(AbstractPlanner):
@@ -61,6 +62,19 @@ def test_a_truncated_episode_goes_on_with_its_last_reward(model) -> None:
     # 1 + 0.9·2 + 0.81·3, then 3 for ever: 0.729·3/0.1.
     assert rows[0]["promise_gap"] == pytest.approx(10 - (5.23 + 21.87), rel=1e-5)
     assert rows[0]["return"] == 6
+
+
+def test_a_promise_is_held_against_the_task_that_it_is_of(model) -> None:
+    """A goal at step 3 with a slope before it, in an environment that pays something else; γ = 0.9."""
+    agent = Agent(model, _CountingPlanner())
+    goal = GoalTask(np.array([3.0]), radius=0.0, falloff=1.0, first_coordinate=1)
+    with vector_env(line_world(terminates=True), 2) as envs:
+        rows = run_episodes(agent, envs, planner_name="mine", seed=0, timed_decisions=0, promised=goal).rows
+    slope = np.exp(-0.5 * np.square([2.0, 1.0, 0.0, 1.0]))
+    gaps = [10 - slope[:steps] @ 0.9 ** np.arange(steps) for steps in (3, 4)]
+    np.testing.assert_allclose([row["promise_gap"] for row in rows], gaps, rtol=1e-6)
+    # All else is the environment's.
+    assert [(row["return"], row["success"], row["value"]) for row in rows] == [(6, True, 10), (10, False, 10)]
 
 
 def test_seeds_say_where_episodes_start_whatever_the_planner(model) -> None:

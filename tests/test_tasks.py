@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from owma._errors import ConfigError
-from owma.material import build_task
+from owma.material import build_task, promised_task
 from owma.material_config import (
     GoalTaskConfig,
     LabelledTaskConfig,
@@ -52,6 +52,17 @@ def test_a_goal_that_falls_off_is_reached_within_its_radius_alone() -> None:
         GoalTask(np.zeros(2), first_coordinate=2).rewards(_transitions(_ROWS))
     with pytest.raises(ConfigError, match="falloff=-1.0.*none may be negative"):
         GoalTaskConfig((0.0, 0.0), falloff=-1.0)
+
+
+def test_what_a_configuration_promises_returns_of() -> None:
+    goal = GoalTaskConfig((1.0, 2.0), radius=0.25, falloff=3.0)
+    promised, built = promised_task(goal), build_task(goal)
+    assert isinstance(promised, GoalTask) and isinstance(built, GoalTask)
+    np.testing.assert_array_equal(promised.rewards(_transitions(_ROWS)), built.rewards(_transitions(_ROWS)))
+    assert isinstance(promised_task(PreferenceTaskConfig(((1.0, 0.0, 0.0, 1.0, 1.0),))), PreferenceTask)
+    # No code of a run's is imported for the sake of its evaluation.
+    for other in (RewardTaskConfig("nowhere:reward"), RecordedTaskConfig(), LabelledTaskConfig(Path("nowhere.npz"))):
+        assert promised_task(other) is None
 
 
 def test_reward_task_is_called_once_with_whole_arrays() -> None:

@@ -18,7 +18,7 @@ from owma._errors import ConfigError, OwmaError
 from owma.config_json import from_json, to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
-from owma.material import load_dataset
+from owma.material import load_dataset, promised_task
 from owma.planners import AbstractPlannerConfig
 from owma.rollout import find_env
 from owma.run import Run, load
@@ -148,7 +148,17 @@ def _evaluate(
     experiment: ExperimentConfig,
 ) -> None:
     env = _env(run, experiment)
-    evaluate(run.model, planners, folder, config, env=env, obs_keys=run.obs_keys, seed=experiment.seed, progress=silent)
+    evaluate(
+        run.model,
+        planners,
+        folder,
+        config,
+        env=env,
+        obs_keys=run.obs_keys,
+        seed=experiment.seed,
+        progress=silent,
+        promised=promised_task(experiment.task),
+    )
 
 
 def _env(run: Run, experiment: ExperimentConfig) -> EnvSpec:
