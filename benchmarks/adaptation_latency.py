@@ -11,7 +11,6 @@ Groups of rows are kept as they are measured; a campaign that was stopped goes o
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from published import published_model
 
 from owma import plots
 from owma._command import command, keep_programs, open_progress
+from owma._cores import usable_cores
 from owma._types import Array, Float, PyTree
 from owma.config_json import to_json
 from owma.diffusion import FiLMDenoiser, sampler, unrolled
@@ -289,7 +289,7 @@ def _batches(name: str, config: AbstractPlannerConfig, rounds: int) -> list[dict
 
     batched = {n: compiled(decide, planner, model, jnp.ones((n, _OBS)), keys(n)) for n in _BATCHES}
     single = decision(config, model)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
 
         def all_cores(n: int) -> PyTree:
             return list(pool.map(lambda _: jax.block_until_ready(single.call()), range(n)))

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 import owma.envs
+from owma._cores import usable_cores
 from owma._errors import ConfigError
 from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 from owma.agent import Agent
@@ -282,7 +282,7 @@ class _OneByOne:
             return jax.block_until_ready(_single_plan(self._agent, obs[i], self._states[i], keys[i]))
 
         # One decision keeps little more than one core busy, and does not hold Python's lock.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             found = list(pool.map(decide, range(len(self._states))))
         self._states = [state for _, state, _ in found]
         return *_stacked([(psi, info) for psi, _, info in found]), np.zeros(len(found), bool)

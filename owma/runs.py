@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from owma._cores import usable_cores
 from owma._errors import CheckpointError, ConfigError
 from owma._json import jsonable, replace_text
 
@@ -200,7 +201,7 @@ def versions() -> dict[str, Any]:
         "packages": {name: _package_version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu_count": len(os.sched_getaffinity(0)),
+        "cpu_count": usable_cores(),
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "git_commit": commit,

@@ -25,6 +25,7 @@ from owma._command import (
     show_results,
     stoppable,
 )
+from owma._cores import usable_cores
 from owma._errors import ConfigError, OwmaError
 from owma._json import replace_text
 from owma.config_json import from_json, to_json
@@ -125,7 +126,7 @@ def _ray(arguments: Sweep) -> Iterator[Any]:
     kept = {"JAX_COMPILATION_CACHE_DIR": programs, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     options: dict[str, Any] = {"address": arguments.ray_address}
     if arguments.ray_address is None:
-        cores = arguments.parallel or len(os.sched_getaffinity(0))
+        cores = arguments.parallel or usable_cores()
         options |= {"num_cpus": cores, "include_dashboard": False}
     environment = {"env_vars": kept if programs else {}}
     ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_types", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json"),
+    ("_types", "_cores", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json"),
     ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
