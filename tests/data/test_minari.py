@@ -216,6 +216,13 @@ def test_failed_download_is_one_sentence(monkeypatch):
         load_minari("D4RL/pen/human-v2", download=True)
 
 
+def test_a_download_without_the_hubs_client_says_both_ways(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    both = r"pip install 'owma\[hub\]', or put the dataset's folder at .*D4RL/pen/human-v2 by hand"
+    with pytest.raises(DatasetError, match=both):
+        load_minari("D4RL/pen/human-v2", download=True)
+
+
 def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch):
     import minari
 
