@@ -198,8 +198,8 @@ def build_task(config: TaskConfig) -> AbstractTask:
 def promised_task(config: TaskConfig) -> AbstractRewardTask | None:
     """What the value of a run promises returns of, where its configuration alone says it: a goal or a preference.
 
-    `None` of others: an evaluation believes that the environment pays the recorded rewards, or a reward function's
-    (whose module it would have to import), as those do that come with one.
+    `None` of others, whose rewards the environment is taken to pay: recorded ones are those of where the data come
+    from, and for a reward function a module would be imported, which a run's folder alone may not ask for.
     """
     if not isinstance(config, GoalTaskConfig | PreferenceTaskConfig):
         return None
