@@ -13,6 +13,8 @@ import pytest
 import owma.train
 import owma.transfer
 from owma.data.hopper_policies import LinearPolicies
+from owma.data.waypoints import free_cells
+from owma.envs.two_routes import MAZE_MAP
 from owma.training import sample_rows
 
 
@@ -44,6 +46,23 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     assert again.code == 0 and Path(again.stdout.strip()) == folder
     assert again.stderr.count("labels, ") == 1  # one progress line: one planner was run again
     assert (folder / "episodes.jsonl").read_text().splitlines() == lines
+
+
+def test_one_run_goes_to_every_cell_of_its_maze(invoke, mine: Path) -> None:
+    flags = ("--labels", "500", "--fits", "linear", "--planners", "static", "--episodes", "1")
+    done = invoke(owma.transfer.main, "runs/mine", "--goals", "all", "--goal-radius", "0.7", *flags)
+    assert done.code == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    cells = json.loads((folder / "results.json").read_text())["cells"]
+    maze = {f"cell {row},{col}": [row, col] for row, col in free_cells(MAZE_MAP)}
+    assert {name: entry["cell"] for name, entry in cells.items()} == maze
+    rows = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
+    # A cell that the data never visit cannot be told by labels, and is not evaluated.
+    visited = [name for name, entry in cells.items() if entry["visited"]]
+    assert [row["task"] for row in rows] == visited and len(visited) > len(maze) / 2
+    # The run's start is in one of the cells: its episode begins at its goal. In none does an episode end there.
+    assert any(row["success"] for row in rows) and len({row["steps"] for row in rows}) == 1
+    assert f"{len(visited)} goal cells" in done.stderr and (folder / "plots" / "goals.png").exists()
 
 
 def test_data_larger_than_memory_stay_on_disk(invoke, mine: Path, monkeypatch) -> None:
