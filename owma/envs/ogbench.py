@@ -6,7 +6,8 @@ OGBench's default task, `owma/ogbench-NAME-task3-v0` the one with its third. The
 of things that are not where they should be; when there is none the episode ends, and is a success.
 
 Rewards of the tasks as functions r(obs, action, next_obs), for `--task.reward` and `python -m owma.transfer`, are
-`owma.envs.ogbench:pointmaze_medium_task1` and so on, of `TASKS`.
+`owma.envs.ogbench:pointmaze_medium_task1` and so on, of `TASKS`. `python -m owma.transfer RUN --ogbench-tasks`
+evaluates all five of an environment.
 """
 
 import copy

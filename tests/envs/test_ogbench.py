@@ -112,7 +112,7 @@ def test_tasks_of_many_things_pay_what_the_environment_pays(name, number):
     # And it is the environment that ends there.
     inner._cur_button_states = inner._target_button_states.copy()
     if name == "scene":
-        inner._data.joint("object_joint_0").qpos[:3] = cube
+        inner._data.joint("object_joint_0").qpos[:3] = inner._data.mocap_pos[inner._cube_target_mocap_ids[0]]
         inner._data.joint("drawer_slide").qpos[0] = inner._target_drawer_pos
         inner._data.joint("window_slide").qpos[0] = inner._target_window_pos
     inner.post_step()
