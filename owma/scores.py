@@ -1,7 +1,8 @@
 """Metrics as the benchmarks define them, under the benchmarks' own names, beside return and success.
 
 - `d4rl_normalized_score` (D4RL, Fu et al. 2020, arXiv 2004.07219): 100 (return - random)/(expert - random).
-- `ogbench_success` (OGBench, Park et al. 2024, arXiv 2410.20092): the success rate over an environment's five tasks.
+- `ogbench_success` (OGBench, Park et al. 2024, arXiv 2410.20092): the success rate over an environment's five tasks,
+  each evaluated by `python -m owma.transfer RUN --ogbench-tasks`.
 
 What other benchmarks report is among the rows of an evaluation already: `return` is the sum of the environment's own
 rewards, dense where it is dense, and `success` what the environment says of the episode. Minari's own datasets (such as
@@ -79,7 +80,9 @@ def ogbench_success(successes: Mapping[int, Sequence[bool] | Bool[HostArray, " n
     **Arguments:** `successes`: `task_id` to whether each episode of the task succeeded.
 
     **Returns:** `ogbench_success` in [0, 1], its 95 % `interval` (over episodes, drawn anew within each task) and
-    `tasks`, the share of each.
+    `tasks`, the share of each. Where the episodes of each task agree, to draw them anew says nothing; the interval is
+    then of Wilson's limits of each task, whose distances from the shares add up as squares do (Zou and Donner 2008,
+    Statistics in Medicine 27).
 
     Raises `ConfigError` if it is not the five tasks, or one has no episode: a mean over fewer is another metric.
     """
@@ -89,11 +92,17 @@ def ogbench_success(successes: Mapping[int, Sequence[bool] | Bool[HostArray, " n
             f"{', '.join(str(task) for task, found in successes.items() if len(found)) or 'none'}; evaluate all five."
         )
     shares = {task: np.asarray(successes[task], np.float64) for task in OGBENCH_TASKS}
-    rng = np.random.default_rng(0)  # a fixed seed: the same episodes give the same interval
-    drawn = [rng.choice(found, (5000, len(found))).mean(axis=1) for found in shares.values()]
-    low, high = np.percentile(np.mean(drawn, axis=0), (2.5, 97.5))
     tasks = {str(task): float(found.mean()) for task, found in shares.items()}
-    return {"ogbench_success": float(np.mean(list(tasks.values()))), "interval": [low, high], "tasks": tasks}
+    mean = float(np.mean(list(tasks.values())))
+    if any(np.ptp(found) for found in shares.values()):
+        rng = np.random.default_rng(0)  # a fixed seed: the same episodes give the same interval
+        drawn = [rng.choice(found, (5000, len(found))).mean(axis=1) for found in shares.values()]
+        low, high = np.percentile(np.mean(drawn, axis=0), (2.5, 97.5))
+    else:
+        limits = np.array([interval(found, proportion=True) for found in shares.values()])
+        below, above = np.linalg.norm(limits - np.array(list(tasks.values()))[:, None], axis=0) / len(tasks)
+        low, high = mean - below, mean + above
+    return {"ogbench_success": mean, "interval": [float(low), float(high)], "tasks": tasks}
 
 
 def benchmark_scores(rows: Sequence[Mapping[str, Any]], dataset: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`python -m owma.transfer RUN --task ...`: one pretrained run, many tasks, no retraining.
 
+`python -m owma.transfer RUN --ogbench-tasks`: OGBench's five tasks, and OGBench's metric over them.
+
 What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
 """
 
@@ -49,8 +51,8 @@ class Transfer:
             return
         if self.run is None:
             raise ConfigError("There is no run: name one (runs/NAME), or pass --resume with the folder of a transfer.")
-        if not self.config.task and self.config.goals == "none":
-            raise ConfigError("There is no task: pass --task with one or more, or --goals all.")
+        if not self.config.task and self.config.goals == "none" and not self.config.ogbench_tasks:
+            raise ConfigError("There is no task: pass --task with one or more, --goals all, or --ogbench-tasks.")
         if self.evaluation.episodes < 1 or not self.evaluation.planners:
             raise ConfigError("A transfer needs at least one of --planners and of --episodes.")
 
@@ -88,7 +90,7 @@ def main() -> None:
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
     # First all tasks: a mistake in one leaves no folder behind.
-    tasks = list(transfer_tasks(config, transitions, env))
+    tasks = transfer_tasks(config, transitions, env, trained_for=run.config.task)
     if folder is None:
         folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
         folder.write_json("config.json", to_json(arguments))

@@ -18,13 +18,19 @@ class TransferConfig:
     task: tuple[str, ...] = ()
     """One or more of `recorded`, `goal:X,Y` (or `goal:X,Y@RADIUS,FALLOFF`), `regions:WEIGHT,X0,Y0,X1,Y1;...`, a
     FILE.npz of labelled samples, `hopper-forward` (`-backward`, `-stand`, `-jump`), or the `module:function` of a
-    reward r(obs, action, next_obs) over arrays."""
+    reward r(obs, action, next_obs) over arrays; `owma.envs.ogbench:pointmaze_medium_task2` and so on are judged in the
+    environment of that task."""
     goals: Literal["none", "all"] = "none"
     """`all`: every free cell of the run's maze is a goal, one after the other."""
+    ogbench_tasks: bool = later_field(False)
+    """OGBench's five tasks, each from its own start to its own goal and judged by its own environment, and over them
+    OGBench's metric, `ogbench_success`. For runs on data of an environment of OGBench."""
     goal_radius: float = 0.45
     """Metres within which a cell's centre counts as reached; that of gymnasium-robotics' mazes."""
     goal_falloff: float = later_field(0.0)
-    """Metres over which the reward falls off beyond."""
+    """Metres over which the reward falls off beyond. Of `ogbench_tasks` it is in units of the observation (metres in
+    mazes, tenths of a metre of a cube), and 0 stands for that of the goal that the run was trained for, if it has one:
+    of a reward that falls at once a value tells little."""
     labels: tuple[int, ...] = (10_000,)
     """How many labelled samples (outcome, return) a task is told by; several make the few-shot curve."""
     draws: int = 1

@@ -66,6 +66,15 @@ def test_ogbench_success_is_a_mean_over_tasks_and_not_over_episodes() -> None:
     assert ogbench_success(successes) == found
 
 
+def test_episodes_that_all_agree_are_no_certainty() -> None:
+    none = ogbench_success({task: [False] * 16 for task in range(1, 6)})
+    # Wilson's upper limit of 0 of 16 is 0.194; five of them as squares add up.
+    assert none["interval"] == [0.0, pytest.approx(0.1936 / 5**0.5, abs=1e-3)]
+    mixed = ogbench_success({task: [task < 3] * 8 for task in range(1, 6)})
+    low, high = mixed["interval"]
+    assert mixed["ogbench_success"] == 0.4 and 0.3 < low < 0.4 < high < 0.55
+
+
 def test_fewer_than_five_tasks_are_refused() -> None:
     with pytest.raises(ConfigError, match="there are episodes of 1, 3; evaluate all five"):
         ogbench_success({1: [True], 2: [], 3: [False], 4: [], 5: []})

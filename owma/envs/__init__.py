@@ -10,7 +10,15 @@ from owma.envs.guards import (
     mistakes_of_the_environment as mistakes_of_the_environment,
 )
 from owma.envs.mazes import cell_position as cell_position, maze_of as maze_of, without_goal as without_goal
-from owma.envs.ogbench import OGBENCH_ID as OGBENCH_ID, OGBenchEnv as OGBenchEnv, register_ogbench
+from owma.envs.ogbench import (
+    EPISODE_STEPS as EPISODE_STEPS,
+    OGBENCH_ID as OGBENCH_ID,
+    OGBenchEnv as OGBenchEnv,
+    ogbench_name as ogbench_name,
+    register_ogbench,
+    task_env as task_env,
+    task_reward as task_reward,
+)
 from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.two_routes import (

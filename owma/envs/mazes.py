@@ -4,6 +4,7 @@ import copy
 
 from gymnasium.envs.registration import EnvSpec
 
+from owma.envs.ogbench import ogbench_name
 from owma.envs.two_routes import MAZE_MAP, TWO_ROUTES_ID, MazeMap, cell_center
 
 _CELL_SIZES = {"PointMaze": 1.0, "AntMaze": 4.0}
@@ -26,11 +27,15 @@ def cell_position(row: int, col: int, maze_map: MazeMap, cell_size: float) -> tu
 
 
 def without_goal(env: EnvSpec) -> EnvSpec:
-    """The same maze, in which reaching its own goal neither ends the episode nor moves the goal: what an agent with
-    another task is to be judged in. Other environments come back as they are.
+    """The same maze, or environment of OGBench, in which reaching its own goal neither ends the episode nor moves the
+    goal: what an agent with another task is to be judged in. Other environments come back as they are.
     """
-    if "maze_map" not in env.kwargs:
+    if "maze_map" in env.kwargs:
+        changes = {"continuing_task": True, "reset_target": False}
+    elif ogbench_name(env) is not None:
+        changes = {"terminate_at_goal": False}
+    else:
         return env
     changed = copy.deepcopy(env)
-    changed.kwargs |= {"continuing_task": True, "reset_target": False}
+    changed.kwargs |= changes
     return changed

@@ -6,16 +6,17 @@ OGBench's default task, `owma/ogbench-NAME-task3-v0` the one with its third. The
 of things that are not where they should be; when there is none the episode ends, and is a success.
 
 Rewards of the tasks as functions r(obs, action, next_obs), for `--task.reward` and `python -m owma.transfer`, are
-`owma.envs.ogbench:pointmaze_medium_task1` and so on, of `TASKS`.
+`owma.envs.ogbench:pointmaze_medium_task1` and so on, of `TASKS`. `python -m owma.transfer RUN --ogbench-tasks`
+evaluates all five of an environment.
 """
 
 import copy
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -41,54 +42,140 @@ EPISODE_STEPS: Mapping[str, int] = {
 }
 """The environments that have ids here, and OGBench's limit of steps for each."""
 
+
+class Condition(NamedTuple):
+    """Something is where it should be: numbers of an observation that stand together are near to given ones."""
+
+    first: int
+    """The first of the numbers, counted from 0."""
+    values: tuple[float, ...]
+    tolerance: float
+    """The distance up to which it is there; 0 of a state, which holds or does not."""
+
+
+# What follows is from OGBench 1.2: `set_tasks`, `_compute_successes` and `compute_observation` of
+# ogbench/locomaze/maze.py and of cube_env.py, scene_env.py and puzzle_env.py in ogbench/manipspace/envs.
 _MAZE_UNIT = 4.0  # Metres of a cell's side; the centre of cell (1, 1) is the origin.
 _MAZE_GOALS = {
     "medium": ((6, 6), (1, 6), (4, 2), (6, 1), (1, 1)),
     "large": ((7, 10), (7, 1), (1, 10), (5, 4), (5, 4)),
     "giant": ((10, 14), (10, 1), (1, 1), (5, 12), (3, 8)),
 }
-_CUBE_GOALS = ((0.425, -0.1), (0.5, 0.0), (0.35, 0.0), (0.5, 0.2), (0.5, -0.2))
-_CUBE_CENTRE, _CUBE_SCALE, _CUBE_HEIGHT = (0.425, 0.0, 0.0), 10.0, 0.02
+_CUBE_GOALS = ((0.425, -0.1, 0.02), (0.5, 0.0, 0.02), (0.35, 0.0, 0.02), (0.5, 0.2, 0.02), (0.5, -0.2, 0.02))
+_IN_DRAWER = (0.33, -0.356, 0.065986)  # of the drawer when it is shut
+# The cube, the buttons that lock drawer and window, the drawer and the window.
+_SCENE_GOALS = (
+    ((0.35, 0.05, 0.02), (1, 1), -0.16, 0.2),
+    ((0.35, -0.05, 0.02), (0, 0), 0.0, 0.0),
+    ((0.4, 0.15, 0.02), (1, 1), -0.16, 0.0),
+    (_IN_DRAWER, (1, 0), 0.0, 0.0),
+    (_IN_DRAWER, (0, 0), 0.0, 0.2),
+)
+# Rows of buttons, one row after the other.
+_PUZZLE_GOALS = ("110101011", "011111111", "101010101", "111111111", "101101101")
 
-TASKS: Mapping[str, tuple[int, tuple[float, ...], float]] = {
-    f"pointmaze_{maze}_task{number}": (0, (_MAZE_UNIT * (col - 1), _MAZE_UNIT * (row - 1)), 1.0)
-    for maze, cells in _MAZE_GOALS.items()
-    for number, (row, col) in enumerate(cells, start=1)
-} | {
-    # Where an observation holds the cube's position, it is about the table's centre and in decimetres.
-    f"cube_single_task{number}": (
-        19,
-        tuple(_CUBE_SCALE * (p - c) for p, c in zip((x, y, _CUBE_HEIGHT), _CUBE_CENTRE)),
-        _CUBE_SCALE * 0.04,
+# An arm's observation begins with 19 numbers of the arm; then come 9 of a cube, 4 of each button, 2 of the drawer and 2
+# of the window.
+_ARM, _CUBE, _BUTTON = 19, 9, 4
+_NEAR = 0.04  # Metres; also of drawer and window.
+_CUBE_CENTRE, _CUBE_SCALE = (0.425, 0.0, 0.0), 10.0  # A cube's place is about the table's centre, in decimetres.
+_DRAWER_SCALE, _WINDOW_SCALE = 18.0, 15.0
+
+
+def _cube(place: tuple[float, float, float]) -> Condition:
+    return Condition(_ARM, tuple(_CUBE_SCALE * (p - c) for p, c in zip(place, _CUBE_CENTRE)), _CUBE_SCALE * _NEAR)
+
+
+def _buttons(first: int, states: Iterable[int]) -> tuple[Condition, ...]:
+    # The first number of a button is whether its state is 0, the second whether it is 1.
+    return tuple(Condition(first + _BUTTON * i + 1, (float(state),), 0.0) for i, state in enumerate(states))
+
+
+def _scene(
+    cube: tuple[float, float, float], buttons: tuple[int, int], drawer: float, window: float
+) -> tuple[Condition, ...]:
+    first = _ARM + _CUBE
+    beyond = first + _BUTTON * len(buttons)
+    sliding = (
+        Condition(beyond, (_DRAWER_SCALE * drawer,), _DRAWER_SCALE * _NEAR),
+        Condition(beyond + 2, (_WINDOW_SCALE * window,), _WINDOW_SCALE * _NEAR),
     )
-    for number, (x, y) in enumerate(_CUBE_GOALS, start=1)
+    return _cube(cube), *_buttons(first, buttons), *sliding
+
+
+_CONDITIONS: Mapping[str, tuple[tuple[Condition, ...], ...]] = {
+    f"pointmaze-{maze}": tuple(
+        (Condition(0, (_MAZE_UNIT * (col - 1), _MAZE_UNIT * (row - 1)), 1.0),) for row, col in cells
+    )
+    for maze, cells in _MAZE_GOALS.items()
+} | {
+    "cube-single": tuple((_cube(place),) for place in _CUBE_GOALS),
+    "scene": tuple(_scene(*goal) for goal in _SCENE_GOALS),
+    "puzzle-3x3": tuple(_buttons(_ARM, map(int, goal)) for goal in _PUZZLE_GOALS),
 }
-"""Of each task: the first coordinate of what is to be moved, where to, and within which distance it is there."""
+
+TASKS: Mapping[str, tuple[Condition, ...]] = {
+    f"{name.replace('-', '_')}_task{number}": conditions
+    for name, goals in _CONDITIONS.items()
+    for number, conditions in enumerate(goals, start=1)
+}
+"""What there is to be had in each task, by the name of its reward."""
 
 
 def __getattr__(name: str) -> Callable[[_Obs, _Act, _Obs], _Reward]:
     """The reward of a task of `TASKS`."""
     if name not in TASKS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    first, goal, radius = TASKS[name]
+        known = ", ".join(name.replace("-", "_") + "_task1" for name in _CONDITIONS)
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; the rewards of tasks are {known}, each up to _task5"
+        )
+    return task_reward(name)
+
+
+def task_reward(name: str, falloff: float = 0.0) -> Callable[[_Obs, _Act, _Obs], _Reward]:
+    r"""The reward of a task of `TASKS`, with a slope if `falloff` is not 0.
+
+    $r = -\sum_c (1 - m_c(s))$, where $m_c$ is 1 if condition c holds in s, the state *before* the action, as OGBench
+    has it, and else 0. With a falloff $\ell$ it is $\exp(-\tfrac12(d - \rho)^2/\ell^2)$ at a distance d beyond the
+    tolerance $\rho$, in the observation's own units, except of a button, which has no distance.
+
+    What it returns raises `ValueError` if the observations are too short to be of this environment.
+    """
+    conditions = TASKS[name]
 
     def reward(
         obs: Float[HostArray, "*batch obs"],
         action: Float[HostArray, "*batch act"],
         next_obs: Float[HostArray, "*batch obs"],
     ) -> Float[np.ndarray, "*batch"]:
-        r"""$r = 0$ while $\|s_{i:i+n} - g\| \le$ radius, else -1: of the state before the action, as OGBench has it.
-
-        Raises `ValueError` if the observations are too short to be of this environment.
-        """
         del action, next_obs
-        place = np.asarray(obs)[..., first : first + len(goal)]
-        if place.shape[-1] != len(goal):
-            raise ValueError(f"{name}: observations of {np.shape(obs)[-1]} numbers are of another environment.")
-        return np.where(np.linalg.norm(place - np.asarray(goal), axis=-1) <= radius, 0.0, -1.0)
+        width = np.shape(obs)[-1]
+        if width < max(c.first + len(c.values) for c in conditions):
+            raise ValueError(f"{name}: observations of {width} numbers are of another environment.")
+        return np.asarray(sum(_met(np.asarray(obs), c, falloff) - 1.0 for c in conditions))
 
     reward.__name__ = name
     return reward
+
+
+def _met(obs: Float[np.ndarray, "*batch obs"], condition: Condition, falloff: float) -> Float[np.ndarray, "*batch"]:
+    first, values, tolerance = condition
+    distance = np.linalg.norm(obs[..., first : first + len(values)] - np.asarray(values), axis=-1)
+    beyond = np.maximum(distance - tolerance, 0.0)
+    slope = np.exp(-0.5 * np.square(beyond / falloff)) if falloff and tolerance else 0.0
+    return np.where(beyond == 0, 1.0, slope)
+
+
+def ogbench_name(env: EnvSpec) -> str | None:
+    """Which of `EPISODE_STEPS` an environment is, whatever its task; `None` of all others."""
+    env_id = str(env.kwargs.get("env_id", env.id))
+    found = re.fullmatch(r"(.+?)(-singletask)?(-task[1-5])?-v0", env_id)
+    return found[1] if found and found[1] in EPISODE_STEPS else None
+
+
+def task_env(task: str) -> EnvSpec:
+    """The environment of a task of `TASKS`: with its start, its goal, and an end where that is reached."""
+    return gym.spec(f"owma/ogbench-{task.replace('_', '-')}-v0")
 
 
 class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
@@ -98,19 +185,27 @@ class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
 
     - `env_id`: OGBench's id, such as `cube-single-singletask-task3-v0`.
     - `collecting`: for an oracle that goes from goal to goal: reaching one ends nothing.
+    - `terminate_at_goal`: whether reaching the goal ends the episode, as OGBench has it.
 
     **Raises:** `ConfigError` if OGBench is not installed or has no such environment.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
 
-    def __init__(self, env_id: str, collecting: bool = False, render_mode: str | None = None) -> None:
-        EzPickle.__init__(self, env_id, collecting, render_mode)
+    def __init__(
+        self,
+        env_id: str,
+        collecting: bool = False,
+        render_mode: str | None = None,
+        terminate_at_goal: bool = True,
+    ) -> None:
+        EzPickle.__init__(self, env_id, collecting, render_mode, terminate_at_goal)
         spec = gym.registry.get(env_id) if re.fullmatch(r"[a-z0-9-]+-v0", env_id) and _load() else None
         if spec is None or _family(spec) not in _COLLECTING:
             raise ConfigError(f"OGBench has no environment {env_id!r}; name one such as pointmaze-medium-v0.")
         # Without gym.make and its wrappers: the limit of steps is that of this environment.
-        self.inner: Any = _creator(spec)(**spec.kwargs, **(_COLLECTING[_family(spec)] if collecting else {}))
+        how = _COLLECTING[_family(spec)] if collecting else {"terminate_at_goal": terminate_at_goal}
+        self.inner: Any = _creator(spec)(**{**spec.kwargs, **how})
         if _family(spec) == "locomaze":
             Path(self.inner.fullpath).unlink(missing_ok=True)  # the model that it has loaded, left behind
         self.render_mode = render_mode

@@ -2,5 +2,9 @@
 
 from owma.transfers.inference import TaskInference as TaskInference
 from owma.transfers.outcome import draw_transfer as draw_transfer, transfer as transfer
-from owma.transfers.summary import summarise_transfer as summarise_transfer, transfer_tables as transfer_tables
+from owma.transfers.summary import (
+    summarise_ogbench as summarise_ogbench,
+    summarise_transfer as summarise_transfer,
+    transfer_tables as transfer_tables,
+)
 from owma.transfers.tasks import TransferTask as TransferTask, transfer_tasks as transfer_tasks

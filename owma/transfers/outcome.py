@@ -1,6 +1,7 @@
 """The episodes of a transfer: every task, label count, fit and planner, from the same start states."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from owma.planners import NAMED
 from owma.rollout import run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.transfers.inference import TaskInference
-from owma.transfers.summary import summarise_transfer
+from owma.transfers.summary import summarise_ogbench, summarise_transfer
 from owma.transfers.tasks import TransferTask
 from owma.transfers_config import TransferConfig
 
@@ -38,10 +39,10 @@ def transfer(
     Appends to `fits.jsonl` a row a fit and to `episodes.jsonl` a row an episode (those of an evaluation, with `task`,
     `labels`, `draw` and `fit`); what is there already is not done again. Writes `results.json` and pictures, and
     returns the results (see `summarise_transfer`), with `cells`: of a sweep over goals, the (row, col) of each task and
-    whether the dataset visits it (what it does not visit is not evaluated).
+    whether the dataset visits it (what it does not visit is not evaluated). Where OGBench's five tasks are among the
+    tasks, `ogbench` is what `summarise_ogbench` says of them.
     """
     kept = _whole(folder, evaluation.episodes)
-    done = {_unit(row) for row in kept}
     fits = folder.read_jsonl(_FITS, drop_torn=True) if (folder.path / _FITS).exists() else []
     fitted = [{key: row[key] for key in ("task", "labels", "draw", "fit")} for row in fits]
     cells = {
@@ -49,41 +50,46 @@ def transfer(
         for task in tasks
         if task.cell is not None
     }
-    with vector_env(without_goal(env), evaluation.episodes) as envs:
-        for number, task in enumerate(tasks):
-            if task.rewards is None:
-                continue
-            returns = inference.returns(task.rewards)
-            for labels, draw, fit in label_sets(config, len(inference.psi)):
-                left = [p for p in evaluation.planners if (task.name, labels, draw, fit, p) not in done]
-                if not left:
-                    continue
-                key = jax.random.fold_in(jax.random.key(config.seed), number)
-                model, said = inference.fit(fit, returns, inference.draw(labels, draw), key=key)
-                about = {"task": task.name, "labels": labels, "draw": draw, "fit": fit}
-                if about not in fitted:
-                    folder.append_jsonl(_FITS, about | said)
-                about |= {"r2": said["r2"]}
-                for planner in left:
-                    agent = Agent(
-                        model, NAMED[planner].build(), obs_keys=obs_keys, replan_every=evaluation.replan_every
-                    )
-                    label = f"{task.name}, {labels:,} labels, {fit}, {planner}"
-                    with progress(label, (env.max_episode_steps or 1000) * envs.num_envs, 0) as advance:
-                        episodes = run_episodes(
-                            agent,
-                            envs,
-                            planner_name=planner,
-                            seed=config.seed,
-                            timed_decisions=evaluation.timed_decisions,
-                            progress=advance,
-                            task=task.judge,
+    done, sets = {_unit(row) for row in kept}, list(label_sets(config, len(inference.psi)))
+    work = [
+        (number, task, task.rewards, found)
+        for number, task in enumerate(tasks)
+        if task.rewards is not None and (found := _left(task, sets, evaluation.planners, done))
+    ]
+    for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
+        with vector_env(where, evaluation.episodes) as envs:
+            for number, task, rewards, label_sets_left in group:
+                returns = inference.returns(rewards)
+                for (labels, draw, fit), planners in label_sets_left:
+                    key = jax.random.fold_in(jax.random.key(config.seed), number)
+                    model, said = inference.fit(fit, returns, inference.draw(labels, draw), key=key)
+                    about = {"task": task.name, "labels": labels, "draw": draw, "fit": fit}
+                    if about not in fitted:
+                        folder.append_jsonl(_FITS, about | said)
+                    about |= {"r2": said["r2"]}
+                    for planner in planners:
+                        agent = Agent(
+                            model, NAMED[planner].build(), obs_keys=obs_keys, replan_every=evaluation.replan_every
                         )
-                    rows = [{**about, **row} for row in episodes.rows]
-                    for row in rows:
-                        folder.append_jsonl(_ROWS, row)
-                    kept += rows
+                        label = f"{task.name}, {labels:,} labels, {fit}, {planner}"
+                        with progress(label, (where.max_episode_steps or 1000) * envs.num_envs, 0) as advance:
+                            episodes = run_episodes(
+                                agent,
+                                envs,
+                                planner_name=planner,
+                                seed=config.seed,
+                                timed_decisions=evaluation.timed_decisions,
+                                progress=advance,
+                                task=task.judge,
+                                promised=task.promised,
+                            )
+                        rows = [{**about, **row} for row in episodes.rows]
+                        for row in rows:
+                            folder.append_jsonl(_ROWS, row)
+                        kept += rows
     results = summarise_transfer(kept) | {"cells": cells}
+    if ogbench := {task.name: task.ogbench_task for task in tasks if task.ogbench_task is not None}:
+        results["ogbench"] = summarise_ogbench(kept, ogbench)
     folder.write_json("results.json", results)
     draw_transfer(folder, results, env)
     return results
@@ -112,6 +118,14 @@ def label_sets(config: TransferConfig, size: int) -> Iterator[tuple[int, int, An
         for draw in range(config.draws if labels < size else 1):
             for fit in config.fits:
                 yield labels, draw, fit
+
+
+def _left(
+    task: TransferTask, sets: Sequence[tuple[int, int, Any]], planners: Sequence[str], done: Container[tuple[Any, ...]]
+) -> list[tuple[tuple[int, int, Any], list[str]]]:
+    """The label sets of a task with the planners that have not acted by them."""
+    left = [(labels, [name for name in planners if (task.name, *labels, name) not in done]) for labels in sets]
+    return [(labels, names) for labels, names in left if names]
 
 
 def _unit(row: Mapping[str, Any]) -> tuple[str, int, int, str, str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from owma.scores import OGBENCH_TASKS, ogbench_success
 from owma.tables import interval, paired_difference
 
 if TYPE_CHECKING:
@@ -30,6 +31,25 @@ def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if fit == "decoder" and (task, labels, "linear", planner) in groups
     ]
     return {"entries": entries, "comparisons": comparisons}
+
+
+def summarise_ogbench(rows: Sequence[Mapping[str, Any]], tasks: Mapping[str, int]) -> list[dict[str, Any]]:
+    """OGBench's own metric for each (labels, fit, planner), in order of appearance.
+
+    **Arguments:** `tasks`: the name that a task's rows have to its number in OGBench; other rows do not count.
+
+    **Returns:** of each `labels`, `fit`, `planner` and what `owma.scores.ogbench_success` says of the episodes of all
+    draws of labels.
+    """
+    groups: dict[tuple[Any, ...], dict[int, list[bool]]] = {}
+    for row in rows:
+        if row["task"] in tasks:
+            group = groups.setdefault((row["labels"], row["fit"], row["planner"]), {})
+            group.setdefault(tasks[row["task"]], []).append(row["success"])
+    return [
+        {"labels": labels, "fit": fit, "planner": planner} | ogbench_success(group)
+        for (labels, fit, planner), group in groups.items()
+    ]
 
 
 def _entry(task: str, labels: int, fit: str, planner: str, *, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -60,7 +80,10 @@ def _comparison(
 
 
 def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
-    """A table a task, a row a label count, fit and planner; the goals of a sweep are one table, of their means."""
+    """A table a task, a row a label count, fit and planner; the goals of a sweep are one table, of their means.
+
+    OGBench's metric over its five tasks is a table of its own, the last one.
+    """
     from rich import box
     from rich.table import Table
 
@@ -81,7 +104,22 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
             planner = found["planner"].replace("_", " ")
             spreads = _difference(found, "return", 1.0, "+.3g"), _difference(found, "success", 100.0, "+.0f")
             tables[found["task"]].add_row(f"{found['labels']:,}", "decoder − linear", planner, *spreads)
-    return list(tables.values())
+    return [*tables.values(), *([_ogbench_table(results["ogbench"])] if "ogbench" in results else [])]
+
+
+def _ogbench_table(entries: Sequence[Mapping[str, Any]]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    title = "ogbench_success: the mean over OGBench's five tasks"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for heading in ("labels", "fit", "planner", "ogbench_success %\n[95 %]", *(f"task {n}\n%" for n in OGBENCH_TASKS)):
+        table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
+    for entry in entries:
+        mean = _spread(entry["ogbench_success"], entry["interval"], 100.0, ".0f")
+        shares = (f"{100 * entry['tasks'][str(number)]:.0f}" for number in OGBENCH_TASKS)
+        table.add_row(f"{entry['labels']:,}", entry["fit"], entry["planner"].replace("_", " "), mean, *shares)
+    return table
 
 
 def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The tasks of a transfer, labelled on the run's dataset."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -8,10 +9,11 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma._types import Float
 from owma.data.waypoints import free_cells
-from owma.envs import cell_position, maze_of
+from owma.envs import EPISODE_STEPS, cell_position, maze_of, ogbench_name, task_env, task_reward
 from owma.material import build_task
-from owma.material_config import parse_task
-from owma.tasks import AbstractRewardTask, GoalTask
+from owma.material_config import GoalTaskConfig, TaskConfig, parse_task
+from owma.scores import OGBENCH_TASKS
+from owma.tasks import AbstractRewardTask, ConstantRewardError, GoalTask, RewardTask
 from owma.transfers_config import TransferConfig
 from owma.transitions import Transitions
 
@@ -21,28 +23,78 @@ class TransferTask:
     """One task, by the name that its rows have."""
 
     name: str
-    """As written on the command line; `cell ROW,COL` of a sweep over goals."""
+    """As written on the command line; `cell ROW,COL` of a sweep over goals, `NAME task N` of OGBench's five."""
     rewards: Float[np.ndarray, " n"] | None
     """Of the dataset's transitions; `None` if the task prefers nothing there, so that it cannot be told by labels."""
     judge: AbstractRewardTask | None
     """What judges an episode; `None` leaves that to the environment."""
     cell: tuple[int, int] | None = None
     """(row, col) of the goal, in a sweep over the cells of a maze."""
+    env: EnvSpec | None = None
+    """Where its episodes are, with a start and a goal of its own; `None`: in the run's, whose goal ends nothing."""
+    promised: AbstractRewardTask | None = None
+    """What V is told of where the environment pays something else."""
+    ogbench_task: int | None = None
+    """Its number, where it is one of the five that OGBench's metric is over."""
 
 
-def transfer_tasks(config: TransferConfig, transitions: Transitions, env: EnvSpec) -> list[TransferTask]:
-    """The tasks that `config` names, then the goals of its sweep, labelled on `transitions`.
+def transfer_tasks(
+    config: TransferConfig, transitions: Transitions, env: EnvSpec, *, trained_for: TaskConfig | None = None
+) -> list[TransferTask]:
+    """The tasks that `config` names, OGBench's, then the goals of its sweep, labelled on `transitions`.
 
-    Raises `ConfigError` if a named task cannot be built or prefers nothing in the data, or if there is no maze to sweep
-    over. A cell of a sweep that the data never visit is a task without rewards instead.
+    `trained_for`: the task of the run, whose falloff is OGBench's tasks' too unless `config` has one.
+
+    Raises `ConfigError` if a named task cannot be built, prefers nothing in the data or is of another environment, or
+    if there is no maze to sweep over. A cell of a sweep that the data never visit is a task without rewards instead.
     """
-    found = []
-    for spec in config.task:
-        task = build_task(parse_task(spec))
-        judge = task if isinstance(task, AbstractRewardTask) else None
-        found.append(TransferTask(spec, task.rewards(transitions), judge))
-    if config.goals == "none":
-        return found
+    found = [_named(spec, transitions, env) for spec in config.task]
+    if config.ogbench_tasks:
+        own = trained_for.falloff if isinstance(trained_for, GoalTaskConfig) else 0.0
+        found += _ogbench_tasks(config.goal_falloff or own, transitions, env)
+    return found if config.goals == "none" else [*found, *_goals(config, transitions, env)]
+
+
+def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
+    task = build_task(parse_task(spec))
+    module, _, name = spec.partition(":")
+    if module == "owma.envs.ogbench":
+        where = task_env(name)
+        if ogbench_name(env) != ogbench_name(where):
+            raise ConfigError(
+                f"Task {spec!r} is of {where.id}, and the run's environment is {env.id!r}; name a task of that one, or "
+                "pass --env with the environment that the dataset is of."
+            )
+        return TransferTask(spec, task.rewards(transitions), None, env=where)
+    if isinstance(task, AbstractRewardTask):
+        return TransferTask(spec, task.rewards(transitions), task)
+    # What OGBench's environments pay themselves is over where they end.
+    return TransferTask(spec, task.rewards(transitions), None, env=env if ogbench_name(env) else None)
+
+
+def _ogbench_tasks(falloff: float, transitions: Transitions, env: EnvSpec) -> Iterator[TransferTask]:
+    name = ogbench_name(env)
+    if name is None:
+        raise ConfigError(
+            f"--ogbench-tasks: the environment {env.id!r} is none of {', '.join(EPISODE_STEPS)} of OGBench; take a run "
+            "on data of one of these, or pass --env owma/ogbench-NAME-v0 if it is."
+        )
+    for number in OGBENCH_TASKS:
+        key = f"{name.replace('-', '_')}_task{number}"
+        task = RewardTask(task_reward(key, falloff))
+        try:
+            rewards = task.rewards(transitions)
+        except ConstantRewardError as error:
+            raise ConfigError(
+                f"--ogbench-tasks: the data say nothing of task {number} of {name}, whose reward is {error.reward:g} "
+                "everywhere; pass --goal-falloff with a length over which it falls off, or take more data."
+            ) from error
+        yield TransferTask(
+            f"{name} task {number}", rewards, None, env=task_env(key), promised=task, ogbench_task=number
+        )
+
+
+def _goals(config: TransferConfig, transitions: Transitions, env: EnvSpec) -> Iterator[TransferTask]:
     maze = maze_of(env)
     if maze is None:
         raise ConfigError(
@@ -53,5 +105,4 @@ def transfer_tasks(config: TransferConfig, transitions: Transitions, env: EnvSpe
         centre = np.asarray(cell_position(row, col, maze_map, cell_size), np.float32)
         goal = GoalTask(centre, config.goal_radius, config.goal_falloff)
         labels = goal.judge(transitions.obs, transitions.action, transitions.next_obs)
-        found.append(TransferTask(f"cell {row},{col}", labels if np.ptp(labels) else None, goal, (row, col)))
-    return found
+        yield TransferTask(f"cell {row},{col}", labels if np.ptp(labels) else None, goal, (row, col))

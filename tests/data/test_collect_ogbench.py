@@ -91,10 +91,8 @@ def test_same_settings_same_data_whatever_was_drawn_before(collect, config) -> N
 
 
 def test_an_interrupted_play_goes_on_to_the_same_data(monkeypatch) -> None:
-    from owma.data import oracles, recording
-
-    monkeypatch.setattr(oracles, "_PLAY_LENGTH", 60)
-    monkeypatch.setattr(recording, "_PART_STEPS", 1)
+    monkeypatch.setattr("owma.data.oracles._PLAY_LENGTH", 60)
+    monkeypatch.setattr("owma.data.parts._PART_STEPS", 1)
     config = OGBenchPlayCollect(steps=180)
     reference = load_minari(collect_ogbench_play(config)).transitions
 

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from owma._errors import ConfigError
-from owma.envs import OGBENCH_ID, ogbench as environments, read_env
-from owma.envs.ogbench import EPISODE_STEPS, TASKS
+from owma.envs import (
+    EPISODE_STEPS,
+    OGBENCH_ID,
+    ogbench as environments,
+    ogbench_name,
+    read_env,
+    task_env,
+    task_reward,
+    without_goal,
+)
+from owma.envs.ogbench import TASKS
 from owma.material import GoalTaskConfig
 from owma.presets import OGBENCH_CUBE, OGBENCH_STITCH
 from owma.rollout import check_env, vector_env
@@ -65,10 +74,88 @@ def test_tasks_of_the_cube_are_where_the_environment_has_them():
         goal, start = goal_info["goal"], inner.compute_observation()
         assert reward(goal, np.zeros(5), goal) == 0.0 and reward(start, np.zeros(5), start) == -1.0
         # Of many cubes about the goal, the same are there.
-        first, place, radius = TASKS[f"cube_single_task{number}"]
+        ((first, place, radius),) = TASKS[f"cube_single_task{number}"]
         assert first == 19 and radius == pytest.approx(0.4)
         np.testing.assert_allclose(inner.cur_task_info["goal_xyzs"][0] * 10 - [4.25, 0, 0], place, atol=1e-6)
         env.close()
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("name", ["scene", "puzzle-3x3"])
+def test_tasks_of_many_things_pay_what_the_environment_pays(name, number):
+    env = gym.make(f"owma/ogbench-{name}-task{number}-v0")
+    inner, reward = cast(Any, env.unwrapped).inner, getattr(environments, f"{name.replace('-', '_')}_task{number}")
+    before, info = env.reset(seed=0)
+    goal, none = info["goal"], np.zeros(5)
+    assert inner.cur_task_id == number and reward(goal, none, goal) == 0.0
+    rng, paid = np.random.default_rng(number), set()
+    for _ in range(5):
+        after, found, *_ = env.step(rng.uniform(-1, 1, 5).astype(np.float32))
+        assert found == reward(before, none, after) < 0
+        before = after
+    # Anywhere about the goal, on both sides of what counts as there.
+    for _ in range(60):
+        inner._cur_button_states = np.where(
+            rng.uniform(size=len(inner._target_button_states)) < 0.9,
+            inner._target_button_states,
+            1 - inner._target_button_states,
+        )
+        if name == "scene":
+            cube = inner._data.mocap_pos[inner._cube_target_mocap_ids[0]]
+            inner._data.joint("object_joint_0").qpos[:3] = cube + rng.uniform(-0.03, 0.03, 3)
+            inner._data.joint("drawer_slide").qpos[0] = inner._target_drawer_pos + rng.uniform(-0.06, 0.06)
+            inner._data.joint("window_slide").qpos[0] = inner._target_window_pos + rng.uniform(-0.06, 0.06)
+        obs = inner.compute_observation().astype(np.float32)
+        paid.add(inner.compute_reward())
+        assert inner.compute_reward() == reward(obs, none, obs)
+    assert {0.0, -1.0, -2.0} <= paid
+    # And it is the environment that ends there.
+    inner._cur_button_states = inner._target_button_states.copy()
+    if name == "scene":
+        inner._data.joint("object_joint_0").qpos[:3] = inner._data.mocap_pos[inner._cube_target_mocap_ids[0]]
+        inner._data.joint("drawer_slide").qpos[0] = inner._target_drawer_pos
+        inner._data.joint("window_slide").qpos[0] = inner._target_window_pos
+    inner.post_step()
+    _, found, terminated, _, info = env.step(np.zeros(5, np.float32))
+    assert found == 0.0 and terminated and info["success"]
+    env.close()
+
+
+def test_a_slope_is_of_places_and_not_of_buttons():
+    about = np.zeros(40, np.float32)
+    for first, values, _ in TASKS["scene_task1"]:
+        about[first : first + len(values)] = values
+    assert task_reward("scene_task1", 0.5)(about, about, about) == 0.0
+    far = about.copy()
+    far[19] += 0.4 + 0.5  # the cube, by its tolerance and one falloff
+    assert task_reward("scene_task1", 0.5)(far, far, far) == pytest.approx(np.exp(-0.5) - 1, abs=1e-6)
+    assert task_reward("scene_task1")(far, far, far) == -1.0
+    far[29] = 0.0  # the first button, besides
+    assert task_reward("scene_task1", 0.5)(far, far, far) == pytest.approx(np.exp(-0.5) - 2, abs=1e-6)
+
+
+def test_without_its_goal_an_environment_goes_on_where_that_is_reached():
+    for spec, ends in ((gym.spec("owma/ogbench-pointmaze-medium-task2-v0"), True), (None, False)):
+        env = gym.make(spec or without_goal(gym.spec("owma/ogbench-pointmaze-medium-task2-v0")))
+        inner = cast(Any, env.unwrapped).inner
+        env.reset(seed=0)
+        inner.set_xy(np.array(inner.cur_goal_xy))
+        *_, terminated, truncated, info = env.step(np.zeros(2, np.float32))
+        assert (terminated, truncated, info["success"]) == (ends, False, True)
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "name"),
+    [
+        ("owma/ogbench-puzzle-3x3-v0", "puzzle-3x3"),
+        ("owma/ogbench-pointmaze-large-task4-v0", "pointmaze-large"),
+        ("owma/TwoRoutes-v0", None),
+        ("CartPole-v1", None),
+    ],
+)
+def test_names_of_environments(env_id, name):
+    assert ogbench_name(gym.spec(env_id)) == name
 
 
 def test_every_environment_has_its_ids_and_readers_know_them():
@@ -77,7 +164,8 @@ def test_every_environment_has_its_ids_and_readers_know_them():
         assert spec.max_episode_steps == steps and read_env(spec.to_json(), "it") == spec
     with pytest.raises(ValueError, match="observations of 2 numbers are of another environment"):
         environments.__getattr__("cube_single_task1")(np.zeros((3, 2)), np.zeros((3, 5)), np.zeros((3, 2)))
-    assert {int(name[-1]) for name in TASKS} == {1, 2, 3, 4, 5} and len(TASKS) == 20
+    assert {int(name[-1]) for name in TASKS} == {1, 2, 3, 4, 5} and len(TASKS) == 5 * len(EPISODE_STEPS)
+    assert all(task_env(name).id in gym.registry for name in TASKS)
 
 
 def test_copies_are_stepped_together_each_with_its_own_numbers():
@@ -102,7 +190,7 @@ def test_presets_are_of_the_default_tasks():
         task = preset.task
         assert isinstance(task, GoalTaskConfig)
         place = task.first_coordinate, task.goal, task.radius
-        first, goal, radius = TASKS[f"{env_name.replace('-', '_')}_task{number}"]
+        ((first, goal, radius),) = TASKS[f"{env_name.replace('-', '_')}_task{number}"]
         assert place == (first, pytest.approx(goal), radius)
 
 
@@ -126,5 +214,6 @@ except ConfigError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'owma[ogbench]'" in done.stdout, done.stderr
-    with pytest.raises(AttributeError, match="no attribute 'pointmaze_medium_task6'"):
+    names = "pointmaze_medium_task1, .*, scene_task1, puzzle_3x3_task1, each up to _task5"
+    with pytest.raises(AttributeError, match=f"no attribute 'pointmaze_medium_task6'; .*{names}"):
         environments.pointmaze_medium_task6  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]

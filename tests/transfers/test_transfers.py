@@ -1,9 +1,11 @@
 """One pretrained run, many tasks: what is fitted, what is judged, and what goes on after a kill."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +15,9 @@ from line_world import line_world
 from PIL import Image
 
 from owma._errors import ConfigError
-from owma.envs import without_goal
+from owma.envs import task_env, task_reward, without_goal
 from owma.experiment import EvaluationConfig, TrainedParts
+from owma.material_config import GoalTaskConfig
 from owma.plots import maze_heat
 from owma.runs import RunFolder
 from owma.tasks import RewardTask
@@ -145,6 +148,93 @@ def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfe
     assert [table.title for table in transfer_tables(results)] == ["recorded", "early"]
 
 
+def test_ogbenchs_tasks_are_each_judged_in_their_own_environment(inference: TaskInference, tmp_path: Path) -> None:
+    # Two of three episodes succeed after 3 to 5 steps, but not in the third task's environment, which stops after two.
+    where = [line_world()] * 5
+    where[2] = dataclasses.replace(where[2], max_episode_steps=2)
+    rewards = _first_coordinate(inference.transitions.obs, None, None)
+
+    def lost(obs, action, next_obs) -> np.ndarray:
+        return np.full(len(obs), -1.0)
+
+    tasks = [
+        TransferTask(f"test task {number}", rewards, None, env=env, promised=RewardTask(lost), ogbench_task=number)
+        for number, env in enumerate(where, start=1)
+    ]
+    tasks.append(TransferTask("another", rewards, None))
+
+    @contextlib.contextmanager
+    def progress(label: str, total: int, done: int) -> Iterator[Callable[..., None]]:
+        yield lambda *_, **__: None
+
+    def run() -> dict:
+        config = TransferConfig(ogbench_tasks=True, labels=(16,), fits=("linear",), seed=2)
+        return transfer(
+            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
+        )
+
+    folder = RunFolder(tmp_path)
+    results = run()
+    assert [(e["planner"], e["fit"], e["labels"]) for e in results["ogbench"]] == [
+        (name, "linear", 16) for name in EVALUATION.planners
+    ]
+    for entry in results["ogbench"]:
+        assert entry["tasks"] == {str(n): 0.0 if n == 3 else pytest.approx(2 / 3) for n in range(1, 6)}
+        assert entry["ogbench_success"] == pytest.approx(8 / 15)
+        assert entry["interval"][0] < 8 / 15 < entry["interval"][1]
+    # The return is the environment's; the gap is counted in what V was told of, -1 for each of three steps.
+    (first, *_) = folder.read_jsonl("episodes.jsonl")
+    discount = inference.parts.world.discount
+    assert first["return"] == 6.0
+    assert first["value"] - first["promise_gap"] == pytest.approx(-(1 + discount + discount**2), rel=1e-4)
+    *_, table = transfer_tables(results)
+    assert "ogbench_success" in str(table.title)
+    headings = [str(column.header).replace("\n", " ") for column in table.columns[3:]]
+    assert headings == ["ogbench_success % [95 %]", *(f"task {number} %" for number in range(1, 6))]
+    assert str(next(iter(table.columns[3].cells))).startswith("53 [") and list(table.columns[6].cells) == ["0", "0"]
+    assert run() == results == folder.read_json("results.json")
+
+
+def _ogbench_walk(position: tuple[float, float]) -> Transitions:
+    """Forty steps about a place in OGBench's pointmaze."""
+    rows = (np.asarray(position) + np.random.default_rng(0).uniform(-1, 1, (40, 2))).astype(np.float32)
+    return Transitions(rows, rows, np.zeros(40, np.float32), rows, np.zeros(40, bool), np.arange(40) == 39)
+
+
+def _rewards(task: TransferTask) -> np.ndarray:
+    assert task.rewards is not None
+    return task.rewards
+
+
+def test_ogbenchs_tasks_are_told_by_a_slope() -> None:
+    env, walk = gym.spec("owma/ogbench-pointmaze-medium-task4-v0"), _ogbench_walk((10.0, 10.0))
+    goal = GoalTaskConfig((20.0, 20.0), radius=1.0, falloff=3.0)
+    every = TransferConfig(ogbench_tasks=True)
+    tasks = transfer_tasks(every, walk, env, trained_for=goal)
+    assert [task.name for task in tasks] == [f"pointmaze-medium task {n}" for n in range(1, 6)]
+    for number, task in enumerate(tasks, start=1):
+        assert task.env == gym.spec(f"owma/ogbench-pointmaze-medium-task{number}-v0") and task.judge is None
+        name = f"pointmaze_medium_task{number}"
+        expected = np.asarray(task_reward(name, 3.0)(walk.obs, walk.action, walk.next_obs))
+        np.testing.assert_allclose(_rewards(task), expected)
+        assert task.promised is not None and task.ogbench_task == number
+    wide = transfer_tasks(TransferConfig(ogbench_tasks=True, goal_falloff=6.0), walk, env, trained_for=goal)
+    assert np.mean(_rewards(wide[0])) > np.mean(_rewards(tasks[0]))
+    # Of an edge that nobody was near to nothing can be told.
+    with pytest.raises(ConfigError, match=r"nothing of task 1 of pointmaze-medium.*--goal-falloff"):
+        transfer_tasks(every, walk, env)
+
+
+def test_one_task_of_ogbench_is_judged_where_it_is_set() -> None:
+    config = TransferConfig(task=("owma.envs.ogbench:pointmaze_medium_task2", "goal:20,0"))
+    walk, env = _ogbench_walk((20.0, 0.5)), gym.spec("owma/ogbench-pointmaze-medium-v0")
+    one, goal = transfer_tasks(config, walk, env)
+    assert one.env == task_env("pointmaze_medium_task2") and one.judge is None and set(_rewards(one)) == {0.0, -1.0}
+    assert goal.env is None and goal.judge is not None and without_goal(env).kwargs["terminate_at_goal"] is False
+    with pytest.raises(ConfigError, match=r"is of owma/ogbench-pointmaze-medium-task2-v0, and the run's environment"):
+        transfer_tasks(config, walk, gym.spec("owma/ogbench-pointmaze-large-v0"))
+
+
 def test_decoder_and_linear_value_are_compared_episode_by_episode() -> None:
     def rows(fit: str, returns: list[float]) -> list[dict]:
         about = {"task": "early", "labels": 8, "fit": fit, "planner": "static", "seed": 3}
@@ -223,6 +313,8 @@ def test_the_map_of_goals_shows_every_panel(tmp_path: Path) -> None:
 def test_what_cannot_be_swept_is_refused() -> None:
     with pytest.raises(ConfigError, match="no maze with a map"):
         transfer_tasks(TransferConfig(goals="all"), _transitions(), line_world())
+    with pytest.raises(ConfigError, match="none of pointmaze-medium, .*--env owma/ogbench-NAME-v0"):
+        transfer_tasks(TransferConfig(ogbench_tasks=True), _transitions(), line_world())
 
 
 def test_means_over_the_cells_of_a_sweep() -> None:
