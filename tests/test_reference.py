@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from owma import plots
@@ -13,6 +14,7 @@ from owma.tables import results_markdown, summarise
 
 CHECKOUT = Path(__file__).parent.parent
 REFERENCE = CHECKOUT / "runs" / "reference"
+SWEEPS = sorted(path.parent.name for path in REFERENCE.glob("*/points.jsonl"))
 
 
 def _rows(name: str, file: str = "episodes") -> list[dict]:
@@ -23,16 +25,18 @@ def test_the_table_of_the_readme_is_that_of_its_rows() -> None:
     assert results_markdown(summarise(_rows("two-routes-default"))) in (CHECKOUT / "README.md").read_text()
 
 
-def test_the_tables_of_the_ablations_are_those_of_their_rows() -> None:
-    table = (REFERENCE / "ablations" / "table.md").read_text()
-    for group in groups(_rows("ablations")):
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_the_table_of_a_sweep_is_that_of_its_rows(sweep: str) -> None:
+    table = (REFERENCE / sweep / "table.md").read_text()
+    for group in groups(_rows(sweep)):
         assert results_markdown(summarise(group.rows), wide=True) in table
 
 
-def test_the_points_of_the_ablations_can_be_run_again() -> None:
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_the_points_of_a_sweep_can_be_run_again(sweep: str) -> None:
     # What a report says of how to reproduce a row is made from them, with the fields that planners have today.
-    points = read_points(_rows("ablations", "points"))
-    rows = _rows("ablations", "rows")
+    points = read_points(_rows(sweep, "points"))
+    rows = _rows(sweep, "rows")
     assert {point.key for point in points} == {f"{row['experiment']}/{row['planner']}" for row in rows}
 
 
