@@ -13,6 +13,7 @@ from owma.envs.mazes import cell_position as cell_position, maze_of as maze_of, 
 from owma.envs.ogbench import OGBENCH_ID as OGBENCH_ID, OGBenchEnv as OGBenchEnv, register_ogbench
 from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
+from owma.envs.success import reported_success as reported_success
 from owma.envs.two_routes import (
     GOAL_CELL as GOAL_CELL,
     GOAL_RADIUS as GOAL_RADIUS,
