@@ -91,7 +91,8 @@ def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", 
 
     **Returns:** mappings with `group` (its label), `rival`, `metric`, `ours`, `theirs` (means), `mean` and `interval`
     of the difference, `pairs`, and `verdict`: `"loses"`, `"wins"` or `"open"` by the interval. Rivals that were
-    evaluated on other episodes are left out.
+    evaluated on other episodes are left out, and so is a metric that one of the two does not have (success, where the
+    environment does not say).
     """
     found = []
     for group in groups(rows):
@@ -101,6 +102,8 @@ def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", 
             if is_variation or ours not in planners or _episodes(ours, planners) != _episodes(rival, planners):
                 continue
             for key in keys:
+                if any(all(row[key] is None for row in its) for its in (planners[ours], theirs)):
+                    continue
                 difference = paired_difference(group.rows, ours, rival, key)
                 low, high = difference["interval"] or [-np.inf, np.inf]
                 means = {"ours": _column(planners[ours], key).mean(), "theirs": _column(theirs, key).mean()}
@@ -135,9 +138,10 @@ def calibration(rows: Rows) -> dict[str, dict[str, Any]]:
 def pareto(results: Mapping[str, Any]) -> list[str]:
     """Planners that no other one beats in success at the same milliseconds or less, the quickest first.
 
-    `results` is what `owma.tables.summarise` returns; planners that were not timed are left out.
+    `results` is what `owma.tables.summarise` returns; planners that were not timed, or have no success, are left out.
     """
-    timed = {name: entry for name, entry in results["planners"].items() if entry["ms_p50"]}
+    found = results["planners"].items()
+    timed = {name: entry for name, entry in found if entry["ms_p50"] and entry["success"] is not None}
     front, best = [], -1.0
     for name, entry in sorted(timed.items(), key=lambda item: (item[1]["ms_p50"], -item[1]["success"])):
         if entry["success"] > best:

@@ -68,11 +68,12 @@ def _negative_control(group: Group | None) -> list[Claim]:
     if entry is None:
         return []
     ends = entry["intervals"]["promise_gap"]
+    share = "unknown" if entry["success"] is None else f"{100 * entry['success']:.0f} %"
     return [
         Claim(
             "Where the route was never recorded, the promise gap says that nobody knows the way.",
             None if ends is None else ends[0] > 0,
-            f"Gap of {OURS} {_spread(entry['promise_gap'], ends)}, success {100 * entry['success']:.0f} %: "
+            f"Gap of {OURS} {_spread(entry['promise_gap'], ends)}, success {share}: "
             + ("what it promises it does not keep." if ends and ends[0] > 0 else "no broken promise gives it away."),
         )
     ]

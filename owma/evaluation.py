@@ -83,7 +83,7 @@ def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
     metrics = folder.read_jsonl("metrics.jsonl") if folder.metrics_jsonl.exists() else []
     if metrics:
         plots.training_curves(folder.plots / "training.png", metrics)
-    if any(entry["ms_p50"] for entry in results["planners"].values()):
+    if any(entry["ms_p50"] and entry["success"] is not None for entry in results["planners"].values()):
         plots.success_against_latency(folder.plots / "success_against_latency.png", results)
     traces = {path.stem: read_run_arrays(path) for path in sorted((folder.path / "traces").glob("*.npz"))}
     for name, trace in traces.items():

@@ -20,7 +20,13 @@ from owma._cores import usable_cores
 from owma._errors import ConfigError
 from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
 from owma.agent import Agent
-from owma.envs import actions_inside, check_rewards, finite_observations, mistakes_of_the_environment
+from owma.envs import (
+    actions_inside,
+    check_rewards,
+    finite_observations,
+    mistakes_of_the_environment,
+    reported_success,
+)
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
@@ -114,6 +120,9 @@ def run_episodes(
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
     compilation (`None` without any); how fast a batch goes says little about a control loop.
 
+    `success` is what the environment says of it, and `None` where it says nothing in any of the episodes (see
+    `owma.envs.reported_success`).
+
     With a `task` its rewards take the place of the environment's, and success is what the task says of it (`None`
     where it says nothing); episodes still start and end as the environment has it. `promised` is the task that V is of
     where the environment pays something else, such as a goal without the slope that V was told of: what is realised
@@ -121,7 +130,6 @@ def run_episodes(
     """
     num_episodes = envs.num_envs
     rollout = _roll(agent, envs, seed, num_episodes, progress, task, promised)
-    knows_success = task is None or task.success_reward is not None
     times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
@@ -136,7 +144,7 @@ def run_episodes(
                 "planner": planner_name,
                 "seed": seed,
                 "episode": i,
-                "success": bool(rollout.success[i]) if knows_success else None,
+                "success": None if rollout.success is None else bool(rollout.success[i]),
                 "return": float(rollout.rewards[i, :length].sum()),
                 "value": value,
                 "promise_gap": value - realised,
@@ -162,7 +170,7 @@ class _Rollout:
     """Of the promise: the rewards of the task that V is of."""
     lengths: np.ndarray
     terminated: np.ndarray
-    success: np.ndarray
+    success: np.ndarray | None
     value: np.ndarray
     kl: np.ndarray
     fallbacks: np.ndarray
@@ -188,7 +196,7 @@ def _roll(
     key = jax.random.key(seed)
     decide = _deciding(agent, n)
     visited, rewards, kept, decisions, done = [agent.flatten(raw_obs)], [], [], [], np.zeros(n, bool)
-    lengths, terminated, success = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
+    lengths, terminated, success, says = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool), False
     fallbacks, overruns, clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
     psi: Any = None  # Step 0 plans.
     first: Any = None
@@ -212,17 +220,18 @@ def _roll(
         with mistakes_of_the_environment(f"after {step} steps"):
             raw_obs, reward, termination, truncation, infos = envs.step(action)
         visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
-        reached = infos.get("success", np.zeros(n, bool))
+        reached = reported_success(infos) if task is None else None
         transition = (visited[-2], action, finite_observations(visited[-1], step + 1))
         if task is not None:
             reward = task.judge(*transition)
-            reached = np.zeros(n, bool) if task.success_reward is None else reward >= task.success_reward
+            reached = None if task.success_reward is None else reward >= task.success_reward
         check_rewards(np.where(active, reward, 0.0), step)
         rewards.append(np.where(active, reward, 0.0))
         kept.append(rewards[-1] if promised is None else np.where(active, promised.judge(*transition), 0.0))
         lengths += active
         terminated |= active & termination
-        success |= active & np.asarray(reached, bool)
+        if reached is not None:
+            says, success = True, success | (active & reached)
         done |= termination | truncation
         step += 1
         if progress is not None:
@@ -235,7 +244,7 @@ def _roll(
         kept=np.stack(kept, axis=1),
         lengths=lengths,
         terminated=terminated,
-        success=success,
+        success=success if says else None,
         value=np.asarray(first.value),
         kl=np.nanmean(kl, axis=1),
         fallbacks=fallbacks,

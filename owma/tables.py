@@ -63,7 +63,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     none that is honest: where all values agree the interval is that point, except for success, whose interval is then
     Wilson's (0 of 10 is [0, 0.28], not [0, 0]); one single value has no interval (`None`).
 
-    Raises `ValueError` where an episode occurs twice for a planner, or success or return is not a number.
+    Raises `ValueError` where an episode occurs twice for a planner, where a return is not a number, or where some of a
+    planner's episodes have a success and others have none: an environment that does not say gives it to no episode.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -112,9 +113,9 @@ def results_table(results: Mapping[str, Any]) -> "Table":
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
         table.add_column(narrow, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
-    successes = [entry["success"] for entry in results["planners"].values()]
+    successes = [e["success"] for e in results["planners"].values() if e["success"] is not None]
     for name, entry in results["planners"].items():
-        is_best = min(successes) < entry["success"] == max(successes)
+        is_best = entry["success"] is not None and min(successes) < entry["success"] == max(successes)
         shown, *others = (cell.replace(" [", "\n[") for cell in cells(name, entry))
         table.add_row(shown.replace("_", "_\n", 1), *others, style="bold" if is_best else None)
     return table
@@ -140,7 +141,7 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
         values = column[~np.isnan(column)]
         if len(values) < len(column):
             missing[key] = len(column) - len(values)
-            if key in ("success", "return"):
+            if key == "return" or (key == "success" and len(values)):
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
         if key in _WITH_INTERVAL:

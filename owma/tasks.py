@@ -1,6 +1,7 @@
 """Tasks: what is worth having, said as a reward function, as labelled samples or as a goal."""
 
 import abc
+import traceback
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
@@ -78,12 +79,26 @@ class RewardTask(AbstractRewardTask):
 
     @property
     def name(self) -> str:
-        return f"reward function {self.function.__name__!r}"
+        return f"reward function {self._function_name!r}"
+
+    @property
+    def _function_name(self) -> str:
+        # What is made by `functools.partial` has no name.
+        return getattr(self.function, "__name__", repr(self.function))
 
     def label(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
-        return np.asarray(self.function(obs, action, next_obs), np.float32)  # a truth value is a reward too
+        try:
+            return np.asarray(self.function(obs, action, next_obs), np.float32)  # a truth value is a reward too
+        except Exception as error:  # whatever a function of the user's raises is a mistake of the user's
+            reward = f"{getattr(self.function, '__module__', None)}:{self._function_name}"
+            said, frame = " ".join(str(error).split()), traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"The reward {reward} raised {type(error).__name__} ({said}; {frame.filename}, line {frame.lineno}) on "
+                f"observations of {np.shape(obs)[-1]} numbers, actions of {np.shape(action)[-1]} and next observations "
+                f"of {np.shape(next_obs)[-1]}; choose a task of these data, or mend the function."
+            ) from error
 
 
 class RecordedTask(AbstractTask):

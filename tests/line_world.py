@@ -12,8 +12,10 @@ class LineWorld(gym.Env[np.ndarray, np.ndarray]):
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
-    def __init__(self, *, terminates: bool, spoilt_after: int | None = None, most_action: float = 1.0) -> None:
-        self.terminates, self.spoilt_after = terminates, spoilt_after
+    def __init__(
+        self, *, terminates: bool, spoilt_after: int | None = None, most_action: float = 1.0, says_success: bool = True
+    ) -> None:
+        self.terminates, self.spoilt_after, self.says_success = terminates, spoilt_after, says_success
         self.action_space = gym.spaces.Box(-most_action, most_action, (2,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -29,18 +31,19 @@ class LineWorld(gym.Env[np.ndarray, np.ndarray]):
         ended = self.step_number == 3 + self.start % 4
         success = ended and self.start % 2 == 0
         reward = float(self.step_number) if self.start != 1000 else 1e6
-        return self._obs(), reward, ended and self.terminates, ended and not self.terminates, {"success": success}
+        info = {"success": success} if self.says_success else {}
+        return self._obs(), reward, ended and self.terminates, ended and not self.terminates, info
 
     def _obs(self) -> np.ndarray:
         spoilt = self.spoilt_after is not None and self.step_number >= self.spoilt_after
         return np.array([self.start, np.nan if spoilt else self.step_number], np.float32)
 
 
-def line_world(*, terminates: bool = True, spoilt_after: int | None = None, most_action: float = 1.0) -> EnvSpec:
-    """Not registered anywhere."""
+def line_world(*, terminates: bool = True, **kwargs: Any) -> EnvSpec:
+    """Not registered anywhere; the arguments are those of `LineWorld`."""
     return EnvSpec(
         "test/LineWorld-v0",
         entry_point=LineWorld,  # pyright: ignore[reportArgumentType]  (a class is such a callable)
-        kwargs={"terminates": terminates, "spoilt_after": spoilt_after, "most_action": most_action},
+        kwargs={"terminates": terminates, **kwargs},
         disable_env_checker=True,
     )

@@ -60,6 +60,16 @@ def test_where_ours_loses_is_said_for_each_group() -> None:
     assert found["data.skew = 0.5", "rival", "return"]["verdict"] == "open"
 
 
+def test_a_success_that_nobody_tells_of_is_not_compared() -> None:
+    rows = _rows("online_adaptation", [1.0, 1.5], success=None) + _rows("rival", [3.0, 3.5], success=None)
+    assert [c["metric"] for c in analysis.comparisons(rows)] == ["return"]
+    rows = _rows("online_adaptation", [1.0, 1.5], success=None) + _rows("rival", [3.0, 3.5])
+    assert [c["metric"] for c in analysis.comparisons(rows)] == ["return"]
+    rows[0]["success"] = True  # spoilt: one episode has it
+    with pytest.raises(ValueError, match="1 episodes have no `success`"):
+        analysis.comparisons(rows)
+
+
 def test_variations_of_ours_are_no_rivals() -> None:
     variation = {"base": "online_adaptation", "planner_settings": {"kl_coef": 1.0}, "settings": {}}
     rows = _rows("online_adaptation", [1.0, 2.0], **variation) + _rows("online_adaptation-kl_coef=1", [5.0, 6.0])
@@ -77,6 +87,7 @@ def test_calibration() -> None:
 
 def test_pareto_front() -> None:
     entries = {"quick": (1.0, 0.2), "dominated": (2.0, 0.2), "better": (3.0, 0.9), "slow": (9.0, 0.9), "no": (None, 1)}
+    entries["untold"] = (0.5, None)
     results = {"planners": {name: {"ms_p50": ms, "success": success} for name, (ms, success) in entries.items()}}
     assert analysis.pareto(results) == ["quick", "better"]
 

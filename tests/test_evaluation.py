@@ -13,7 +13,7 @@ from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
 from owma.planners import NAMED, PLANNERS, OnlineAdaptation, RandomShooting, Static
 from owma.runs import RunFolder
-from owma.tables import summarise
+from owma.tables import results_markdown, summarise
 
 TWO = {"static": Static(), "random_shooting": RandomShooting(num_samples=4)}
 
@@ -24,7 +24,7 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
     folder = RunFolder(tmp_path)
 
-    def compare(planners=TWO, **named) -> tuple[RunFolder, dict, list[str]]:
+    def compare(planners=TWO, timed=0, says_success=True, **named) -> tuple[RunFolder, dict, list[str]]:
         labels: list[str] = []
 
         @contextlib.contextmanager
@@ -32,10 +32,9 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
             labels.append(label)
             yield lambda *_, **__: None
 
-        config = EvaluationConfig(episodes=3, replan_every=2, timed_decisions=0)
-        results = evaluate(
-            model, planners, folder, config, env=line_world(), obs_keys=None, seed=1, progress=progress, **named
-        )
+        config = EvaluationConfig(episodes=3, replan_every=2, timed_decisions=timed)
+        env = line_world(says_success=says_success)
+        results = evaluate(model, planners, folder, config, env=env, obs_keys=None, seed=1, progress=progress, **named)
         return folder, results, labels
 
     return compare
@@ -59,6 +58,14 @@ def test_a_benchmarks_own_score_stands_beside_the_return(compare) -> None:
         assert found == pytest.approx(100 * (entry["return"] + 20.272305) / 3254.572305)
     assert results == folder.read_json("results.json")
     assert "benchmark" not in compare(dataset_id="owma/two-routes-v0")[1]["planners"]["static"]
+
+
+def test_an_environment_that_says_nothing_of_success_has_none_and_no_picture_of_it(compare) -> None:
+    folder, results, _ = compare(timed=1, says_success=False)
+    assert {entry["success"] for entry in results["planners"].values()} == {None}
+    assert all(entry["ms_p50"] for entry in results["planners"].values())
+    assert "| static | – | " in results_markdown(results)
+    assert not list(folder.plots.glob("success*"))
 
 
 @pytest.mark.parametrize("torn", [False, True])

@@ -127,6 +127,21 @@ def test_walls_and_markers_lie_where_the_simulator_has_them(tmp_path: Path, draw
     assert axes.get_xlim() == (-8.0, 8.0) and axes.get_aspect() == 1.0
 
 
+def test_planners_without_a_success_are_left_out_of_pictures_of_it(tmp_path: Path, drawn: list[Figure]) -> None:
+    untold = {"success": None, "intervals": {"success": None}}
+    plots.success_against_latency(tmp_path / "a.png", _results(static={}, other=untold))
+    legend = drawn[-1].axes[0].get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["static"]
+    with pytest.raises(ConfigError, match="No planner in these results has a latency and a success"):
+        plots.success_against_latency(tmp_path / "b.png", _results(other=untold))
+    plots.skew_curve(tmp_path / "c.png", {s: _results(static={}, other=untold) for s in ("0.1", "0.01")})
+    legend = drawn[-1].axes[0].get_legend()
+    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["static"]
+    ways, end = _trajectories(1, 2), (1.0, 1.0)
+    plots.maze_trajectories(tmp_path / "d.png", _MAZE, ways, start=end, goal=end, successes={"planner_0": None})
+    assert drawn[-1].axes[0].get_title(loc="left") == "planner 0"
+
+
 def test_a_lone_episode_stays_visible_among_many(tmp_path: Path, drawn: list[Figure]) -> None:
     plots.maze_trajectories(
         tmp_path / "m.png",

@@ -45,6 +45,9 @@ def test_ablation_along_numbers_and_words(values: list, tmp_path: Path, drawn: l
     plots.ablation(tmp_path / "a.png", values, [entry] * 3, field="knob")
     assert [axes.get_ylabel() for axes in drawn[0].axes] == ["success, %", "promise gap", "KL, nats"]
     assert _ys(drawn[0], 1)[0] == [2.0] * 3
+    untold = summarise([row | {"episode": i, "success": None} for i in range(3)])["planners"]["a"]
+    plots.ablation(tmp_path / "b.png", values, [untold] * 3, field="knob")
+    assert [axes.get_ylabel() for axes in drawn[1].axes] == ["promise gap", "KL, nats"]
 
 
 def test_the_course_of_decisions(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -77,6 +77,17 @@ def test_a_promise_is_held_against_the_task_that_it_is_of(model) -> None:
     assert [(row["return"], row["success"], row["value"]) for row in rows] == [(6, True, 10), (10, False, 10)]
 
 
+def test_where_the_environment_says_nothing_of_success_it_is_not_known(model) -> None:
+    agent = Agent(model, _CountingPlanner())
+    rows = _run(agent, says_success=False).rows
+    assert [row["success"] for row in rows] == [None] * 4 and [row["return"] for row in rows] == [6, 10, 15, 21]
+    # A goal knows it by itself: reached at the first step by all.
+    goal = GoalTask(np.array([1.0]), radius=0.0, first_coordinate=1)
+    with vector_env(line_world(says_success=False), 2) as envs:
+        rows = run_episodes(agent, envs, planner_name="mine", seed=0, timed_decisions=0, task=goal).rows
+    assert [row["success"] for row in rows] == [True, True]
+
+
 def test_seeds_say_where_episodes_start_whatever_the_planner(model) -> None:
     starts = [
         _run(Agent(model, config.build()), seed=2, episodes=3).observations[:, 0, 0]

@@ -90,6 +90,21 @@ def test_what_was_not_measured_is_counted_not_invented() -> None:
         summarise(_rows("x", [1.0], **{"return": None}))
 
 
+def test_success_that_nobody_tells_of_is_none_and_not_nought() -> None:
+    rows = _rows("hopper", [1.0, 2.0, 3.0], success=None) + _rows("told", [0.0, 1.0]) + _rows("worse", [0.0, 0.0])
+    results = summarise(rows)
+    entry = results["planners"]["hopper"]
+    assert entry["success"] is None and entry["intervals"]["success"] is None and entry["return"] == 2.0
+    assert entry["missing"] == {"success": 3}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table(results))
+    assert any(line.split()[:2] == ["hopper", "–"] for line in console.export_text().splitlines())
+    assert "| hopper | – | 2 [" in results_markdown(results)
+    results_table(summarise(rows[:3]))  # and where no planner has any
+    with pytest.raises(ValueError, match="1 episodes of `x` have no success"):
+        summarise([*_rows("x", [1.0, 2.0])[:1], *_rows("x", [1.0, 2.0], success=None)[1:]])
+
+
 def test_rows_written_twice_are_refused() -> None:
     with pytest.raises(ValueError, match="`a` has 6 rows for 4 episodes"):
         summarise(_rows("a", [1.0, 2.0, 3.0, 4.0]) + _rows("a", [1.0, 2.0]))

@@ -1,6 +1,8 @@
 """Tasks label a dataset, or say in one sentence why they cannot."""
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,3 +206,40 @@ def test_a_reward_too_large_to_learn_from_can_still_be_judged() -> None:
     with pytest.raises(ConfigError, match="as large as 1e.13.*stays below 1e.12"):
         task.rewards(Transitions(rows, rows, rows[:, 0], rows, flags, flags))
     assert task.judge(rows, rows, rows)[-1] == np.float32(1e13)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("owma.envs.kitchen:microwave", r"owma\.envs\.kitchen:microwave raised ValueError \(.* 4 numbers; Franka"),
+        ("owma.envs.ogbench:cube_single_task1", r"owma\.envs\.ogbench:cube_single_task1 raised ValueError \("),
+        ("hopper-forward", r"owma\.envs\.hopper:forward raised IndexError \(index 5 is out of bounds"),
+    ],
+)
+def test_a_reward_of_another_environment_is_refused(spec: str, said: str) -> None:
+    rows = np.zeros((5, 4), np.float32)
+    task = build_task(parse_task(spec))
+    assert isinstance(task, RewardTask)
+    widths = r".*observations of 4 numbers, actions of 2 and next observations of 4; choose a task"
+    with pytest.raises(ConfigError, match=said + widths) as refusal:
+        task.judge(rows, rows[:, :2], rows)
+    assert isinstance(refusal.value.__cause__, ValueError | IndexError)
+    with pytest.raises(ConfigError, match=said + widths.replace("actions of 2", "actions of 1")):
+        task.rewards(_transitions(rows))
+
+
+def test_a_mistake_in_a_reward_function_says_where_it_is() -> None:
+    def mine(obs, action, next_obs):
+        raise KeyError("speed\nof what")
+
+    said = r"reward test_tasks:mine raised KeyError \(.*speed.*test_tasks.py, line \d+\).*or mend the function"
+    with pytest.raises(ConfigError, match=said) as refusal:
+        RewardTask(mine).rewards(_transitions(_ROWS))
+    assert isinstance(refusal.value.__cause__, KeyError) and "\n" not in str(refusal.value)
+    no_numbers: Any = lambda *_: {"reward": 1.0}  # noqa: E731
+    too_few: Any = lambda obs: obs[:, 0]  # noqa: E731
+    for function in (no_numbers, too_few):
+        with pytest.raises(ConfigError, match=r"raised TypeError \("):
+            RewardTask(function).rewards(_transitions(_ROWS))
+    with pytest.raises(ConfigError, match="functools.partial.* returned shape"):
+        RewardTask(functools.partial(lambda size, *_: np.ones(size), 2)).rewards(_transitions(_ROWS))

@@ -21,14 +21,16 @@ from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
 _GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
+_AS_VECTORS = "choose another dataset, or write this one again with each observation as one vector"
 
 
 def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
     """Read a Minari dataset.
 
     Observations of the goal form become `observation`, preceded by `achieved_goal` unless that is the leading part of
-    `observation` in every row already (so in PointMaze; not in AntMaze). `desired_goal` is never part of the state.
-    An episode whose last step has neither flag counts as truncated there.
+    `observation` in every row already (so in PointMaze; not in AntMaze), or itself a dict with an entry an object: that
+    names what `observation` holds of them (so in FrankaKitchen). `desired_goal` is never part of the state. An episode
+    whose last step has neither flag counts as truncated there.
 
     **Arguments:**
 
@@ -44,7 +46,7 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
     folder = data_path.parent
     episodes = list(_read(dataset, obs_parts, folder))
     _check_total(sum(len(episode["action"]) for episode in episodes), dataset, name, folder)
-    obs_keys = _obs_keys(episodes) if isinstance(obs_parts, tuple) else None
+    obs_keys = _obs_keys(episodes, obs_parts)
     transitions = _join(episodes, obs_keys, name)
     recording = _recording(data_path, dataset, obs_keys, lambda: iter([transitions]))
     _check_spaces(transitions, recording, name)
@@ -56,11 +58,11 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
 def open_minari(name: str, *, download: bool = False) -> Recording:
     """A Minari dataset whose episodes are read when they are asked for; as `load_minari`, which has all in memory.
 
-    A dataset with observations of the goal form is read once in any case, to see what they repeat.
+    A dataset whose observations have an `achieved_goal` to read is read once in any case, to see what they repeat.
     """
     dataset, obs_parts, data_path = _opened(name, download)
     folder = data_path.parent
-    obs_keys = _obs_keys(_read(dataset, obs_parts, folder)) if isinstance(obs_parts, tuple) else None
+    obs_keys = _obs_keys(_read(dataset, obs_parts, folder), obs_parts)
 
     def pieces() -> Iterator[Transitions]:
         total, held, steps = 0, [], 0
@@ -233,12 +235,14 @@ def _obs_parts(space: spaces.Space, name: str) -> tuple[str, ...] | None:
         _check_vector(space, "observations", name)
         return None
     if isinstance(space, spaces.Dict) and set(space.spaces) == _GOAL_FORM:
-        for key in ("achieved_goal", "observation"):
+        by_object = isinstance(space.spaces["achieved_goal"], spaces.Dict)
+        parts = ("observation",) if by_object else ("achieved_goal", "observation")
+        for key in parts:
             _check_vector(space.spaces[key], f"observations[{key!r}]", name)
-        return "achieved_goal", "observation"
+        return parts
     raise DatasetError(
-        f"Dataset {name} has observations of {space}; owma reads flat vectors and dicts with the entries "
-        "observation, achieved_goal and desired_goal."
+        f"Dataset {name} has observations of {space}; owma reads flat vectors and dicts with the entries observation, "
+        f"achieved_goal and desired_goal: {_AS_VECTORS}."
     )
 
 
@@ -246,13 +250,18 @@ def _check_vector(space: spaces.Space, field: str, name: str) -> None:
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype != np.uint8:
         return
     what = f"{space.dtype} arrays of shape {space.shape}" if isinstance(space, spaces.Box) else str(space)
-    raise DatasetError(f"Dataset {name} has {what} as {field}; owma reads vectors of numbers, not images or symbols.")
+    raise DatasetError(
+        f"Dataset {name} has {what} as {field}; owma reads vectors of numbers, not images or symbols: {_AS_VECTORS}."
+    )
 
 
 def _check_actions(space: spaces.Space, name: str) -> None:
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return
-    raise DatasetError(f"Dataset {name} has actions in {space}; owma needs continuous actions, a flat Box.")
+    raise DatasetError(
+        f"Dataset {name} has actions in {space}; owma needs continuous actions, a flat Box of floats: choose another "
+        "dataset."
+    )
 
 
 def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iterator[dict[str, Any]]:
@@ -261,7 +270,7 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iter
         for episode in dataset.iterate_episodes():
             obs = episode.observations
             _check_numbers(episode, obs_parts, folder)
-            lengths = {len(part) for part in (obs.values() if isinstance(obs, Mapping) else [obs])}
+            lengths = set(_lengths(obs))
             steps = len(episode.actions)
             if lengths != {steps + 1} or len(episode.rewards) != steps or len(episode.truncations) != steps:
                 raise DatasetError(
@@ -283,6 +292,15 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iter
         raise _unreadable(folder, error) from error
 
 
+def _lengths(obs: Any) -> Iterator[int]:
+    """Of every array of an episode's observations, however deep."""
+    if isinstance(obs, Mapping):
+        for part in obs.values():
+            yield from _lengths(part)
+    else:
+        yield len(obs)
+
+
 def _check_numbers(episode: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> None:
     """The arrays of an episode are of numbers, and of as many axes as their names say."""
     obs = episode.observations
@@ -299,12 +317,17 @@ def _check_numbers(episode: Any, obs_parts: tuple[str, ...] | None, folder: Path
             )
 
 
-def _obs_keys(episodes: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    """Leave `achieved_goal` out where it only repeats the first columns of `observation`."""
+def _obs_keys(episodes: Iterable[dict[str, Any]], obs_parts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The entries that make up the state: without an `achieved_goal` that repeats the first columns of `observation`.
+
+    `None` if observations are flat vectors.
+    """
+    if obs_parts is None or "achieved_goal" not in obs_parts:
+        return obs_parts
     for episode in episodes:
         achieved, observation = episode["obs"]["achieved_goal"], episode["obs"]["observation"]
         if not np.array_equal(achieved, observation[:, : achieved.shape[1]], equal_nan=True):
-            return "achieved_goal", "observation"
+            return obs_parts
     return ("observation",)
 
 

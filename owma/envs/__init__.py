@@ -21,6 +21,7 @@ from owma.envs.ogbench import (
 )
 from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
+from owma.envs.success import reported_success as reported_success
 from owma.envs.two_routes import (
     GOAL_CELL as GOAL_CELL,
     GOAL_RADIUS as GOAL_RADIUS,

@@ -2,8 +2,13 @@ r"""The subtasks of Franka Kitchen, as reward functions r(obs, action, next_obs)
 
 An object is done while its joint positions q are within 0.3 of their goal, $\|q - g\|_2 < 0.3$, the joints, goals and
 threshold being those of Gupta et al. 2019 (*Relay Policy Learning*, arXiv 1910.11956), D4RL and gymnasium-robotics'
-`FrankaKitchen-v1` alike. An observation is gymnasium-robotics': 9 joint positions of the robot, 9 velocities, 21 joint
-positions of the objects, 21 velocities. (D4RL's own HDF5 files are of another form: 9 and 21 positions, then 30 goals.)
+`FrankaKitchen-v1` alike. An observation has one of two forms, told apart by its width:
+
+- 59 numbers, of `FrankaKitchen-v1` and of Minari's `D4RL/kitchen/...`: 9 joint positions of the robot, 9 velocities, 21
+  joint positions of the objects, 20 velocities;
+- 60 numbers, of D4RL's own HDF5 files: 9 and 21 positions, then 30 goals, which are not read (`d4rl/kitchen` of
+  Fu et al., arXiv 2004.07219). Gymnasium has no environment that gives these: a run on such a file is trained, not
+  evaluated.
 
 Unlike the environment's reward, which pays each subtask once, these are functions of the state: an object that is done
 pays 1 at every step, as successor features need it.
@@ -35,24 +40,28 @@ OBJECTS: dict[str, tuple[tuple[int, ...], tuple[float, ...]]] = {
 }
 """Of each object: which of the 30 joint positions (9 of the robot, then 21) are its own, and where they are to be."""
 
-_ROBOT_JOINTS = 9  # Their velocities stand between them and the objects' positions.
+_NOT_POSITIONS = {59: 9, 60: 0}
+"""Of observations of a width, the numbers that stand between the robot's positions and the objects'."""
 
 
 def completed(next_obs: _Obs, objects: Sequence[str]) -> _Reward:
     """How many of `objects` (names of `OBJECTS`) are done.
 
-    Raises `ValueError` if the observations are not of 59 numbers, or an object is not one of them.
+    Raises `ValueError` if the observations are not of 59 or 60 numbers, or an object is not one of them.
     """
     state = np.asarray(next_obs)
-    if state.shape[-1] != 59:
-        raise ValueError(f"completed: observations of {state.shape[-1]} numbers; FrankaKitchen-v1 has 59.")
+    between = _NOT_POSITIONS.get(state.shape[-1])
+    if between is None:
+        raise ValueError(
+            f"completed: observations of {state.shape[-1]} numbers; FrankaKitchen-v1 has 59, D4RL's own files have 60."
+        )
     unknown = [name for name in objects if name not in OBJECTS]
     if unknown:
         raise ValueError(f"completed: there is no {unknown[0]!r}; choose from {', '.join(OBJECTS)}.")
     count = np.zeros(state.shape[:-1], state.dtype)
     for name in objects:
         joints, goal = OBJECTS[name]
-        positions = state[..., [joint + _ROBOT_JOINTS for joint in joints]]
+        positions = state[..., [joint + between for joint in joints]]
         count += np.linalg.norm(positions - np.asarray(goal), axis=-1) < THRESHOLD
     return count
 

@@ -58,14 +58,16 @@ def centres(path: Path, found: Mapping[str, Mapping[str, Any]], *, label: str, c
 def ablation(path: Path, values: Sequence[Any], entries: Sequence[Mapping[str, Any]], *, field: str) -> Path:
     """Success, promise gap and KL along one knob, each with its 95 % interval.
 
-    `entries` are entries of `owma.tables.summarise`, one for each of `values`. **Returns:** `path`.
+    `entries` are entries of `owma.tables.summarise`, one for each of `values`; success is left out where none has it.
+    **Returns:** `path`.
     """
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     places = np.array(values, float) if numbers else np.arange(len(values))
     wide = numbers and places.min() > 0 and places.max() / places.min() > 8
     with new_figure(path, 9.6, 2.6) as figure:
-        shown = (("success", 100.0, "success, %"), ("promise_gap", 1.0, "promise gap"), ("kl", 1.0, "KL, nats"))
-        for axes, colour, (key, scale, label) in zip(panels(figure, 3), PALETTE, shown):
+        shown = [("success", 100.0, "success, %"), ("promise_gap", 1.0, "promise gap"), ("kl", 1.0, "KL, nats")]
+        shown = [metric for metric in shown if any(entry[metric[0]] is not None for entry in entries)]
+        for axes, colour, (key, scale, label) in zip(panels(figure, len(shown)), PALETTE, shown):
             middle = np.array([entry[key] for entry in entries], float) * scale
             ends = np.array([entry["intervals"][key] or [entry[key]] * 2 for entry in entries], float) * scale
             bars = np.clip(np.stack([middle - ends[:, 0], ends[:, 1] - middle]), 0, None)

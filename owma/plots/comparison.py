@@ -14,12 +14,16 @@ from owma.plots.canvas import GREY, INK, new_figure, panels, plain_logarithms, p
 def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
     """What a decision costs and what it brings: success with its 95 % interval against milliseconds, a dot a planner.
 
-    `results` is what `owma.tables.summarise` returns. **Returns:** `path`. Raises `ConfigError` where no planner has a
-    latency.
+    `results` is what `owma.tables.summarise` returns; planners without one of the two are left out.
+
+    **Returns:** `path`. Raises `ConfigError` where no planner has both.
     """
-    planners = {name: entry for name, entry in results["planners"].items() if entry["ms_p50"]}
+    planners = {name: entry for name, entry in _with_success(results["planners"]).items() if entry["ms_p50"]}
     if not planners:
-        raise ConfigError("No planner in these results has a latency, so there is nothing to plot: evaluate first.")
+        raise ConfigError(
+            "No planner in these results has a latency and a success, so there is nothing to plot: evaluate first, in "
+            "an environment that says when an episode succeeds."
+        )
     colours = planner_colours(planners)
     with new_figure(path, 5.6, 3.6) as figure:
         (axes,) = panels(figure, 1)
@@ -108,15 +112,17 @@ def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
     """Success with its 95 % interval against the share of the data that shows how: a line a planner.
 
-    `results` maps skews, written as numbers, to what `owma.tables.summarise` returns. **Returns:** `path`.
+    `results` maps skews, written as numbers, to what `owma.tables.summarise` returns; planners without a success are
+    left out. **Returns:** `path`.
     """
     skews = sorted(results, key=float)
-    names = list(dict.fromkeys(name for skew in skews for name in results[skew]["planners"]))
+    planners = {skew: _with_success(results[skew]["planners"]) for skew in skews}
+    names = list(dict.fromkeys(name for skew in skews for name in planners[skew]))
     colours = planner_colours(names)
     with new_figure(path, 6.4, 4.0) as figure:
         (axes,) = panels(figure, 1)
         for i, name in enumerate(names):
-            entries = [(float(skew), results[skew]["planners"].get(name)) for skew in skews]
+            entries = [(float(skew), planners[skew].get(name)) for skew in skews]
             entries = [(skew, entry) for skew, entry in entries if entry is not None]
             success = np.array([100 * entry["success"] for _, entry in entries])
             ends = 100 * np.array([entry["intervals"]["success"] or [entry["success"]] * 2 for _, entry in entries])
@@ -163,6 +169,10 @@ def value_against_divergence(
         axes.set(ylabel="V(ψ*)/value_scale")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return path
+
+
+def _with_success(planners: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry for name, entry in planners.items() if entry["success"] is not None}
 
 
 def _grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -136,7 +136,7 @@ def maze_trajectories(
     *,
     start: tuple[float, float],
     goal: tuple[float, float],
-    successes: Mapping[str, float],
+    successes: Mapping[str, float | None],
     cell_size: float = 1.0,
 ) -> Path:
     """The paths that each planner took through a maze seen from above, one panel a planner.
@@ -148,7 +148,7 @@ def maze_trajectories(
         x = (col + 0.5 − cols/2) · `cell_size`, y = (rows/2 − row − 0.5) · `cell_size`, as gymnasium-robotics does.
     - `trajectories`: planner name to positions in metres, an array an episode.
     - `start`, `goal`: positions in metres.
-    - `successes`: planner name to success rate, from 0 to 1.
+    - `successes`: planner name to success rate, from 0 to 1; `None` where it is not known.
     - `cell_size`: metres.
 
     **Returns:** `path`.
@@ -165,7 +165,9 @@ def maze_trajectories(
                 axes.plot(*np.asarray(positions).T, color=colours[name], linewidth=1.2, alpha=faint)
             axes.plot(*start, "o", color="white", markeredgecolor=INK, markeredgewidth=1.3, markersize=7, zorder=5)
             axes.plot(*goal, "*", color="#f2b705", markeredgecolor=INK, markeredgewidth=0.9, markersize=14, zorder=5)
-            axes.set_title(f"{spoken(name)}: {100 * successes[name]:.0f} %", color=colours[name])
+            share = successes[name]
+            title = spoken(name) if share is None else f"{spoken(name)}: {100 * share:.0f} %"
+            axes.set_title(title, color=colours[name])
             axes.set(aspect="equal", xticks=[], yticks=[])
             axes.set_xlim(-cols / 2 * cell_size, cols / 2 * cell_size)
             axes.set_ylim(-rows / 2 * cell_size, rows / 2 * cell_size)

@@ -97,7 +97,8 @@ def _results(source: Source) -> Section:
     by_skew = {
         f"{group.settings[SKEW]:g}": found[group.label] for group in groups(source.rows) if SKEW in group.settings
     }
-    if len(by_skew) > 1:
+    known = [e["success"] for results in by_skew.values() for e in results["planners"].values()]
+    if len(by_skew) > 1 and any(success is not None for success in known):
         body += picture(
             functools.partial(plots.skew_curve, results=by_skew),
             "Success against the share of the data that shows how.",

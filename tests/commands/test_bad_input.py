@@ -64,6 +64,13 @@ def test_training_refuses_a_dataset(obs_space, act_space, sentence: str, invoke,
     assert not list(Path.cwd().iterdir())
 
 
+def test_training_refuses_a_reward_of_another_environment(invoke, write_dataset) -> None:
+    task = ("task:reward-task-config", "--task.reward", "owma.envs.kitchen:microwave")
+    refusal = invoke(owma.train.main, *OWN_DATA, write_dataset(VECTOR, FORCES), *task).refused()
+    assert re.search(r"reward owma.envs.kitchen:microwave raised ValueError .*observations of 3 numbers", refusal)
+    assert not list(Path.cwd().iterdir())
+
+
 def test_training_refuses_to_evaluate_nowhere_or_in_another_world(invoke, write_dataset, tmp_path, monkeypatch) -> None:
     (tmp_path / "mine.py").write_text("def reward(obs, action, next_obs):\n    return next_obs[:, 0]\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -135,5 +135,6 @@ def test_mistakes_are_answered_before_anything_is_written(invoke, mine: Path) ->
     assert "--planners" in refused("runs/mine", "--goals", "all", "--planners")
     assert "cannot be imported" in refused("runs/mine", "--task", "nowhere:reward")
     assert "prefers nothing" in refused("runs/mine", "--task", "goal:50,50")
+    assert "reward owma.envs.kitchen:kettle raised" in refused("runs/mine", "--task", "owma.envs.kitchen:kettle")
     assert "There is no run at" in refused("runs/other", "--task", "recorded")
     assert not (mine / "transfers").exists()

@@ -119,6 +119,27 @@ def test_too_large_for_float32_is_not_finite(write, episode):
         load_minari("test/mine-v0")
 
 
+def test_goals_by_object_may_be_left_unread(write, episode):
+    by_object = {key: {"a": np.ones((6, 2)), "b": np.ones((6, 1))} for key in ("achieved_goal", "desired_goal")}
+    box = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    goals = gym.spaces.Dict({"a": box, "b": gym.spaces.Box(-np.inf, np.inf, (1,), np.float64)})
+    space = goal_space(achieved_goal=goals, desired_goal=goals)
+    observation = np.random.default_rng(0).normal(size=(6, 4))
+    write([episode(5, obs={"observation": observation} | by_object)], space)
+    dataset = load_minari("test/mine-v0")
+    assert dataset.obs_keys == ("observation",)
+    np.testing.assert_array_equal(dataset.transitions.obs, observation[:-1].astype(np.float32))
+    bad = observation.copy()
+    bad[3, 1] = np.nan
+    write([episode(5, obs={"observation": bad} | by_object)], space, dataset_id="test/nan-v0")
+    with pytest.raises(DatasetError, match="observations that are not finite: 1 rows, .* step 3;"):
+        load_minari("test/nan-v0")
+    short = by_object | {"achieved_goal": {"a": np.ones((6, 2)), "b": np.ones((5, 1))}}
+    write([episode(5, obs={"observation": observation} | short)], space, dataset_id="test/short-v0")
+    with pytest.raises(DatasetError, match="5 actions, 5 rewards and 5 observations"):
+        load_minari("test/short-v0")
+
+
 def test_unsupported_spaces(write, episode):
     steps = 4
     images = np.zeros((steps + 1, 8, 8, 3), np.uint8)
@@ -134,9 +155,9 @@ def test_unsupported_spaces(write, episode):
     space = goal_space(observation=gym.spaces.Box(0, 255, (8, 8, 3), np.uint8))
     write([episode(steps, obs=pixels)], space, dataset_id="test/goal-image-v0")
     for name, match in [
-        ("image", "uint8 arrays of shape .8, 8, 3. as observations"),
-        ("discrete", "actions in Discrete"),
-        ("dict", "observations of Dict"),
+        ("image", "uint8 arrays of shape .8, 8, 3. as observations.*one again with each observation as one vector"),
+        ("discrete", "actions in Discrete.*choose another dataset"),
+        ("dict", "observations of Dict.*choose another dataset, or write this one again"),
         ("tuple", "observations of Tuple"),
         ("goal-image", r"as observations\['observation'\]"),
     ]:

@@ -72,10 +72,14 @@ def test_each_subtask_pays_while_its_object_is_done(name: str) -> None:
     positions[1, joints[0]] += 0.29
     positions[2, joints[0]] += 0.31
     obs = np.concatenate([positions[:, :9], np.zeros((3, 9)), positions[:, 9:], np.zeros((3, 20))], axis=1)
-    with pytest.raises(ValueError, match="59"):
+    with pytest.raises(ValueError, match="of 30 numbers; FrankaKitchen-v1 has 59"):
         reward(positions, _NONE3, positions)
-    obs = np.pad(obs, ((0, 0), (0, 59 - obs.shape[1])))
     np.testing.assert_array_equal(reward(obs, _NONE3, obs), [1, 1, 0])
+    # D4RL's own files: positions without velocities, then goals, which must not count.
+    goals = np.full((3, 30), 9.0)
+    goals[2, joints] = goal
+    of_d4rl = np.concatenate([positions, goals], axis=1)
+    np.testing.assert_array_equal(reward(of_d4rl, _NONE3, of_d4rl), [1, 1, 0])
     four = kitchen.four_of_partial(obs, _NONE3, obs) + kitchen.four_of_mixed(obs, _NONE3, obs)
     both, one = ("microwave", "kettle", "light switch"), ("slide cabinet", "bottom burner")
     np.testing.assert_array_equal(four, np.array([1, 1, 0]) * (2 if name in both else 1 if name in one else 0))

@@ -80,6 +80,17 @@ def test_a_sweep(sweep: RunFolder) -> None:
     assert str(sweep.path.parent) not in text
 
 
+def test_a_sweep_whose_environment_says_nothing_of_success(sweep: RunFolder) -> None:
+    rows = [row | {"success": None} for row in sweep.read_jsonl("episodes.jsonl")]
+    sweep.write_jsonl("episodes.jsonl", rows)
+    text = build(Source.read(sweep.path), None)
+    first, results = _section(text, "Where adaptation loses"), _section(text, "Results")
+    assert "in 1 of 2 paired comparisons" in first and "success unknown" in first and "success %</td>" not in first
+    assert "0.1 % to 2 % of the data" not in first  # a claim about success
+    assert "<img" not in results and "Not beaten in success" not in results
+    assert "<td>random_shooting</td><td>–</td>" in results and results.count("<td>random_shooting</td>") == 2
+
+
 def test_rows_alone_are_enough(sweep: RunFolder) -> None:
     for name in ("config.json", "points.jsonl"):
         (sweep.path / name).unlink()
