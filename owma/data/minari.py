@@ -14,7 +14,7 @@ from owma._types import Float, Int
 from owma.data.collect import command_for
 from owma.data.hdf5 import check_hdf5
 from owma.data.hub import download_dataset
-from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
+from owma.data.recording import ActionBounds, OfflineDataset, Recording, are_references, row_bytes, rows_in_piece
 from owma.data.store import dataset_folder
 from owma.envs import read_env
 from owma.observations import flatten_obs
@@ -126,6 +126,7 @@ def _recording(
         obs_keys=obs_keys,
         env_spec=env_spec,
         env_refusal=env_refusal,
+        references=_references(data_path),
     )
 
 
@@ -195,6 +196,20 @@ def _environment(data_path: Path) -> tuple[EnvSpec | None, str | None]:
         return read_env(text, f"Dataset {data_path.parent}"), None
     except ConfigError as error:
         return None, str(error)
+
+
+def _references(data_path: Path) -> tuple[float, float] | None:
+    """The returns that Minari's normalised score refers to; `None` where one is missing, as Minari has it."""
+    metadata = _metadata(data_path)
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    if low is None or high is None:
+        return None
+    if not are_references((low, high)):
+        raise DatasetError(
+            f"{data_path.parent} has the reference scores {low!r} and {high!r}; give a smaller and a larger "
+            "number as `ref_min_score` and `ref_max_score` in its metadata.json, or neither."
+        )
+    return float(low), float(high)
 
 
 def _open(data_path: Path) -> Any:

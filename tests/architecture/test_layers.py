@@ -41,7 +41,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "material": ("data", "rollout"),
     "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
     "evaluation": ("envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
-    "run": ("checkpoint", "envs", "experiment", "runs"),
+    "run": ("checkpoint", "data", "envs", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
     "claims": ("analysis", "tables"),
