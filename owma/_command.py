@@ -307,16 +307,12 @@ def show_warning(sentence: str) -> None:
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print the table of planners, and what the benchmark that the dataset is of reports."""
+    """Print the table of planners."""
     from rich.console import Console
 
     from owma.tables import results_table
 
     Console(stderr=True).print(results_table(results))
-    for name, entry in results["planners"].items():
-        score = entry.get("benchmark", {}).get("d4rl_normalized_score")
-        if score is not None:
-            print(f"{name}: D4RL normalized score {score:.1f}", file=sys.stderr)
 
 
 def show_fit(row: Mapping[str, Any], kind: Literal["decoder", "linear"]) -> None:

@@ -10,11 +10,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from owma._command import command, keep_programs, open_progress, parse, show_results
+from owma._command import command, keep_programs, open_progress, parse, show_results, show_warning
 from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.experiment_config import EvaluationConfig
-from owma.material_config import MinariDataset
 from owma.planners_config import OnlineAdaptation, PlannerConfig
 from owma.runs import RunFolder, versions
 
@@ -83,7 +82,8 @@ def main() -> None:
         progress=open_progress,
         promised=promised_task(run.config.task),
         deadline_ms=arguments.deadline_ms,
-        dataset_id=run.config.data.dataset if isinstance(run.config.data, MinariDataset) else None,
+        dataset=run.dataset,
+        warn=show_warning,
     )
     if arguments.video:
         agent = Agent(

@@ -1,6 +1,6 @@
 """Planners compared in the environment: same models, same start states, rows, tables and pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,14 +8,16 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
 from owma._npz import read_run_arrays
+from owma._types import Float
 from owma.agent import Agent
-from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center
+from owma.data import Origin
+from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
 from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
-from owma.scores import benchmark_scores
+from owma.scores import dense_return, unfit_scores, with_scores
 from owma.tables import summarise
 from owma.tasks import AbstractRewardTask
 
@@ -32,18 +34,25 @@ def evaluate(
     progress: Progress,
     promised: AbstractRewardTask | None = None,
     deadline_ms: float | None = None,
-    dataset_id: str | None = None,
+    dataset: Origin | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run `config.episodes` episodes of each planner, all from the same start states.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
     `results.json` and the pictures, and returns the results. `promised` is the task that V is of (see
-    `owma.rollout.run_episodes`). With `deadline_ms` every decision has so long. With the `dataset_id` of a benchmark's
-    dataset each planner has what that benchmark reports too, under `benchmark` (see `owma.scores.benchmark_scores`).
+    `owma.rollout.run_episodes`). With `deadline_ms` every decision has so long.
+
+    Rows have what benchmarks report beside return and success (see `owma.scores`): in mazes `dense_return`, and the
+    scores on the run's `dataset`. `warn` is given a sentence for each score that the environment is not the one of.
     """
+    if dataset is not None and warn is not None:
+        for sentence in unfit_scores(dataset, env).values():
+            warn(sentence)
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
     rows = [row for row in rows if row["planner"] in done]
+    rows = rows if dataset is None else with_scores(rows, dataset, env)
     folder.write_jsonl("episodes.jsonl", rows)
     with vector_env(env, config.episodes) as envs:
         for name in (name for name in planners if name not in done):
@@ -66,13 +75,12 @@ def evaluate(
                 )
             # The rows last: they are what says that a planner is done.
             _keep_traces(folder, name, episodes)
-            for row in episodes.rows:
+            found = _with_dense_return(episodes, env)
+            found = found if dataset is None else with_scores(found, dataset, env)
+            for row in found:
                 folder.append_jsonl("episodes.jsonl", row)
-            rows += episodes.rows
+            rows += found
     results = summarise(rows)
-    for name, entry in results["planners"].items():
-        if scores := benchmark_scores([row for row in rows if row["planner"] == name], dataset_id or ""):
-            entry["benchmark"] = scores
     folder.write_json("results.json", results)
     draw(folder, results, env)
     return results
@@ -116,6 +124,23 @@ def _maze_of(env: EnvSpec) -> tuple[MazeMap, tuple[int, int], tuple[int, int]] |
     maze_map: MazeMap = env.kwargs.get("maze_map", ())
     cells = {mark: (i, j) for i, row in enumerate(maze_map) for j, mark in enumerate(row) if mark in ("r", "g")}
     return (maze_map, cells["r"], cells["g"]) if len(cells) == 2 else None
+
+
+def _with_dense_return(episodes: Episodes, env: EnvSpec) -> list[dict[str, Any]]:
+    """The rows, in a maze whose goal is known with their `dense_return`; the first two coordinates are positions."""
+    goals = _goals(episodes, env)
+    if goals is None:
+        return episodes.rows
+    courses = zip(episodes.rows, episodes.observations[:, 1:, :2], goals)
+    return [row | {"dense_return": dense_return(course[: row["steps"]], goal)} for row, course, goal in courses]
+
+
+def _goals(episodes: Episodes, env: EnvSpec) -> Float[np.ndarray, "episodes 2"] | None:
+    """(x, y) of each episode's goal; `None` where there is none, or where reaching it ends the episode or moves it."""
+    if maze_of(env) is None or episodes.goals is None:
+        return None
+    stays = env.kwargs.get("continuing_task", True) and not env.kwargs.get("reset_target", False)
+    return np.asarray(episodes.goals) if stays else None
 
 
 def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:

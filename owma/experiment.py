@@ -1,6 +1,7 @@
 """One experiment: its configuration, its trained parts, and training with resume."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,6 +15,7 @@ from owma import checkpoint
 from owma._errors import CheckpointError
 from owma._tree import map_rows
 from owma._types import Array, Bool, Float, PyTree, Scalar
+from owma.data import read_origin
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
 from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
@@ -115,6 +117,7 @@ class Experiment:
             "psi": world.whitening.dims,
             "obs_keys": None if keys is None else list(keys),
             "env": None if self.env is None else self.env.to_json(),
+            "dataset": dataclasses.asdict(self.dataset.origin),
         }
         # The models last: they are what says that training is done.
         if is_first():
@@ -341,6 +344,8 @@ def read_shapes(folder: RunFolder) -> dict[str, Any]:
         **{key: type(shapes.get(key)) is int and 0 < shapes[key] < 1_000_000 for key in ("obs", "action", "psi")},
         "obs_keys": _is_keys(shapes.get("obs_keys", 0)),
         "env": isinstance(shapes.get("env", 0), str | None),
+        # Runs from before it was kept have none.
+        "dataset": shapes.get("dataset") is None or read_origin(shapes["dataset"]) is not None,
     }
     if not is_right or not all(is_right.values()):
         wrong = [key for key, right in is_right.items() if not right] if is_right else []

@@ -49,6 +49,8 @@ class Episodes:
     decisions: Mapping[str, Float[np.ndarray, "episodes decisions"]]
     """`kl`, `value` and `prior_value` (the mean V of the trained model's draws) of every decision; NaN after the end
     of an episode, and where a planner makes no such draws."""
+    goals: Any = None
+    """`desired_goal` of each episode's first observation; `None` where the environment's observations have none."""
 
 
 def find_env(env_id: str) -> EnvSpec:
@@ -159,7 +161,7 @@ def run_episodes(
             }
         )
     one = jax.tree.map(lambda leaf: leaf[0], rollout.first)
-    return Episodes(rows, rollout.observations, one, rollout.first, rollout.decisions)
+    return Episodes(rows, rollout.observations, one, rollout.first, rollout.decisions, rollout.goals)
 
 
 @dataclasses.dataclass
@@ -179,6 +181,7 @@ class _Rollout:
     nfe: int
     first: PlanInfo
     decisions: Mapping[str, np.ndarray]
+    goals: Any
 
 
 def _roll(
@@ -193,6 +196,7 @@ def _roll(
     seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
     with mistakes_of_the_environment("as it was reset"):
         raw_obs, _ = envs.reset(seed=seeds)
+    goals = raw_obs.get("desired_goal") if isinstance(raw_obs, Mapping) else None
     key = jax.random.key(seed)
     decide = _deciding(agent, n)
     visited, rewards, kept, decisions, done = [agent.flatten(raw_obs)], [], [], [], np.zeros(n, bool)
@@ -253,6 +257,7 @@ def _roll(
         nfe=int(first.nfe[0]),
         first=first,
         decisions={"kl": kl, "value": value, "prior_value": prior_value},
+        goals=goals,
     )
 
 

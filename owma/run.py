@@ -9,6 +9,7 @@ from owma import checkpoint
 from owma._errors import CheckpointError
 from owma.agent import Agent
 from owma.config_json import from_json
+from owma.data import Origin, read_origin
 from owma.envs import read_env
 from owma.experiment import ExperimentConfig, TrainedParts, read_shapes, restore_parts
 from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
@@ -32,6 +33,8 @@ class Run:
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
     env: EnvSpec | None
     """The environment that the run was made for: `gymnasium.make(run.env)`; `None` if it was made for none."""
+    dataset: Origin | None
+    """The dataset that it was trained on; `None` if it was trained before runs kept that."""
 
     @property
     def env_id(self) -> str | None:
@@ -73,6 +76,7 @@ def load(path: str | Path) -> Run:
     shapes = read_shapes(folder)
     obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
     env = None if shapes["env"] is None else read_env(shapes["env"], str(folder.path / "shapes.json"))
+    dataset = read_origin(shapes.get("dataset"))
     try:
         parts = restore_parts(folder, config)
     except CheckpointError as error:
@@ -80,4 +84,4 @@ def load(path: str | Path) -> Run:
             again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
             raise CheckpointError(f"{error} Or {again}") from error
         raise
-    return Run(folder, config, parts, obs_keys, env)
+    return Run(folder, config, parts, obs_keys, env, dataset)

@@ -23,6 +23,15 @@ _CENTRES: dict[str, Callable[[np.ndarray], Any]] = {
 }
 """How episodes become one number; the median for times, since one pause of the machine would own a mean."""
 
+SCORES: Mapping[str, str] = {
+    "d4rl_normalized_score": "D4RL normalized score [95 %]",
+    "minari_normalized_score": "Minari normalized score [95 %]",
+}
+"""Metrics that rows of some benchmarks have (see `owma.scores`), and their headings."""
+
+WIDE_SCORES: Mapping[str, str] = SCORES | {"dense_return": "dense return [95 %]"}
+"""The same of a wide table."""
+
 _WITH_INTERVAL = ("success", "return", "value", "promise_gap", "kl")
 _COUNTS = ("fallbacks", "overruns", "clipped")
 _CONFIDENCE = 0.95
@@ -41,6 +50,9 @@ HEADINGS = (
 )
 """Of the table of planners."""
 
+_SCORES_AT = 3
+"""After success and return."""
+
 COUNTS = ("fallbacks", "late", "clipped")
 """Of the further columns of a wide table: plans that fell back on the trained model, decisions after their deadline,
 actions that had to be moved into the action space."""
@@ -52,7 +64,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     **Arguments:**
 
     - `rows`: mappings with the keys of `episodes.jsonl` (planner, seed, episode, success, return, value, promise_gap,
-        kl, nfe, ms_p50, ms_p95, fallbacks, overruns, clipped). `None` or NaN stands for "not measured".
+        kl, nfe, ms_p50, ms_p95, fallbacks, overruns, clipped). `None` or NaN stands for "not measured". They may have
+        keys of `WIDE_SCORES` too, and are then summarised by mean and interval.
 
     **Returns:** `{"planners": {NAME: {...}}}`. Each planner has the mean of success, return, value, promise_gap, kl
     and nfe, the median over episodes of ms_p50 and ms_p95, the sums of fallbacks, overruns and clipped, `episodes` and
@@ -109,6 +122,9 @@ def results_table(results: Mapping[str, Any]) -> "Table":
     if results["planners"]:  # beside the others there is no room for these
         shown = "; ".join(f"{name} {' / '.join(counts(entry))}" for name, entry in results["planners"].items())
         table.caption = f"{_caption(results)}\n{' / '.join(COUNTS)}: {shown}"
+    for key in scores_in(results):  # nor for these
+        of_planners = (f"{name} {_spread(entry, key)}" for name, entry in results["planners"].items())
+        table.caption = f"{table.caption}\n{SCORES[key]}: {'; '.join(of_planners)}"
     for heading in HEADINGS:
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
@@ -122,11 +138,12 @@ def results_table(results: Mapping[str, Any]) -> "Table":
 
 
 def results_markdown(results: Mapping[str, Any], *, wide: bool = False) -> str:
-    """The same table as Markdown, for a README; ends with a line end. `wide`: with the columns `COUNTS`."""
-    headings = [*HEADINGS, *COUNTS] if wide else [*HEADINGS]
-    lines = ["| " + " | ".join(headings) + " |", "|-" + "|-:" * (len(headings) - 1) + "|"]
+    """The same table as Markdown, for a README; ends with a line end. `wide`: with `WIDE_SCORES` and `COUNTS`."""
+    scores = scores_in(results, wide=wide)
+    columns = [*headings(scores), *(COUNTS if wide else ())]
+    lines = ["| " + " | ".join(columns) + " |", "|-" + "|-:" * (len(columns) - 1) + "|"]
     for name, entry in results["planners"].items():
-        row = cells(name, entry) + (counts(entry) if wide else [])
+        row = cells(name, entry, scores) + (counts(entry) if wide else [])
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join([*lines, "", _caption(results), ""])
 
@@ -136,7 +153,8 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     intervals: dict[str, list[float] | None] = {}
     missing: dict[str, int] = {}
-    for key, centre in _CENTRES.items():
+    scores = {key: np.mean for key in WIDE_SCORES if any(row.get(key) is not None for row in rows)}
+    for key, centre in (_CENTRES | scores).items():
         column = np.array([_number(row.get(key)) for row in rows])
         values = column[~np.isnan(column)]
         if len(values) < len(column):
@@ -144,7 +162,7 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
             if key == "return" or (key == "success" and len(values)):
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
-        if key in _WITH_INTERVAL:
+        if key in _WITH_INTERVAL or key in scores:
             intervals[key] = interval(values, proportion=key == "success")
     summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
     summary |= {"episodes": len(rows), "seeds": len({row["seed"] for row in rows}), "intervals": intervals}
@@ -190,19 +208,24 @@ def _wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
-def cells(name: str, entry: Mapping[str, Any]) -> list[str]:
-    """A row of the table of planners, under `HEADINGS`."""
-    intervals = entry.get("intervals", {})
+def scores_in(results: Mapping[str, Any], *, wide: bool = False) -> tuple[str, ...]:
+    """The keys of `SCORES`, or of `WIDE_SCORES`, that some planner has: of results of older versions none."""
+    entries = results["planners"].values()
+    return tuple(key for key in (WIDE_SCORES if wide else SCORES) if any(key in entry for entry in entries))
 
-    def spread(key: str, scale: float, form: str) -> str:
-        ends = intervals.get(key)
-        middle = _shown(entry.get(key), form, scale)
-        return middle if ends is None else f"{middle} [{_shown(ends[0], form, scale)}, {_shown(ends[1], form, scale)}]"
 
+def headings(scores: Sequence[str] = ()) -> list[str]:
+    """`HEADINGS`, with those of `scores` after the return."""
+    return [*HEADINGS[:_SCORES_AT], *(WIDE_SCORES[key] for key in scores), *HEADINGS[_SCORES_AT:]]
+
+
+def cells(name: str, entry: Mapping[str, Any], scores: Sequence[str] = ()) -> list[str]:
+    """A row of the table of planners, under `headings(scores)`."""
     return [
         name,
-        spread("success", 100.0, ".0f"),
-        spread("return", 1.0, ".3g"),
+        _spread(entry, "success", ".0f", 100.0),
+        _spread(entry, "return"),
+        *(_spread(entry, key) for key in scores),
         _shown(entry.get("value"), ".3g"),
         _shown(entry.get("promise_gap"), ".3g"),
         _shown(entry.get("kl"), ".3g"),
@@ -215,6 +238,12 @@ def cells(name: str, entry: Mapping[str, Any]) -> list[str]:
 def counts(entry: Mapping[str, Any]) -> list[str]:
     """A planner's numbers under `COUNTS`, over all its episodes; rows of older versions may lack them."""
     return [str(entry.get(key, "–")) for key in _COUNTS]
+
+
+def _spread(entry: Mapping[str, Any], key: str, form: str = ".3g", scale: float = 1.0) -> str:
+    ends = entry.get("intervals", {}).get(key)
+    middle = _shown(entry.get(key), form, scale)
+    return middle if ends is None else f"{middle} [{_shown(ends[0], form, scale)}, {_shown(ends[1], form, scale)}]"
 
 
 def _shown(value: float | None, form: str, scale: float = 1.0) -> str:

@@ -166,7 +166,8 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         seed=config.seed,
         progress=open_progress,
         promised=promised_task(config.task),
-        dataset_id=material.dataset.dataset_id,
+        dataset=material.dataset.origin,
+        warn=show_warning,
     )
     for log in logs:
         for name, entry in results["planners"].items():

@@ -1,14 +1,18 @@
 """Planners compared on the same start states; an evaluation that was interrupted goes on."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
-from line_world import line_world
+from line_world import LineWorld, line_world
 
+from owma.data import Origin
 from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
 from owma.planners import NAMED, PLANNERS, OnlineAdaptation, RandomShooting, Static
@@ -33,8 +37,8 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
             yield lambda *_, **__: None
 
         config = EvaluationConfig(episodes=3, replan_every=2, timed_decisions=timed)
-        env = line_world(says_success=says_success)
-        results = evaluate(model, planners, folder, config, env=env, obs_keys=None, seed=1, progress=progress, **named)
+        named = {"env": line_world(says_success=says_success), "obs_keys": None} | named
+        results = evaluate(model, planners, folder, config, seed=1, progress=progress, **named)
         return folder, results, labels
 
     return compare
@@ -52,12 +56,68 @@ def test_rows_results_and_start_states(compare) -> None:
 
 
 def test_a_benchmarks_own_score_stands_beside_the_return(compare) -> None:
-    folder, results, _ = compare(dataset_id="hopper-medium-v2")
-    for entry in results["planners"].values():
-        found = entry["benchmark"]["d4rl_normalized_score"]
-        assert found == pytest.approx(100 * (entry["return"] + 20.272305) / 3254.572305)
-    assert results == folder.read_json("results.json")
-    assert "benchmark" not in compare(dataset_id="owma/two-routes-v0")[1]["planners"]["static"]
+    hopper, warned = dataclasses.replace(line_world(), id="test/Hopper-v0"), []
+    folder, plain, _ = compare(env=hopper)
+    origin = Origin("hopper-medium-v2", None, (0.0, 10.0))
+    # Rows that were written without scores get them as the evaluation goes on.
+    _, results, labels = compare(env=hopper, dataset=origin, warn=warned.append)
+    assert labels == [] and warned == []
+    for name, entry in results["planners"].items():
+        returned, (low, high) = entry["return"], entry["intervals"]["return"]
+        assert returned == plain["planners"][name]["return"] and "d4rl_normalized_score" not in plain["planners"][name]
+        assert entry["d4rl_normalized_score"] == pytest.approx(100 * (returned + 20.272305) / 3254.572305)
+        assert entry["minari_normalized_score"] == pytest.approx(returned / 10)
+        assert entry["intervals"]["minari_normalized_score"] == pytest.approx([low / 10, high / 10])
+    rows = folder.read_jsonl("episodes.jsonl")
+    assert all(row["minari_normalized_score"] == row["return"] / 10 for row in rows)
+    assert results == folder.read_json("results.json") == summarise(rows)
+
+
+def test_a_score_of_another_environment_is_withheld_with_a_warning(compare) -> None:
+    warned: list[str] = []
+    folder, results, _ = compare(dataset=Origin("hopper-medium-v2", None, None), warn=warned.append)
+    assert len(warned) == 1 and "for Hopper, which test/LineWorld-v0 is not" in warned[0]
+    assert all("d4rl_normalized_score" not in row for row in folder.read_jsonl("episodes.jsonl"))
+    assert all("d4rl_normalized_score" not in entry for entry in results["planners"].values())
+
+
+class _GoalLine(gym.ObservationWrapper):
+    """LineWorld as a maze has it: a goal of each episode's own, 30 m to the right of its start."""
+
+    def __init__(self, maze_map: Any = (), reset_target: bool = False, continuing_task: bool = True) -> None:
+        super().__init__(LineWorld(terminates=True))
+        box = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.observation_space = gym.spaces.Dict({"observation": box, "desired_goal": box})
+
+    def observation(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"observation": observation, "desired_goal": observation * [1, 0] + np.array([30, 0], np.float32)}
+
+
+def _goal_line(**kwargs: Any) -> EnvSpec:
+    entry_point: Any = _GoalLine
+    return EnvSpec("test/GoalLine-v0", entry_point, kwargs=kwargs, disable_env_checker=True)
+
+
+def test_a_maze_has_a_dense_return(compare) -> None:
+    """Episodes seeded with s stand at (s, t) after t of 3 + s % 4 steps, s = 1000, 1001, 1002."""
+    folder, results, _ = compare({"static": Static()}, env=_goal_line(maze_map=[[0]]), obs_keys=("observation",))
+    expected = [sum(np.exp(-np.hypot(30, t) / 20) for t in range(1, steps + 1)) for steps in (3, 4, 5)]
+    rows = folder.read_jsonl("episodes.jsonl")
+    np.testing.assert_allclose([row["dense_return"] for row in rows], expected, rtol=1e-5)
+    entry = results["planners"]["static"]
+    assert entry["dense_return"] == pytest.approx(np.mean(expected), rel=1e-5)
+    low, high = entry["intervals"]["dense_return"]
+    assert low < entry["dense_return"] < high
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"maze_map": [[0]], "reset_target": True}, {"maze_map": [[0]], "continuing_task": False}],
+    ids=["no maze", "a moving goal", "an end at the goal"],
+)
+def test_without_a_goal_to_stay_at_there_is_no_dense_return(kwargs: dict[str, Any], compare) -> None:
+    folder, _, _ = compare({"static": Static()}, env=_goal_line(**kwargs), obs_keys=("observation",))
+    assert all("dense_return" not in row for row in folder.read_jsonl("episodes.jsonl"))
 
 
 def test_an_environment_that_says_nothing_of_success_has_none_and_no_picture_of_it(compare) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from owma import checkpoint
 from owma._errors import CheckpointError
-from owma.data import TwoRoutesCollect
+from owma.data import TwoRoutesCollect, read_origin
 from owma.experiment import (
     EvaluationConfig,
     Experiment,
@@ -84,7 +84,10 @@ def test_training_writes_what_it_found(whole: tuple[TrainedParts, RunFolder], ma
     assert [(row["phase"], row.get("step")) for row in rows] == stages
     assert rows[-1]["labels"] == 64 and rows[-1]["r2_linear"] <= 1 and rows[-1]["r2_decoder"] <= 1
     assert rows[-1]["value_scale_linear"] == float(parts.linear_scale) > 0
-    assert material.env is not None and folder.read_json("shapes.json")["env"] == material.env.to_json()
+    shapes = folder.read_json("shapes.json")
+    assert material.env is not None and shapes["env"] == material.env.to_json()
+    assert read_origin(shapes["dataset"]) == material.dataset.origin
+    assert isinstance(TINY.data, TwoRoutesCollect) and material.dataset.origin.dataset_id == TINY.data.name
 
 
 @pytest.mark.parametrize("stop", ["in the outcomes", "before a checkpoint", "in the value", "before the models"])

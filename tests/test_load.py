@@ -1,6 +1,7 @@
 """A trained run from disk acts as it did in memory; whatever is not one is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 import owma
+from owma.data import Origin, TwoRoutesCollect
+from owma.runs import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +22,19 @@ def test_the_newest_version_with_all_that_was_learnt(run: owma.Run, smoke_run) -
     assert run.folder.path == smoke_run.folder
     assert run.config == owma.load(smoke_run.folder).config
     assert run.env_id == "owma/TwoRoutes-v0" and run.obs_keys == ("observation",)
+    assert isinstance(run.config.data, TwoRoutesCollect)
+    assert run.dataset == Origin(run.config.data.name, "owma/TwoRoutes-v0", None)
     row = json.loads((smoke_run.folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert float(run.parts.task_scale) == pytest.approx(row["value_scale_decoder"])
     by_kind = {"decoder": run.parts.task, "linear": run.parts.linear}
     assert run.model.value is by_kind[run.config.value.kind] and run.model.world is run.parts.world
+
+
+def test_a_run_from_before_it_kept_its_dataset(smoke_run, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(smoke_run.folder, tmp_path / "old" / "v1")))
+    shapes = folder.read_json("shapes.json")
+    folder.write_json("shapes.json", {key: value for key, value in shapes.items() if key != "dataset"})
+    assert owma.load(folder.path).dataset is None
 
 
 def test_an_agent_acts_on_what_the_environment_returns(run: owma.Run) -> None:

@@ -1,15 +1,25 @@
 """Metrics as benchmarks define them: D4RL's normalised score, OGBench's success."""
 
+import math
+from typing import Any
+
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
+from owma.data import Origin
+from owma.envs import load_robotics
 from owma.scores import (
     D4RL_REFERENCES,
-    benchmark_scores,
+    d4rl_name,
     d4rl_normalized_score,
     d4rl_reference,
+    dense_return,
     ogbench_success,
+    unfit_scores,
+    with_scores,
 )
 
 
@@ -41,6 +51,34 @@ def test_references_are_those_of_d4rls_own_names(name: str, reference: tuple[flo
     assert d4rl_reference(name) == reference
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("hopper_mixed.hdf5", "hopper-medium-replay-v0"),
+        ("walker_mixed.hdf5", "walker2d-medium-replay-v0"),
+        ("ant_medium_expert.hdf5", "ant-medium-expert-v0"),
+        ("halfcheetah_full_replay-v2.hdf5", "halfcheetah-full-replay-v2"),
+        ("ant_random_expert.hdf5", None),  # it has no reference returns
+        ("maze2d-umaze-sparse-v1.hdf5", "maze2d-umaze-v1"),
+        ("maze2d-umaze-dense-v1.hdf5", "maze2d-umaze-dense-v1"),
+        ("maze2d-open-sparse.hdf5", "maze2d-open-v0"),
+        ("maze2d-umaze-sparse.hdf5", None),  # of v0, whose references are others
+        ("Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse.hdf5", "antmaze-umaze-v0"),
+        ("Ant_maze_u-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5", "antmaze-umaze-diverse-v2"),
+        ("Ant_maze_big-maze_noisy_multistart_True_multigoal_False_sparse_fixed.hdf5", "antmaze-medium-play-v2"),
+        ("Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse.hdf5", "antmaze-large-diverse-v0"),
+        ("mini_kitchen_microwave_kettle_light_slider-v0.hdf5", "kitchen-complete-v0"),
+        ("kitchen_microwave_kettle_light_slider-v0.hdf5", "kitchen-partial-v0"),
+        ("kitchen_microwave_kettle_bottomburner_light-v0.hdf5", "kitchen-mixed-v0"),
+    ],
+)
+def test_d4rls_files_are_its_datasets(file: str, name: str | None) -> None:
+    assert d4rl_name(f"downloads/{file}") == d4rl_name(file.removesuffix(".hdf5")) == name
+    assert (d4rl_reference(file) is None) == (name is None)
+    if name is not None:
+        assert d4rl_reference(file) == d4rl_reference(name)
+
+
 def test_every_expert_is_better_than_chance() -> None:
     assert all(random < expert for random, expert in D4RL_REFERENCES.values())
 
@@ -48,12 +86,74 @@ def test_every_expert_is_better_than_chance() -> None:
 def test_a_dataset_of_another_benchmark_has_no_score() -> None:
     with pytest.raises(ConfigError, match="no reference returns for 'owma/two-routes-v0'"):
         d4rl_normalized_score(np.zeros(2), "owma/two-routes-v0")
-    rows = [{"return": 2.0}, {"return": 4.0}]
-    assert benchmark_scores(rows, "owma/two-routes-v0") == {}
-    found = benchmark_scores(rows, "kitchen-mixed-v0")
-    assert found["d4rl_normalized_score"] == 75.0
-    low, high = found["d4rl_normalized_score_interval"]
-    assert 50 <= low <= 75 <= high <= 100
+    rows = [{"return": 2.0}]
+    assert with_scores(rows, Origin("owma/two-routes-v0", None, None), EnvSpec("Hopper-v5")) == rows
+
+
+def _env(env_id: str, steps: int | None = None, **kwargs: Any) -> EnvSpec:
+    """A registered environment with other arguments and another limit of steps."""
+    load_robotics()
+    spec = gym.spec(env_id)
+    return EnvSpec(
+        env_id, spec.entry_point, max_episode_steps=steps or spec.max_episode_steps, kwargs=spec.kwargs | kwargs
+    )
+
+
+_ENDING, _KITCHEN = {"continuing_task": False}, ["microwave", "kettle", "bottom burner", "light switch"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "env", "score"),
+    [
+        ("hopper-medium-v2", _env("Hopper-v5"), 100 * (1 + 20.272305) / (3234.3 + 20.272305)),
+        ("antmaze-umaze-v2", _env("AntMaze_UMaze-v5", **_ENDING), 100.0),
+        ("maze2d-umaze-v1", _env("PointMaze_UMaze-v3"), 100 * (1 - 23.85) / (161.86 - 23.85)),
+        ("maze2d-umaze-dense-v1", _env("PointMaze_UMazeDense-v3"), 100 * (1 - 68.537689) / 125.12516742381482),
+        ("kitchen-mixed-v0", _env("FrankaKitchen-v1", tasks_to_complete=_KITCHEN), 25.0),
+        ("hopper-medium-v2", _env("Walker2d-v5"), "for Hopper, which Walker2d-v5 is not"),
+        ("ant-medium-v2", _env("AntMaze_UMaze-v5", **_ENDING), "for Ant, which AntMaze_UMaze-v5 is not"),
+        # A return there is of the steps at the goal: 58 of them would be a score of 5800.
+        (
+            "antmaze-umaze-v2",
+            _env("AntMaze_UMaze-v5"),
+            "an AntMaze, umaze, with sparse rewards and episodes that end at the goal",
+        ),
+        ("antmaze-large-play-v2", _env("AntMaze_UMaze-v5", **_ENDING), "an AntMaze, large,"),
+        ("antmaze-umaze-v2", _env("AntMaze_UMazeDense-v5", **_ENDING), "an AntMaze, umaze"),
+        ("maze2d-umaze-v1", _env("PointMaze_UMaze-v3", **_ENDING), "episodes of 300 steps that go on at the goal"),
+        ("maze2d-umaze-v1", _env("PointMaze_UMaze-v3", reset_target=True), "a PointMaze, umaze, with sparse rewards"),
+        ("maze2d-umaze-v1", _env("PointMaze_UMaze-v3", steps=500), "episodes of 300 steps"),
+        ("maze2d-umaze-dense-v1", _env("PointMaze_UMaze-v3"), "with dense rewards"),
+        ("maze2d-umaze-v1", _env("owma/TwoRoutes-v0"), "a PointMaze, umaze"),
+        ("kitchen-mixed-v0", _env("FrankaKitchen-v1"), "with tasks_to_complete bottom burner, kettle, light switch"),
+    ],
+)
+def test_a_d4rl_score_is_of_d4rls_kind_of_episodes_only(dataset: str, env: EnvSpec, score: float | str) -> None:
+    origin = Origin(dataset, None, None)
+    rows, unfit = with_scores([{"return": 1.0, "seed": 3}], origin, env), unfit_scores(origin, env)
+    if isinstance(score, str):
+        assert rows == [{"return": 1.0, "seed": 3}]
+        assert score in unfit["d4rl_normalized_score"] and "no D4RL normalized score" in unfit["d4rl_normalized_score"]
+    else:
+        assert unfit == {} and rows[0].keys() == {"return", "seed", "d4rl_normalized_score"}
+        assert rows[0]["d4rl_normalized_score"] == pytest.approx(score)
+
+
+def test_minaris_score_is_without_the_hundred_and_of_its_environment() -> None:
+    rows, env = [{"return": 10.0}, {"return": 30.0}], EnvSpec("Hopper-v5")
+    found = with_scores(rows, Origin("mine/hops-v0", "Hopper-v5", (10.0, 50.0)), env)
+    assert found == [rows[0] | {"minari_normalized_score": 0.0}, rows[1] | {"minari_normalized_score": 0.5}]
+    elsewhere = Origin("mine/hops-v0", "Hopper-v4", (10.0, 50.0))
+    assert with_scores(rows, elsewhere, env) == rows
+    assert "mine/hops-v0 is for Hopper-v4, and the environment is Hopper-v5" in str(unfit_scores(elsewhere, env))
+    # The dataset names none: nothing says that it is another.
+    assert len(with_scores(rows, Origin("mine/hops-v0", None, (10.0, 50.0)), env)[0]) == 2
+
+
+def test_dense_return_by_hand() -> None:
+    positions = np.array([[0.0, 0.0], [3.0, 0.0], [3.0, 4.0]])
+    expected = math.exp(-5 / 20) + math.exp(-4 / 20) + 1
+    assert dense_return(positions, np.array([3.0, 4.0])) == pytest.approx(expected)
 
 
 def test_ogbench_success_is_a_mean_over_tasks_and_not_over_episodes() -> None:

@@ -154,6 +154,29 @@ def test_counters_of_all_episodes_are_shown() -> None:
     assert header.count("|") == rule.count("|") == first.count("|") == 13
 
 
+def test_what_benchmarks_report_has_columns_where_there_is_any() -> None:
+    scores = {"d4rl_normalized_score": 92.8, "minari_normalized_score": 0.925, "dense_return": 345.6}
+    rows = _rows("online_adaptation", [0.0, 1.0, 2.0, 1234.0], **scores) + _rows("static", [0.0, 1.0])
+    rows[0]["dense_return"] = None
+    results = summarise(rows)
+    entry = results["planners"]["online_adaptation"]
+    assert {key: entry[key] for key in scores} == pytest.approx(scores) and entry["missing"] == {"dense_return": 1}
+    assert entry["intervals"]["d4rl_normalized_score"] == [92.8, 92.8]
+    assert not set(scores) & set(results["planners"]["static"]) and "missing" not in results["planners"]["static"]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(results_table(results))
+    printed, narrow, wide = console.export_text(), results_markdown(results), results_markdown(results, wide=True)
+    assert "…" not in printed and "dense" not in printed
+    foot = "D4RL normalized score [95 %]: online_adaptation 92.8 [92.8, 92.8]; static – "
+    assert foot + "Minari normalized score [95 %]: online_adaptation 0.925" in " ".join(printed.split())
+    benchmarks = "| return [95 %] | D4RL normalized score [95 %] | Minari normalized score [95 %] "
+    assert f"{benchmarks}| V(ψ*) |" in narrow and f"{benchmarks}| dense return [95 %] | V(ψ*) |" in wide
+    assert "| 92.8 [92.8, 92.8] | 0.925 [0.925, 0.925] | 346 [346, 346] | " in wide
+    for table, columns in ((narrow, 11), (wide, 15)):
+        assert {line.count("|") for line in table.splitlines()[:4]} == {columns + 1}
+    assert table.splitlines()[3].startswith("| static | 50 [0, 100] | 0.5 [0, 1] | – | – | – | ")
+
+
 def test_no_planner_at_all() -> None:
     assert summarise([]) == {"planners": {}}
     assert "No episodes" in results_markdown(summarise([]))

@@ -31,7 +31,9 @@ from owma.data.oracles import (
 )
 from owma.data.recording import (
     OfflineDataset as OfflineDataset,
+    Origin as Origin,
     Recording as Recording,
+    read_origin as read_origin,
     read_whole as read_whole,
     rows_in_piece as rows_in_piece,
 )

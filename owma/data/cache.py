@@ -18,7 +18,14 @@ import numpy as np
 
 from owma._errors import ConfigError, DatasetError
 from owma._json import canonical, jsonable
-from owma.data.recording import ActionBounds, OfflineDataset, Recording, checked_pieces, rows_in_piece
+from owma.data.recording import (
+    ActionBounds,
+    OfflineDataset,
+    Recording,
+    are_references,
+    checked_pieces,
+    rows_in_piece,
+)
 from owma.envs import read_env
 from owma.transitions import Transitions
 
@@ -111,6 +118,7 @@ def open_cache(folder: Path) -> OfflineDataset:
         if list(fields[name].shape) != shape or fields[name].dtype != _FIELDS[name]:
             raise _damaged(folder, f"`{name}.npy` is {fields[name].dtype} of shape {fields[name].shape}")
     keys, env, refusal = content["obs_keys"], content["env_spec"], content.get("env_refusal")
+    references = content.get("references")  # which older copies lack
     try:
         spec = None if env is None else read_env(env, f"The memory-mapped copy {folder}")
     except ConfigError as error:
@@ -123,6 +131,7 @@ def open_cache(folder: Path) -> OfflineDataset:
         action_high=np.asarray(content["action_high"], np.float32),
         env_spec=spec,
         env_refusal=refusal,
+        references=None if references is None else (float(references[0]), float(references[1])),
     )
 
 
@@ -151,6 +160,7 @@ def recording_of_cache(folder: Path) -> Recording:
         obs_keys=dataset.obs_keys,
         env_spec=dataset.env_spec,
         env_refusal=dataset.env_refusal,
+        references=dataset.references,
         notes=tuple(content["notes"]),
     )
 
@@ -201,6 +211,7 @@ def _write(recording: Recording, folder: Path, progress: Progress | None) -> Non
         "action_high": high,
         "env_spec": None if recording.env_spec is None else recording.env_spec.to_json(),
         "env_refusal": recording.env_refusal,
+        "references": recording.references,
     }
     content = jsonable(content)
     manifest = {"format": _FORMAT, "sha256": _digest(content), "content": content}
@@ -248,6 +259,7 @@ def _is_well_formed(content: dict[str, Any]) -> bool:
         and _are_texts(content["notes"])
         and _are_texts([content["dataset_id"], content["source"]["form"]])
         and all(isinstance(content.get(name), str | None) for name in ("env_spec", "env_refusal"))
+        and (content.get("references") is None or are_references(content["references"]))
     )
 
 

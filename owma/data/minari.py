@@ -1,19 +1,18 @@
 """Reading Minari datasets, local or fetched, into flat transitions; every refusal names its cause and its remedy."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import error as gym_error, spaces
-from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError, DatasetError
 from owma._types import Float, Int
 from owma.data.collect import command_for
 from owma.data.hdf5 import check_hdf5
 from owma.data.hub import download_dataset
+from owma.data.minari_metadata import environment, read_metadata, references, unreadable
 from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.store import dataset_folder
 from owma.envs import read_env
@@ -112,7 +111,7 @@ def _recording(
 ) -> Recording:
     space, actions = dataset.observation_space, dataset.action_space
     parts = [space] if obs_keys is None else [space.spaces[key] for key in obs_keys]
-    env_spec, env_refusal = _environment(data_path)
+    env_spec, env_refusal = environment(data_path)
     return Recording(
         dataset_id=dataset.id,
         form="Minari dataset",
@@ -128,6 +127,7 @@ def _recording(
         obs_keys=obs_keys,
         env_spec=env_spec,
         env_refusal=env_refusal,
+        references=references(data_path),
     )
 
 
@@ -177,33 +177,11 @@ def _locate(name: str, download: bool) -> Path:
     )
 
 
-def _metadata(data_path: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads((data_path / "metadata.json").read_text())
-        if not isinstance(metadata, dict):
-            raise ValueError("metadata.json holds no JSON object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(data_path.parent, error) from error
-    return metadata
-
-
-def _environment(data_path: Path) -> tuple[EnvSpec | None, str | None]:
-    """The environment that the dataset names, or why that is not to be made."""
-    metadata = _metadata(data_path)
-    text = metadata.get("eval_env_spec") or metadata.get("env_spec")
-    if text is None:
-        return None, None
-    try:
-        return read_env(text, f"Dataset {data_path.parent}"), None
-    except ConfigError as error:
-        return None, str(error)
-
-
 def _open(data_path: Path) -> Any:
     """Minari's dataset, once its metadata are known to describe the spaces, and its file to be one whole."""
     import minari
 
-    folder, metadata = data_path.parent, _metadata(data_path)
+    folder, metadata = data_path.parent, read_metadata(data_path)
     missing = [key for key in ("observation_space", "action_space") if key not in metadata]
     if missing:
         if "env_spec" not in metadata:
@@ -219,14 +197,7 @@ def _open(data_path: Path) -> Any:
         *(OSError, AssertionError, ImportError, AttributeError, KeyError, TypeError, ValueError, RecursionError),
         *(NotImplementedError, gym_error.Error),
     ) as error:
-        raise _unreadable(folder, error) from error
-
-
-def _unreadable(folder: Path, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{folder} cannot be read ({type(error).__name__}: {error}); if it is damaged (an interrupted download?), "
-        "delete it, then fetch or collect it again."
-    )
+        raise unreadable(folder, error) from error
 
 
 def _obs_parts(space: spaces.Space, name: str) -> tuple[str, ...] | None:
@@ -289,7 +260,7 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iter
     except DatasetError:
         raise
     except (OSError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+        raise unreadable(folder, error) from error
 
 
 def _lengths(obs: Any) -> Iterator[int]:

@@ -18,6 +18,17 @@ PIECE_BYTES = 2**24
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What benchmarks' scores ask of the dataset that a run was trained on (see `owma.scores`)."""
+
+    dataset_id: str
+    env_id: str | None
+    """The environment that the dataset names; `None` if it names none that is known here."""
+    references: tuple[float, float] | None
+    """Minari's `ref_min_score` and `ref_max_score`, where the dataset has them."""
+
+
+@dataclass(frozen=True)
 class OfflineDataset:
     """Transitions, and what has to be known to act on what was learnt from them."""
 
@@ -35,6 +46,13 @@ class OfflineDataset:
     """The environment to evaluate in: the one that the dataset names for it, else the one it was collected in."""
     env_refusal: str | None = None
     """Why `env_spec` is `None` although the dataset names an environment; see `owma.envs.read_env`."""
+    references: tuple[float, float] | None = None
+    """See `Origin`."""
+
+    @property
+    def origin(self) -> Origin:
+        """What of it a run keeps."""
+        return Origin(self.dataset_id, None if self.env_spec is None else self.env_spec.id, self.references)
 
     @property
     def num_bytes(self) -> int:
@@ -70,6 +88,7 @@ class Recording:
     obs_keys: tuple[str, ...] | None = None
     env_spec: EnvSpec | None = None
     env_refusal: str | None = None
+    references: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     """What the reader decided where the dataset leaves it open; a sentence each."""
 
@@ -81,7 +100,32 @@ class Recording:
     def dataset(self, transitions: Transitions, bounds: "ActionBounds") -> OfflineDataset:
         """The dataset, once its rows are read and the range of their actions is known."""
         low, high = bounds.within(self.action_low, self.action_high)
-        return OfflineDataset(self.dataset_id, transitions, self.obs_keys, low, high, self.env_spec, self.env_refusal)
+        return OfflineDataset(
+            dataset_id=self.dataset_id,
+            transitions=transitions,
+            obs_keys=self.obs_keys,
+            action_low=low,
+            action_high=high,
+            env_spec=self.env_spec,
+            env_refusal=self.env_refusal,
+            references=self.references,
+        )
+
+
+def are_references(value: Any) -> bool:
+    """Whether what a file holds can be the `references` of an `Origin`: two numbers, the first the smaller."""
+    is_pair = isinstance(value, list | tuple) and len(value) == 2
+    return is_pair and all(type(end) in (int, float) and abs(end) < 1e30 for end in value) and value[0] < value[1]
+
+
+def read_origin(value: Any) -> Origin | None:
+    """The `Origin` in what `dataclasses.asdict` made of it, as a file holds it; `None` if it is anything else."""
+    if not isinstance(value, dict) or value.keys() != {field.name for field in dataclasses.fields(Origin)}:
+        return None
+    name, env, pair = value["dataset_id"], value["env_id"], value["references"]
+    if not (isinstance(name, str) and isinstance(env, str | None) and (pair is None or are_references(pair))):
+        return None
+    return Origin(name, env, None if pair is None else (float(pair[0]), float(pair[1])))
 
 
 def row_bytes(obs_dim: int, action_dim: int) -> int:

@@ -27,7 +27,7 @@ from owma.planners import NAMED
 from owma.reporting.flags import eval_command, sweep_command, train_command
 from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
-from owma.tables import COUNTS, HEADINGS, cells, counts, summarise
+from owma.tables import COUNTS, cells, counts, headings, scores_in, summarise
 
 
 def build(source: Source, decisions: dict[str, Any] | None) -> str:
@@ -105,8 +105,9 @@ def _results(source: Source) -> Section:
         )
     for label, results in found.items():
         marks = ["ours" if name == OURS else "" for name in results["planners"]]
-        rows = [cells(name, entry) + counts(entry) for name, entry in results["planners"].items()]
-        shown = table([*HEADINGS, *COUNTS], rows, marks)
+        scores = scores_in(results, wide=True)
+        rows = [cells(name, entry, scores) + counts(entry) for name, entry in results["planners"].items()]
+        shown = table([*headings(scores), *COUNTS], rows, marks)
         front = pareto(results)
         if front:
             shown += paragraph(f"Not beaten in success at the same milliseconds: {', '.join(front)}.", "note")

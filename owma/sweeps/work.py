@@ -158,6 +158,7 @@ def _evaluate(
         seed=experiment.seed,
         progress=silent,
         promised=promised_task(experiment.task),
+        dataset=run.dataset,
     )
 
 

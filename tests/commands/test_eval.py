@@ -1,11 +1,13 @@
 """`python -m owma.eval`: one planner on a trained run, beside what the run holds already."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import owma.eval
 import owma.train
+from owma.runs import RunFolder
 
 
 def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) -> None:
@@ -28,6 +30,27 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
         assert "random" in done.stderr and "ms" in done.stderr
     kept = (run / "results.json", run / "episodes.jsonl", run / "config.json")
     assert all(path.read_bytes() == (smoke_run.folder / path.name).read_bytes() for path in kept)
+
+
+def test_what_benchmarks_report_is_shown_beside_the_return(invoke, smoke_run, elsewhere: Path) -> None:
+    """Of a run that was trained on a file of D4RL's, in an environment that is not its, and on Minari's references."""
+    run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
+    origin = {"dataset_id": "hopper_medium-v2", "env_id": "owma/TwoRoutes-v0", "references": [0, 400]}
+    run.write_json("shapes.json", run.read_json("shapes.json") | {"dataset": origin})
+    flags = ["planner:static", "--episodes", "2", "--timed-decisions", "0"]
+    done = invoke(owma.eval.main, "runs/mine", *flags)
+    assert done.code == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("owma: warning: ")]
+    assert (
+        len(warnings) == 1 and "that of hopper-medium-v2 is for Hopper, which owma/TwoRoutes-v0 is not" in warnings[0]
+    )
+    folder = RunFolder(Path(done.stdout.strip()))
+    rows, entry = folder.read_jsonl("episodes.jsonl"), folder.read_json("results.json")["planners"]["static"]
+    assert all(row["minari_normalized_score"] == row["return"] / 400 for row in rows)
+    assert f"{entry['minari_normalized_score']:.3g}" in done.stderr and "Minari" in done.stderr
+    # Of 300 steps between the goal and 6 m from it.
+    assert all(300 * math.exp(-6 / 20) < row["dense_return"] < 300 for row in rows)
+    assert entry["intervals"]["dense_return"] is not None and "dense" not in done.stderr
 
 
 def test_resuming_a_finished_run_changes_nothing(invoke, smoke_run, elsewhere: Path, monkeypatch) -> None:

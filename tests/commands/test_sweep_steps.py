@@ -11,6 +11,7 @@ from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.runs import RunFolder
 from owma.sweeps import Point, SweepConfig, points, work
+from owma.tables import results_markdown, summarise
 
 QUICK = ("evaluation.episodes=2",)
 
@@ -61,6 +62,17 @@ def test_rows_are_written_once(runs: Path) -> None:
         assert sweep.read_jsonl("rows.jsonl") == rows and sweep.read_jsonl("episodes.jsonl") == episodes
     assert kept.stat().st_mtime_ns == before
     assert rows[1]["base"] == "random_shooting" and rows[1]["planner_settings"] == {"num_samples": 4}
+
+
+def test_a_sweep_has_the_scores_of_the_dataset_of_its_runs(runs: Path) -> None:
+    sweep, run = RunFolder(runs / "sweep" / "v1"), RunFolder(runs / "smoke" / "v1")
+    origin = {"dataset_id": "mine/routes-v0", "env_id": "owma/TwoRoutes-v0", "references": [0, 400]}
+    run.write_json("shapes.json", run.read_json("shapes.json") | {"dataset": origin})
+    row = work.evaluate_point(_points()[0], run.path, sweep.path)
+    assert row["minari_normalized_score"] == pytest.approx(row["return"] / 400) and row["dense_return"] > 200
+    _, episodes = work.gather_rows(_points(), sweep)
+    table = results_markdown(summarise(episodes), wide=True)
+    assert "| Minari normalized score [95 %] | dense return [95 %] |" in table
 
 
 def test_a_point_that_was_killed_ends_the_same(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

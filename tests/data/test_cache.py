@@ -68,7 +68,7 @@ def test_the_copy_is_the_same(file: Path, caches: Path) -> None:
     recording, written = open_ogbench(file), []
     whole, mapped = read_whole(recording), cached(recording, written.append)
     assert mapped.transitions.is_mapped and same(mapped.transitions, whole.transitions) and sum(written) == 38
-    for name in ("dataset_id", "obs_keys", "env_spec"):
+    for name in ("dataset_id", "obs_keys", "env_spec", "references"):
         assert getattr(mapped, name) == getattr(whole, name)
     np.testing.assert_array_equal(mapped.action_low, whole.action_low)
     np.testing.assert_array_equal(mapped.action_high, whole.action_high)
@@ -183,6 +183,8 @@ def sealed(folder: Path, *, without: str = "", **changed: Any) -> None:
         {"dataset_id": None},
         {"env_spec": 3},
         {"env_refusal": 3},
+        {"references": [2.0, 1.0]},
+        {"references": ["0", "1"]},
     ],
     ids=str,
 )
@@ -209,6 +211,12 @@ def test_a_copy_names_no_code(file: Path, tmp_path: Path) -> None:
     assert open_cache(tmp_path / "copy").env_refusal == "It would run something."
     with pytest.raises(ConfigError, match="It would run something"):
         gather(ArrayFolder(tmp_path / "copy"), RecordedTaskConfig(), _no_progress)
+    # So are the returns that scores refer to, which older copies lack.
+    write_cache(dataclasses.replace(open_ogbench(file), references=(1.0, 2.0)), tmp_path / "scored")
+    assert open_cache(tmp_path / "scored").origin.references == (1.0, 2.0)
+    assert open_by_name(str(tmp_path / "scored")).references == (1.0, 2.0)
+    sealed(tmp_path / "scored", without="references")
+    assert open_cache(tmp_path / "scored").references is None
     # One that was written before refusals were kept.
     sealed(folder, env_spec=None, without="env_refusal")
     assert open_cache(folder).env_refusal is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from owma._errors import DatasetError
-from owma.data import Recording, open_by_name, open_d4rl, open_folder, open_ogbench, read_whole
+from owma.data import Origin, Recording, open_by_name, open_d4rl, open_folder, open_ogbench, read_whole
 from owma.transitions import Transitions
 
 
@@ -53,6 +53,11 @@ def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     """Rows that readers take at a time: what they find must not depend on it."""
     monkeypatch.setattr("owma.data.files.rows_in_piece", lambda *_: request.param)
     return request.param
+
+
+def test_a_file_is_known_by_its_name(tmp_path: Path) -> None:
+    file = write_hdf5(tmp_path / "hopper_medium-v2.hdf5", **counted(9), terminals=flags(9, 2), timeouts=flags(9, 5))
+    assert read_whole(open_d4rl(file)).origin == Origin("hopper_medium-v2", None, None)
 
 
 def test_d4rl_without_next_observations(tmp_path: Path, piece: int) -> None:

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 
 from owma._errors import DatasetError
-from owma.data import load_minari, reward_is_constant
+from owma.data import OfflineDataset, Origin, load_minari, open_minari, reward_is_constant
+from owma.data.recording import ActionBounds
 from owma.observations import flatten_obs
+from owma.scores import with_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -267,3 +270,35 @@ def _hub(head):
     return SimpleNamespace(
         constants=SimpleNamespace(ENDPOINT="https://hub.test"), get_session=lambda: SimpleNamespace(head=head)
     )
+
+
+def test_reference_scores_are_those_that_minari_normalises_by(write, episode) -> None:
+    import minari
+
+    hopper = {"env": "Hopper-v5", "eval_env": "Hopper-v5"}
+    written = write([episode(5)], FLAT, **hopper, ref_min_score=-20.0, ref_max_score=3000.0)
+    dataset = load_minari("test/mine-v0")
+    assert dataset.origin == open_minari("test/mine-v0").dataset(dataset.transitions, _bounds(dataset)).origin
+    assert dataset.origin == Origin("test/mine-v0", "Hopper-v5", (-20.0, 3000.0))
+    returns = np.array([-20.0, 100.0, 3000.0])
+    found = with_scores([{"return": value} for value in returns], dataset.origin, gym.spec("Hopper-v5"))
+    by_minari = minari.get_normalized_score(written, returns)
+    np.testing.assert_allclose([row["minari_normalized_score"] for row in found], by_minari)
+    write([episode(5)], FLAT, dataset_id="test/plain-v0")
+    assert load_minari("test/plain-v0").origin == Origin("test/plain-v0", None, None)
+
+
+def _bounds(dataset: OfflineDataset) -> ActionBounds:
+    return ActionBounds(dataset.action_low, dataset.action_high)
+
+
+@pytest.mark.parametrize("low", ["3", True, 3000.0, 4000, float("nan"), [1.0], -(10**400)], ids=str)
+def test_references_that_are_none_are_refused(low: object, write, episode, datasets: Path) -> None:
+    write([episode(5)], FLAT)
+    file = datasets / "test" / "mine-v0" / "data" / "metadata.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"ref_min_score": low, "ref_max_score": 3000.0}))
+    with pytest.raises(DatasetError, match="a smaller and a larger number as `ref_min_score` and `ref_max_score`"):
+        load_minari("test/mine-v0")
+    file.write_text(json.dumps(content | {"ref_min_score": low}))
+    assert load_minari("test/mine-v0").references is None  # Minari has no score by one of them

@@ -588,7 +588,16 @@ def test_row_for_manifests(outcome) -> None:
     "content",
     ["", "nonsense", "null", "[]", "{}", '{"obs": "4", "action": 2, "psi": 8, "obs_keys": null, "env": null}']
     + ['{"obs": 4, "action": 2, "psi": 8, "obs_keys": [1], "env": null}', "[" * 100_000]
-    + ['{"obs": 4, "action": 2, "psi": -8, "obs_keys": null, "env": null}'],
+    + ['{"obs": 4, "action": 2, "psi": -8, "obs_keys": null, "env": null}']
+    + [
+        f'{{"obs": 4, "action": 2, "psi": 8, "obs_keys": null, "env": null, "dataset": {dataset}}}'
+        for dataset in (
+            '"hopper"',
+            '{"dataset_id": "hopper"}',
+            '{"dataset_id": 3, "env_id": null, "references": null}',
+            '{"dataset_id": "hopper", "env_id": null, "references": [2, 2]}',
+        )
+    ],
 )
 def test_shapes_of_wrong_types(content: str, tmp_path: Path, outcome) -> None:
     (tmp_path / "shapes.json").write_text(content)

@@ -91,6 +91,15 @@ def test_a_sweep_whose_environment_says_nothing_of_success(sweep: RunFolder) -> 
     assert "<td>random_shooting</td><td>–</td>" in results and results.count("<td>random_shooting</td>") == 2
 
 
+def test_what_benchmarks_report_has_columns_of_its_own(sweep: RunFolder) -> None:
+    assert "dense return" not in _section(build(Source.read(sweep.path), None), "Results")
+    rows = sweep.read_jsonl("episodes.jsonl")
+    sweep.write_jsonl("episodes.jsonl", [row | {"dense_return": 212.0, "d4rl_normalized_score": 92.8} for row in rows])
+    results = _section(build(Source.read(sweep.path), None), "Results")
+    assert "<th>D4RL normalized score [95 %]</th><th>dense return [95 %]</th>" in results
+    assert "<td>92.8 [92.8, 92.8]</td><td>212 [212, 212]</td>" in results
+
+
 def test_rows_alone_are_enough(sweep: RunFolder) -> None:
     for name in ("config.json", "points.jsonl"):
         (sweep.path / name).unlink()
