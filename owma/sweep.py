@@ -23,6 +23,7 @@ from owma._command import (
     require_trust,
     resumable,
     show_results,
+    show_warning,
     stoppable,
 )
 from owma._cores import usable_cores
@@ -209,7 +210,9 @@ def _finish(found: Sequence[Point], folder: RunFolder) -> None:
     from owma.sweeps import work
     from owma.tables import results_markdown, summarise
 
-    _, episodes = work.gather_rows(found, folder)
+    rows, episodes = work.gather_rows(found, folder)
+    for sentence in dict.fromkeys(said for row in rows for said in row.get("warnings", ())):
+        show_warning(sentence)
     results, tables = [], []
     for group in groups(episodes):
         summary = summarise(group.rows)

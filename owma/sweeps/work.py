@@ -73,12 +73,14 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         folder.write_json("config.json", to_json(point))
         # In the sweep nothing is timed: what runs beside a decision would be timed with it.
         config = dataclasses.replace(point.experiment.evaluation, timed_decisions=0)
-        _evaluate(load(run), {point.name: point.planner}, folder, config, point.experiment)
+        warned: list[str] = []
+        _evaluate(load(run), {point.name: point.planner}, folder, config, point.experiment, warned.append)
         # A worker goes on to other points, whose programs are others: kept, each is 150 MB.
         jax.clear_caches()
         means = summarise(folder.read_jsonl("episodes.jsonl"))["planners"][point.name]
         means = {key: value for key, value in means.items() if key not in ("seeds", "missing")}
         row = {**identity(point), "run": f"{run.parent.name}/{run.name}", **means}
+        row |= {"warnings": warned} if warned else {}  # for whoever runs the sweep to show once
         folder.write_json("row.json", row)
         return row
 
@@ -146,6 +148,7 @@ def _evaluate(
     folder: RunFolder,
     config: EvaluationConfig,
     experiment: ExperimentConfig,
+    warn: Callable[[str], None] | None = None,
 ) -> None:
     env = _env(run, experiment)
     evaluate(
@@ -159,6 +162,7 @@ def _evaluate(
         progress=silent,
         promised=promised_task(experiment.task),
         dataset=run.dataset,
+        warn=warn,
     )
 
 

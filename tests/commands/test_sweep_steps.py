@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+import owma.sweep
 from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.runs import RunFolder
 from owma.sweeps import Point, SweepConfig, points, work
-from owma.tables import results_markdown, summarise
 
 QUICK = ("evaluation.episodes=2",)
 
@@ -64,14 +64,18 @@ def test_rows_are_written_once(runs: Path) -> None:
     assert rows[1]["base"] == "random_shooting" and rows[1]["planner_settings"] == {"num_samples": 4}
 
 
-def test_a_sweep_has_the_scores_of_the_dataset_of_its_runs(runs: Path) -> None:
+def test_a_sweep_has_the_scores_of_the_dataset_of_its_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep, run = RunFolder(runs / "sweep" / "v1"), RunFolder(runs / "smoke" / "v1")
-    origin = {"dataset_id": "mine/routes-v0", "env_id": "owma/TwoRoutes-v0", "references": [0, 400]}
+    origin = {"dataset_id": "hopper_medium-v2", "env_id": "owma/TwoRoutes-v0", "references": [0, 400]}
     run.write_json("shapes.json", run.read_json("shapes.json") | {"dataset": origin})
     row = work.evaluate_point(_points()[0], run.path, sweep.path)
     assert row["minari_normalized_score"] == pytest.approx(row["return"] / 400) and row["dense_return"] > 200
-    _, episodes = work.gather_rows(_points(), sweep)
-    table = results_markdown(summarise(episodes), wide=True)
+    work.evaluate_point(_points()[1], run.path, sweep.path)
+    capsys.readouterr()
+    owma.sweep._finish(_points(), sweep)
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("owma: warning: ")]
+    assert len(warnings) == 1 and "no D4RL normalized score is given: that of hopper-medium-v2" in warnings[0]
+    table = (sweep.path / "table.md").read_text()
     assert "| Minari normalized score [95 %] | dense return [95 %] |" in table
 
 
