@@ -11,12 +11,13 @@ from owma._types import Bool
 def reported_success(infos: Mapping[str, Any]) -> Bool[np.ndarray, " n"] | None:
     """Whether each episode has succeeded by now, as a vector environment's `infos` have it; `None` if they do not say.
 
-    Read is `success`. gymnasium-robotics' FrankaKitchen has lists of subtasks instead: an episode succeeds once none of
-    `tasks_to_complete` is left, those in `episode_task_completions` being done whether or not they stay in the former
-    (`remove_task_when_completed=False`).
+    Read is `success`, or `is_success`, as gymnasium-robotics' Fetch and Hand have it. Its FrankaKitchen has lists of
+    subtasks instead: an episode succeeds once none of `tasks_to_complete` is left, those in `episode_task_completions`
+    being done whether or not they stay in the former (`remove_task_when_completed=False`).
     """
-    if "success" in infos:
-        return np.asarray(infos["success"], bool)
+    for name in ("success", "is_success"):
+        if name in infos:
+            return np.asarray(infos[name], bool)
     if "tasks_to_complete" in infos and "episode_task_completions" in infos:
         # Arrays of lists, with `None` for an environment that says nothing.
         pairs = zip(infos["tasks_to_complete"], infos["episode_task_completions"])

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*The observations returned by `
 
 
 def test_a_flag_is_read_and_silence_is_no_failure() -> None:
-    for env_id, found in (("owma/TwoRoutes-v0", [False, False]), ("Hopper-v5", None)):
+    of_two = {"owma/TwoRoutes-v0": [False, False], "Hopper-v5": None, "FetchReach-v4": [False, False]}
+    load_robotics()
+    for env_id, found in of_two.items():
         with vector_env(gym.spec(env_id), 2) as envs:
             envs.reset(seed=0)
             *_, infos = envs.step(envs.action_space.sample())
