@@ -36,6 +36,7 @@ from owma.data import (
     read_whole,
     rows_in_piece,
 )
+from owma.envs import env_of_reward
 from owma.material_config import (
     ArrayFolder as ArrayFolder,
     D4rlFile as D4rlFile,
@@ -88,14 +89,17 @@ def gather(
 ) -> Material:
     """The material of an experiment; a collector's dataset is collected if it is not there.
 
-    **Arguments:** `env`: a Gymnasium id; by default the environment that the dataset names. `needs_env`: whether there
-    must be one. `memory_gib`: of `load_dataset`.
+    **Arguments:** `env`: a Gymnasium id; by default that of a task of OGBench, or else the one that the dataset names.
+    `needs_env`: whether there must be one. `memory_gib`: of `load_dataset`.
 
     **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
     nothing in the data, or the environment cannot be made or is of another form than the data.
     """
     built = build_task(task)
-    spec = find_env(env) if env is not None else None
+    if env is not None:
+        spec = find_env(env)
+    else:
+        spec = env_of_reward(task.reward) if isinstance(task, RewardTaskConfig) else None
     dataset = load_dataset(data, progress, memory_gib=memory_gib)
     rewards = _rewards(built, dataset.transitions)
     # Where none is needed it is kept all the same, unchecked: `owma.eval` and `owma.transfer` check it before they act.

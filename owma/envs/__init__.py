@@ -14,6 +14,7 @@ from owma.envs.ogbench import (
     EPISODE_STEPS as EPISODE_STEPS,
     OGBENCH_ID as OGBENCH_ID,
     OGBenchEnv as OGBenchEnv,
+    env_of_reward as env_of_reward,
     ogbench_name as ogbench_name,
     register_ogbench,
     task_env as task_env,

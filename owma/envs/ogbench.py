@@ -173,6 +173,12 @@ def ogbench_name(env: EnvSpec) -> str | None:
     return found[1] if found and found[1] in EPISODE_STEPS else None
 
 
+def env_of_reward(spec: str) -> EnvSpec | None:
+    """Where `owma.envs.ogbench:TASK`, a reward as it is named on command lines, is OGBench's; `None` for others."""
+    module, _, name = spec.partition(":")
+    return task_env(name) if module == __name__ and name in TASKS else None
+
+
 def task_env(task: str) -> EnvSpec:
     """The environment of a task of `TASKS`: with its start, its goal, and an end where that is reached."""
     return gym.spec(f"owma/ogbench-{task.replace('_', '-')}-v0")

@@ -9,7 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma._types import Float
 from owma.data.waypoints import free_cells
-from owma.envs import EPISODE_STEPS, cell_position, maze_of, ogbench_name, task_env, task_reward
+from owma.envs import EPISODE_STEPS, cell_position, env_of_reward, maze_of, ogbench_name, task_env, task_reward
 from owma.material import build_task
 from owma.material_config import GoalTaskConfig, TaskConfig, parse_task
 from owma.scores import OGBENCH_TASKS
@@ -57,9 +57,7 @@ def transfer_tasks(
 
 def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
     task = build_task(parse_task(spec))
-    module, _, name = spec.partition(":")
-    if module == "owma.envs.ogbench":
-        where = task_env(name)
+    if (where := env_of_reward(spec)) is not None:
         if ogbench_name(env) != ogbench_name(where):
             raise ConfigError(
                 f"Task {spec!r} is of {where.id}, and the run's environment is {env.id!r}; name a task of that one, or "

@@ -38,7 +38,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "agent": ("anytime", "planners"),
     "data": ("envs",),
     "rollout": ("envs",),
-    "material": ("data", "rollout"),
+    "material": ("data", "envs", "rollout"),
     "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
     "evaluation": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
     "run": ("checkpoint", "data", "envs", "experiment", "runs"),

@@ -1,7 +1,9 @@
 """OGBench's environments: seeds that count, their own rewards, and nothing that a file could choose."""
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
@@ -20,7 +22,7 @@ from owma.envs import (
     without_goal,
 )
 from owma.envs.ogbench import TASKS
-from owma.material import GoalTaskConfig
+from owma.material import GoalTaskConfig, OgbenchFile, RewardTaskConfig, TaskConfig, gather
 from owma.presets import OGBENCH_CUBE, OGBENCH_STITCH
 from owma.rollout import check_env, vector_env
 
@@ -166,6 +168,21 @@ def test_every_environment_has_its_ids_and_readers_know_them():
         environments.__getattr__("cube_single_task1")(np.zeros((3, 2)), np.zeros((3, 5)), np.zeros((3, 2)))
     assert {int(name[-1]) for name in TASKS} == {1, 2, 3, 4, 5} and len(TASKS) == 5 * len(EPISODE_STEPS)
     assert all(task_env(name).id in gym.registry for name in TASKS)
+
+
+def test_a_task_of_ogbench_is_evaluated_where_it_is_one(tmp_path: Path) -> None:
+    rows = np.stack([np.linspace(0, 20, 40), np.zeros(40)], axis=1)  # in metres, to the goal of the second task
+    np.savez(tmp_path / "a.npz", observations=rows, actions=np.zeros((40, 2)), terminals=np.arange(40) == 39)
+
+    def env_id(task: TaskConfig, env: str | None = None) -> str | None:
+        nothing = contextlib.nullcontext(lambda *_, **__: None)
+        material = gather(OgbenchFile(tmp_path / "a.npz"), task, lambda *_: nothing, env=env, needs_env=False)
+        return None if material.env is None else material.env.id
+
+    second = RewardTaskConfig("owma.envs.ogbench:pointmaze_medium_task2")
+    assert env_id(second) == "owma/ogbench-pointmaze-medium-task2-v0"
+    assert env_id(second, env="owma/ogbench-pointmaze-medium-v0") == "owma/ogbench-pointmaze-medium-v0"
+    assert env_id(GoalTaskConfig((20.0, 0.0))) is None
 
 
 def test_copies_are_stepped_together_each_with_its_own_numbers():
