@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from owma._types import Float
-from owma.tables import by_episode, interval, paired_difference, summarise
+from owma.tables import by_episode, interval, paired_difference, summarise, with_known_success
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -41,7 +41,7 @@ def groups(rows: Rows) -> list[Group]:
         if "skew" in row:
             settings = {"data.skew": row["skew"]}
         found.setdefault(repr(settings), Group(settings, [])).rows.append(row)
-    return list(found.values())
+    return [Group(group.settings, with_known_success(group.rows)) for group in found.values()]
 
 
 def interquartile_mean(values: Float[np.ndarray, "*batch n"], axis: int = -1) -> Float[np.ndarray, "*batch"]:

@@ -24,7 +24,7 @@ class EvaluationConfig:
     """Episodes in the environment, the same start states for every planner."""
 
     env: str | None = None
-    """Gymnasium id; by default the environment that the dataset names."""
+    """Gymnasium id; by default that of the task if it is one of OGBench's, or else the one that the dataset names."""
     planners: tuple[str, ...] = tuple(PLANNERS)
     """What a training run compares; `cem`, `svdd`, `fk_steering`, `noise_optimization`, `adaptation_off` and others can
     be named besides."""

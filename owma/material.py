@@ -36,7 +36,7 @@ from owma.data import (
     read_whole,
     rows_in_piece,
 )
-from owma.envs import env_of_reward
+from owma.envs import env_of_reward, ogbench_name
 from owma.material_config import (
     ArrayFolder as ArrayFolder,
     D4rlFile as D4rlFile,
@@ -96,14 +96,15 @@ def gather(
     nothing in the data, or the environment cannot be made or is of another form than the data.
     """
     built = build_task(task)
-    if env is not None:
-        spec = find_env(env)
-    else:
-        spec = env_of_reward(task.reward) if isinstance(task, RewardTaskConfig) else None
+    spec = find_env(env) if env is not None else None
+    own = env_of_reward(task.reward) if isinstance(task, RewardTaskConfig) else None
     dataset = load_dataset(data, progress, memory_gib=memory_gib)
+    known = spec or dataset.env_spec
+    if own is not None and known is not None and ogbench_name(known) != ogbench_name(own):
+        raise ConfigError(f"The task is of {own.id}, and the environment is {known.id!r}; choose a task of that one.")
     rewards = _rewards(built, dataset.transitions)
     # Where none is needed it is kept all the same, unchecked: `owma.eval` and `owma.transfer` check it before they act.
-    spec = spec or dataset.env_spec
+    spec = spec or own or dataset.env_spec
     if needs_env:
         if spec is None:
             raise ConfigError(

@@ -23,8 +23,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
 from owma._types import Bool, Float, HostArray
-from owma.data import Origin
-from owma.tables import interval
+from owma.data import Origin, env_settings
+from owma.tables import wilson
 
 _GYM = r"(random|medium|expert|medium-replay|full-replay|medium-expert)-v[0-2]"
 _ANTMAZE = r"(umaze|umaze-diverse|medium-play|medium-diverse|large-play|large-diverse)-v[02]"
@@ -133,10 +133,9 @@ def ogbench_success(successes: Mapping[int, Sequence[bool] | Bool[HostArray, " n
 
     **Arguments:** `successes`: `task_id` to whether each episode of the task succeeded.
 
-    **Returns:** `ogbench_success` in [0, 1], its 95 % `interval` (over episodes, drawn anew within each task) and
-    `tasks`, the share of each. Where the episodes of each task agree, to draw them anew says nothing; the interval is
-    then of Wilson's limits of each task, whose distances from the shares add up as squares do (Zou and Donner 2008,
-    Statistics in Medicine 27).
+    **Returns:** `ogbench_success` in [0, 1], its 95 % `interval` and `tasks`, the share of each. The interval is of
+    Wilson's limits of each task, whose distances from the shares add up as squares do (Zou and Donner 2008, Statistics
+    in Medicine 27).
 
     Raises `ConfigError` if it is not the five tasks, or one has no episode: a mean over fewer is another metric.
     """
@@ -148,15 +147,9 @@ def ogbench_success(successes: Mapping[int, Sequence[bool] | Bool[HostArray, " n
     shares = {task: np.asarray(successes[task], np.float64) for task in OGBENCH_TASKS}
     tasks = {str(task): float(found.mean()) for task, found in shares.items()}
     mean = float(np.mean(list(tasks.values())))
-    if any(np.ptp(found) for found in shares.values()):
-        rng = np.random.default_rng(0)  # a fixed seed: the same episodes give the same interval
-        drawn = [rng.choice(found, (5000, len(found))).mean(axis=1) for found in shares.values()]
-        low, high = np.percentile(np.mean(drawn, axis=0), (2.5, 97.5))
-    else:
-        limits = np.array([interval(found, proportion=True) for found in shares.values()])
-        below, above = np.linalg.norm(limits - np.array(list(tasks.values()))[:, None], axis=0) / len(tasks)
-        low, high = mean - below, mean + above
-    return {"ogbench_success": mean, "interval": [float(low), float(high)], "tasks": tasks}
+    limits = np.array([wilson(found) for found in shares.values()])
+    below, above = np.linalg.norm(limits - np.array(list(tasks.values()))[:, None], axis=0) / len(tasks)
+    return {"ogbench_success": mean, "interval": [float(mean - below), float(mean + above)], "tasks": tasks}
 
 
 def dense_return(positions: Float[HostArray, "steps 2"], goal: Float[HostArray, " 2"]) -> float:
@@ -180,10 +173,11 @@ def unfit_scores(origin: Origin, env: EnvSpec) -> dict[str, str]:
         found["d4rl_normalized_score"] = (
             f"no D4RL normalized score is given: that of {name} is for {misfit}, which {env.id} is not, as it is here."
         )
-    if origin.references is not None and origin.env_id not in (None, env.id):
+    said = origin.env_id, origin.env_settings
+    if origin.references is not None and origin.env_id is not None and said != (env.id, env_settings(env)):
         found["minari_normalized_score"] = (
-            f"no Minari normalized score is given: that of {origin.dataset_id} is for {origin.env_id}, and the "
-            f"environment is {env.id}."
+            f"no Minari normalized score is given: that of {origin.dataset_id} is for {origin.env_id} with "
+            f"{origin.env_settings}, and the environment is {env.id} with {env_settings(env)}."
         )
     return found
 
@@ -214,7 +208,8 @@ def _d4rl_misfit(name: str, env: EnvSpec) -> str | None:
     elif kind == "kitchen":
         tasks = _KITCHEN_TASKS[which]
         fits = base == "FrankaKitchen" and set(said.get("tasks_to_complete", ())) == tasks
-        wanted = f"FrankaKitchen with tasks_to_complete {', '.join(sorted(tasks))}"
+        fits &= said.get("remove_task_when_completed", True)  # else one that is done pays again at every step
+        wanted = f"FrankaKitchen with tasks_to_complete {', '.join(sorted(tasks))}, each paid once"
     else:
         maze_map = said.get("maze_map") or [[]]
         paid = "dense" if "dense" in rest else "sparse"

@@ -76,13 +76,22 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     none that is honest: where all values agree the interval is that point, except for success, whose interval is then
     Wilson's (0 of 10 is [0, 0.28], not [0, 0]); one single value has no interval (`None`).
 
-    Raises `ValueError` where an episode occurs twice for a planner, where a return is not a number, or where some of a
-    planner's episodes have a success and others have none: an environment that does not say gives it to no episode.
+    Raises `ValueError` where an episode occurs twice for a planner, or a return is not a number.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
+    for row in with_known_success(rows):
         groups.setdefault(row["planner"], []).append(row)
     return {"planners": {name: _summary(name, group) for name, group in groups.items()}}
+
+
+def with_known_success(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows of one environment: if any of them knows of success, those that do not had none.
+
+    Many environments speak of success only when it comes.
+    """
+    if all(row.get("success") is None for row in rows):
+        return list(rows)
+    return [{**row, "success": False} if row.get("success") is None else row for row in rows]
 
 
 def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: str) -> dict[str, Any]:
@@ -159,7 +168,7 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
         values = column[~np.isnan(column)]
         if len(values) < len(column):
             missing[key] = len(column) - len(values)
-            if key == "return" or (key == "success" and len(values)):
+            if key == "return":
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
         if key in _WITH_INTERVAL or key in scores:
@@ -191,7 +200,7 @@ def interval(
     if len(values) < 2 and not (proportion and len(values)):
         return None
     if np.ptp(values) == 0:
-        return _wilson(values) if proportion else [float(values[0])] * 2
+        return wilson(values) if proportion else [float(values[0])] * 2
     from scipy.stats import bootstrap
 
     # A fixed seed: the same rows give the same table. Batches bound the memory, which grows with n squared otherwise.
@@ -201,7 +210,8 @@ def interval(
     return [float(found.low), float(found.high)]
 
 
-def _wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
+def wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
+    """Wilson's 95 % interval of the share of successes, each 0 or 1: it is never a point."""
     from scipy.stats import binomtest
 
     found = binomtest(int(successes.sum()), len(successes)).proportion_ci(_CONFIDENCE, method="wilson")

@@ -58,7 +58,7 @@ def test_rows_results_and_start_states(compare) -> None:
 def test_a_benchmarks_own_score_stands_beside_the_return(compare) -> None:
     hopper, warned = dataclasses.replace(line_world(), id="test/Hopper-v0"), []
     folder, plain, _ = compare(env=hopper)
-    origin = Origin("hopper-medium-v2", None, (0.0, 10.0))
+    origin = Origin("hopper-medium-v2", None, None, (0.0, 10.0))
     # Rows that were written without scores get them as the evaluation goes on.
     _, results, labels = compare(env=hopper, dataset=origin, warn=warned.append)
     assert labels == [] and warned == []
@@ -75,7 +75,7 @@ def test_a_benchmarks_own_score_stands_beside_the_return(compare) -> None:
 
 def test_a_score_of_another_environment_is_withheld_with_a_warning(compare) -> None:
     warned: list[str] = []
-    folder, results, _ = compare(dataset=Origin("hopper-medium-v2", None, None), warn=warned.append)
+    folder, results, _ = compare(dataset=Origin("hopper-medium-v2", None, None, None), warn=warned.append)
     assert len(warned) == 1 and "for Hopper, which test/LineWorld-v0 is not" in warned[0]
     assert all("d4rl_normalized_score" not in row for row in folder.read_jsonl("episodes.jsonl"))
     assert all("d4rl_normalized_score" not in entry for entry in results["planners"].values())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import owma
-from owma.data import Origin, TwoRoutesCollect
+from owma.data import Origin, TwoRoutesCollect, env_settings
 from owma.runs import RunFolder
 
 
@@ -23,7 +23,7 @@ def test_the_newest_version_with_all_that_was_learnt(run: owma.Run, smoke_run) -
     assert run.config == owma.load(smoke_run.folder).config
     assert run.env_id == "owma/TwoRoutes-v0" and run.obs_keys == ("observation",)
     assert isinstance(run.config.data, TwoRoutesCollect)
-    assert run.dataset == Origin(run.config.data.name, "owma/TwoRoutes-v0", None)
+    assert run.env is not None and run.dataset == Origin(run.config.data.name, run.env.id, env_settings(run.env), None)
     row = json.loads((smoke_run.folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert float(run.parts.task_scale) == pytest.approx(row["value_scale_decoder"])
     by_kind = {"decoder": run.parts.task, "linear": run.parts.linear}

@@ -1,5 +1,6 @@
 """Metrics as benchmarks define them: D4RL's normalised score, OGBench's success."""
 
+import functools
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
-from owma.data import Origin
+from owma.data import Origin, env_settings
 from owma.envs import load_robotics
 from owma.scores import (
     D4RL_REFERENCES,
@@ -87,7 +88,7 @@ def test_a_dataset_of_another_benchmark_has_no_score() -> None:
     with pytest.raises(ConfigError, match="no reference returns for 'owma/two-routes-v0'"):
         d4rl_normalized_score(np.zeros(2), "owma/two-routes-v0")
     rows = [{"return": 2.0}]
-    assert with_scores(rows, Origin("owma/two-routes-v0", None, None), EnvSpec("Hopper-v5")) == rows
+    assert with_scores(rows, Origin("owma/two-routes-v0", None, None, None), EnvSpec("Hopper-v5")) == rows
 
 
 def _env(env_id: str, steps: int | None = None, **kwargs: Any) -> EnvSpec:
@@ -125,11 +126,16 @@ _ENDING, _KITCHEN = {"continuing_task": False}, ["microwave", "kettle", "bottom 
         ("maze2d-umaze-v1", _env("PointMaze_UMaze-v3", steps=500), "episodes of 300 steps"),
         ("maze2d-umaze-dense-v1", _env("PointMaze_UMaze-v3"), "with dense rewards"),
         ("maze2d-umaze-v1", _env("owma/TwoRoutes-v0"), "a PointMaze, umaze"),
+        (
+            "kitchen-mixed-v0",
+            _env("FrankaKitchen-v1", tasks_to_complete=_KITCHEN, remove_task_when_completed=False),
+            "once",
+        ),
         ("kitchen-mixed-v0", _env("FrankaKitchen-v1"), "with tasks_to_complete bottom burner, kettle, light switch"),
     ],
 )
 def test_a_d4rl_score_is_of_d4rls_kind_of_episodes_only(dataset: str, env: EnvSpec, score: float | str) -> None:
-    origin = Origin(dataset, None, None)
+    origin = Origin(dataset, None, None, None)
     rows, unfit = with_scores([{"return": 1.0, "seed": 3}], origin, env), unfit_scores(origin, env)
     if isinstance(score, str):
         assert rows == [{"return": 1.0, "seed": 3}]
@@ -141,13 +147,17 @@ def test_a_d4rl_score_is_of_d4rls_kind_of_episodes_only(dataset: str, env: EnvSp
 
 def test_minaris_score_is_without_the_hundred_and_of_its_environment() -> None:
     rows, env = [{"return": 10.0}, {"return": 30.0}], EnvSpec("Hopper-v5")
-    found = with_scores(rows, Origin("mine/hops-v0", "Hopper-v5", (10.0, 50.0)), env)
+    settings, origin = env_settings(env), functools.partial(Origin, "mine/hops-v0", references=(10.0, 50.0))
+    found = with_scores(rows, origin("Hopper-v5", settings), env)
     assert found == [rows[0] | {"minari_normalized_score": 0.0}, rows[1] | {"minari_normalized_score": 0.5}]
-    elsewhere = Origin("mine/hops-v0", "Hopper-v4", (10.0, 50.0))
+    elsewhere = origin("Hopper-v4", settings)
     assert with_scores(rows, elsewhere, env) == rows
-    assert "mine/hops-v0 is for Hopper-v4, and the environment is Hopper-v5" in str(unfit_scores(elsewhere, env))
+    said = str(unfit_scores(elsewhere, env))
+    assert "mine/hops-v0 is for Hopper-v4 with" in said and "the environment is Hopper-v5 with" in said
+    shorter = EnvSpec("Hopper-v5", max_episode_steps=100)
+    assert with_scores(rows, origin("Hopper-v5", settings), shorter) == rows
     # The dataset names none: nothing says that it is another.
-    assert len(with_scores(rows, Origin("mine/hops-v0", None, (10.0, 50.0)), env)[0]) == 2
+    assert len(with_scores(rows, origin(None, None), env)[0]) == 2
 
 
 def test_dense_return_by_hand() -> None:
@@ -161,8 +171,10 @@ def test_ogbench_success_is_a_mean_over_tasks_and_not_over_episodes() -> None:
     found = ogbench_success(successes)
     assert found["ogbench_success"] == pytest.approx((1 + 0.5 + 0 + 0 + 0.5) / 5)
     assert found["tasks"] == {"1": 1.0, "2": 0.5, "3": 0.0, "4": 0.0, "5": 0.5}
-    low, high = found["interval"]
-    assert 0.2 <= low < found["ogbench_success"] < high <= 0.6
+    # Wilson's limits of 8 of 8, 1 of 2, 0 of 1, 0 of 3 and 2 of 4, whose distances add up as squares.
+    limits = np.array([(0.6756, 1.0), (0.0945, 0.9055), (0.0, 0.7935), (0.0, 0.5615), (0.15, 0.85)])
+    distances = np.linalg.norm(limits - np.array([[1.0], [0.5], [0.0], [0.0], [0.5]]), axis=0) / 5
+    np.testing.assert_allclose(found["interval"], 0.4 + distances * [-1, 1], atol=1e-4)
     assert ogbench_success(successes) == found
 
 
@@ -170,6 +182,9 @@ def test_episodes_that_all_agree_are_no_certainty() -> None:
     none = ogbench_success({task: [False] * 16 for task in range(1, 6)})
     # Wilson's upper limit of 0 of 16 is 0.194; five of them as squares add up.
     assert none["interval"] == [0.0, pytest.approx(0.1936 / 5**0.5, abs=1e-3)]
+    # One success more moves the interval by little.
+    one = ogbench_success({task: [task == 3 and i == 0 for i in range(16)] for task in range(1, 6)})
+    assert none["interval"][1] < one["interval"][1] < none["interval"][1] + 0.03 and one["interval"][0] >= 0
     mixed = ogbench_success({task: [task < 3] * 8 for task in range(1, 6)})
     low, high = mixed["interval"]
     assert mixed["ogbench_success"] == 0.4 and 0.3 < low < 0.4 < high < 0.55

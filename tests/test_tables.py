@@ -91,7 +91,7 @@ def test_what_was_not_measured_is_counted_not_invented() -> None:
 
 
 def test_success_that_nobody_tells_of_is_none_and_not_nought() -> None:
-    rows = _rows("hopper", [1.0, 2.0, 3.0], success=None) + _rows("told", [0.0, 1.0]) + _rows("worse", [0.0, 0.0])
+    rows = _rows("hopper", [1.0, 2.0, 3.0], success=None)
     results = summarise(rows)
     entry = results["planners"]["hopper"]
     assert entry["success"] is None and entry["intervals"]["success"] is None and entry["return"] == 2.0
@@ -100,9 +100,13 @@ def test_success_that_nobody_tells_of_is_none_and_not_nought() -> None:
     console.print(results_table(results))
     assert any(line.split()[:2] == ["hopper", "–"] for line in console.export_text().splitlines())
     assert "| hopper | – | 2 [" in results_markdown(results)
-    results_table(summarise(rows[:3]))  # and where no planner has any
-    with pytest.raises(ValueError, match="1 episodes of `x` have no success"):
-        summarise([*_rows("x", [1.0, 2.0])[:1], *_rows("x", [1.0, 2.0], success=None)[1:]])
+
+
+def test_silence_is_no_success_where_others_have_some() -> None:
+    rows = [*_rows("x", [1.0, 2.0], success=True)[:1], *_rows("x", [1.0, 2.0], success=None)[1:]]
+    found = summarise(rows + _rows("silent", [1.0, 2.0], success=None))["planners"]
+    assert (found["x"]["success"], found["silent"]["success"]) == (0.5, 0)
+    assert rows[1]["success"] is None
 
 
 def test_rows_written_twice_are_refused() -> None:

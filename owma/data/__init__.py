@@ -33,6 +33,7 @@ from owma.data.recording import (
     OfflineDataset as OfflineDataset,
     Origin as Origin,
     Recording as Recording,
+    env_settings as env_settings,
     read_origin as read_origin,
     read_whole as read_whole,
     rows_in_piece as rows_in_piece,

@@ -5,6 +5,7 @@ and how large everything is. It is written once, a bounded piece at a time, in a
 moved there when it is whole.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -68,7 +69,8 @@ def cached(recording: Recording, progress: Progress | None = None) -> OfflineDat
     folder = cache_folder(recording)
     if not is_cache(folder):
         write_cache(recording, folder, progress)
-    return open_cache(folder)
+    # A copy of before references were kept lacks them.
+    return dataclasses.replace(open_cache(folder), references=recording.references)
 
 
 def write_cache(recording: Recording, folder: Path, progress: Progress | None = None) -> None:

@@ -1,6 +1,7 @@
 """What is known of a dataset before its rows are read, and the rows themselves, a bounded piece at a time."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ class Origin:
     dataset_id: str
     env_id: str | None
     """The environment that the dataset names; `None` if it names none that is known here."""
+    env_settings: str | None
+    """What `env_settings` says of that."""
     references: tuple[float, float] | None
     """Minari's `ref_min_score` and `ref_max_score`, where the dataset has them."""
 
@@ -52,7 +55,9 @@ class OfflineDataset:
     @property
     def origin(self) -> Origin:
         """What of it a run keeps."""
-        return Origin(self.dataset_id, None if self.env_spec is None else self.env_spec.id, self.references)
+        env = self.env_spec
+        name, settings = (None, None) if env is None else (env.id, env_settings(env))
+        return Origin(self.dataset_id, name, settings, self.references)
 
     @property
     def num_bytes(self) -> int:
@@ -112,6 +117,12 @@ class Recording:
         )
 
 
+def env_settings(env: EnvSpec) -> str:
+    """The arguments of an environment and its limit of steps, as JSON: what tells it from others of its id."""
+    settings = {"kwargs": env.kwargs, "max_episode_steps": env.max_episode_steps}
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
 def are_references(value: Any) -> bool:
     """Whether what a file holds can be the `references` of an `Origin`: two numbers, the first the smaller."""
     is_pair = isinstance(value, list | tuple) and len(value) == 2
@@ -122,10 +133,11 @@ def read_origin(value: Any) -> Origin | None:
     """The `Origin` in what `dataclasses.asdict` made of it, as a file holds it; `None` if it is anything else."""
     if not isinstance(value, dict) or value.keys() != {field.name for field in dataclasses.fields(Origin)}:
         return None
-    name, env, pair = value["dataset_id"], value["env_id"], value["references"]
-    if not (isinstance(name, str) and isinstance(env, str | None) and (pair is None or are_references(pair))):
+    name, env, settings, pair = (value[field.name] for field in dataclasses.fields(Origin))
+    are_texts = isinstance(name, str) and isinstance(env, str | None) and isinstance(settings, str | None)
+    if not (are_texts and (pair is None or are_references(pair))):
         return None
-    return Origin(name, env, None if pair is None else (float(pair[0]), float(pair[1])))
+    return Origin(name, env, settings, None if pair is None else (float(pair[0]), float(pair[1])))
 
 
 def row_bytes(obs_dim: int, action_dim: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma.scores import OGBENCH_TASKS, ogbench_success
-from owma.tables import interval, paired_difference
+from owma.tables import interval, paired_difference, with_known_success
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,8 +22,9 @@ def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     `planner`, and for `return` and `success` what `owma.tables.paired_difference` says of the same labels and episodes.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["task"], row["labels"], row["fit"], row["planner"]), []).append(row)
+    for task in dict.fromkeys(row["task"] for row in rows):
+        for row in with_known_success([row for row in rows if row["task"] == task]):
+            groups.setdefault((task, row["labels"], row["fit"], row["planner"]), []).append(row)
     entries = [_entry(*names, rows=group) for names, group in groups.items()]
     comparisons = [
         _comparison(task, labels, planner, decoder, groups[task, labels, "linear", planner])

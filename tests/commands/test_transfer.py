@@ -60,8 +60,8 @@ def test_one_run_goes_to_every_cell_of_its_maze(invoke, mine: Path) -> None:
     # A cell that the data never visit cannot be told by labels, and is not evaluated.
     visited = [name for name, entry in cells.items() if entry["visited"]]
     assert [row["task"] for row in rows] == visited and len(visited) > len(maze) / 2
-    # The run's start is in one of the cells: its episode begins at its goal. In none does an episode end there.
-    assert any(row["success"] for row in rows) and len({row["steps"] for row in rows}) == 1
+    # The run's start is in one of the cells: its episode begins at its goal.
+    assert any(row["success"] for row in rows)
     assert f"{len(visited)} goal cells" in done.stderr and (folder / "plots" / "goals.png").exists()
 
 

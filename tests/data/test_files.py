@@ -57,7 +57,7 @@ def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 def test_a_file_is_known_by_its_name(tmp_path: Path) -> None:
     file = write_hdf5(tmp_path / "hopper_medium-v2.hdf5", **counted(9), terminals=flags(9, 2), timeouts=flags(9, 5))
-    assert read_whole(open_d4rl(file)).origin == Origin("hopper_medium-v2", None, None)
+    assert read_whole(open_d4rl(file)).origin == Origin("hopper_medium-v2", None, None, None)
 
 
 def test_d4rl_without_next_observations(tmp_path: Path, piece: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from owma._errors import DatasetError
-from owma.data import OfflineDataset, Origin, load_minari, open_minari, reward_is_constant
+from owma.data import OfflineDataset, Origin, env_settings, load_minari, open_minari, reward_is_constant
 from owma.data.recording import ActionBounds
 from owma.observations import flatten_obs
 from owma.scores import with_scores
@@ -279,13 +279,13 @@ def test_reference_scores_are_those_that_minari_normalises_by(write, episode) ->
     written = write([episode(5)], FLAT, **hopper, ref_min_score=-20.0, ref_max_score=3000.0)
     dataset = load_minari("test/mine-v0")
     assert dataset.origin == open_minari("test/mine-v0").dataset(dataset.transitions, _bounds(dataset)).origin
-    assert dataset.origin == Origin("test/mine-v0", "Hopper-v5", (-20.0, 3000.0))
+    assert dataset.origin == Origin("test/mine-v0", "Hopper-v5", env_settings(gym.spec("Hopper-v5")), (-20.0, 3000.0))
     returns = np.array([-20.0, 100.0, 3000.0])
     found = with_scores([{"return": value} for value in returns], dataset.origin, gym.spec("Hopper-v5"))
     by_minari = minari.get_normalized_score(written, returns)
     np.testing.assert_allclose([row["minari_normalized_score"] for row in found], by_minari)
     write([episode(5)], FLAT, dataset_id="test/plain-v0")
-    assert load_minari("test/plain-v0").origin == Origin("test/plain-v0", None, None)
+    assert load_minari("test/plain-v0").origin == Origin("test/plain-v0", None, None, None)
 
 
 def _bounds(dataset: OfflineDataset) -> ActionBounds:

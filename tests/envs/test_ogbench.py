@@ -183,6 +183,10 @@ def test_a_task_of_ogbench_is_evaluated_where_it_is_one(tmp_path: Path) -> None:
     assert env_id(second) == "owma/ogbench-pointmaze-medium-task2-v0"
     assert env_id(second, env="owma/ogbench-pointmaze-medium-v0") == "owma/ogbench-pointmaze-medium-v0"
     assert env_id(GoalTaskConfig((20.0, 0.0))) is None
+    with pytest.raises(
+        ConfigError, match="task is of owma/ogbench-pointmaze-medium-task2-v0, .* choose a task of that"
+    ):
+        env_id(second, env="owma/ogbench-pointmaze-large-v0")
 
 
 def test_copies_are_stepped_together_each_with_its_own_numbers():

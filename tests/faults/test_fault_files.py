@@ -594,8 +594,8 @@ def test_row_for_manifests(outcome) -> None:
         for dataset in (
             '"hopper"',
             '{"dataset_id": "hopper"}',
-            '{"dataset_id": 3, "env_id": null, "references": null}',
-            '{"dataset_id": "hopper", "env_id": null, "references": [2, 2]}',
+            '{"dataset_id": 3, "env_id": null, "env_settings": null, "references": null}',
+            '{"dataset_id": "hopper", "env_id": null, "env_settings": null, "references": [2, 2]}',
         )
     ],
 )
@@ -603,7 +603,7 @@ def test_shapes_of_wrong_types(content: str, tmp_path: Path, outcome) -> None:
     (tmp_path / "shapes.json").write_text(content)
     with pytest.raises(CheckpointError, match="shapes.json") as error:
         read_shapes(RunFolder(tmp_path))
-    outcome(f"run: shapes.json holds {content[:40]!r}", error.value)
+    outcome(f"run: shapes.json holds {content[:40] + content[64:90]!r}", error.value)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
