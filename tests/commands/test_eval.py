@@ -35,8 +35,9 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
 def test_what_benchmarks_report_is_shown_beside_the_return(invoke, smoke_run, elsewhere: Path) -> None:
     """Of a run that was trained on a file of D4RL's, in an environment that is not its, and on Minari's references."""
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
-    origin = {"dataset_id": "hopper_medium-v2", "env_id": "owma/TwoRoutes-v0", "references": [0, 400]}
-    run.write_json("shapes.json", run.read_json("shapes.json") | {"dataset": origin})
+    shapes = run.read_json("shapes.json")
+    origin = shapes["dataset"] | {"dataset_id": "hopper_medium-v2", "references": [0, 400]}
+    run.write_json("shapes.json", shapes | {"dataset": origin})
     flags = ["planner:static", "--episodes", "2", "--timed-decisions", "0"]
     done = invoke(owma.eval.main, "runs/mine", *flags)
     assert done.code == 0, done.stderr

@@ -66,8 +66,9 @@ def test_rows_are_written_once(runs: Path) -> None:
 
 def test_a_sweep_has_the_scores_of_the_dataset_of_its_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep, run = RunFolder(runs / "sweep" / "v1"), RunFolder(runs / "smoke" / "v1")
-    origin = {"dataset_id": "hopper_medium-v2", "env_id": "owma/TwoRoutes-v0", "references": [0, 400]}
-    run.write_json("shapes.json", run.read_json("shapes.json") | {"dataset": origin})
+    shapes = run.read_json("shapes.json")
+    origin = shapes["dataset"] | {"dataset_id": "hopper_medium-v2", "references": [0, 400]}
+    run.write_json("shapes.json", shapes | {"dataset": origin})
     row = work.evaluate_point(_points()[0], run.path, sweep.path)
     assert row["minari_normalized_score"] == pytest.approx(row["return"] / 400) and row["dense_return"] > 200
     work.evaluate_point(_points()[1], run.path, sweep.path)
