@@ -603,7 +603,8 @@ def test_shapes_of_wrong_types(content: str, tmp_path: Path, outcome) -> None:
     (tmp_path / "shapes.json").write_text(content)
     with pytest.raises(CheckpointError, match="shapes.json") as error:
         read_shapes(RunFolder(tmp_path))
-    outcome(f"run: shapes.json holds {content[:40] + content[64:90]!r}", error.value)
+    shown = content if len(content) < 80 else f"{content[:40]}…{content[-30:]}"
+    outcome(f"run: shapes.json holds {shown!r}", error.value)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
