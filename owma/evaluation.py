@@ -8,7 +8,6 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma import plots
 from owma._npz import read_run_arrays
-from owma._types import Float
 from owma.agent import Agent
 from owma.data import Origin
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
@@ -127,20 +126,15 @@ def _maze_of(env: EnvSpec) -> tuple[MazeMap, tuple[int, int], tuple[int, int]] |
 
 
 def _with_dense_return(episodes: Episodes, env: EnvSpec) -> list[dict[str, Any]]:
-    """The rows, in a maze whose goal is known with their `dense_return`; the first two coordinates are positions."""
-    goals = _goals(episodes, env)
-    if goals is None:
-        return episodes.rows
-    courses = zip(episodes.rows, episodes.observations[:, 1:, :2], goals)
-    return [row | {"dense_return": dense_return(course[: row["steps"]], goal)} for row, course, goal in courses]
+    """The rows, with their `dense_return` in a maze where reaching the goal neither ends the episode nor moves it.
 
-
-def _goals(episodes: Episodes, env: EnvSpec) -> Float[np.ndarray, "episodes 2"] | None:
-    """(x, y) of each episode's goal; `None` where there is none, or where reaching it ends the episode or moves it."""
-    if maze_of(env) is None or episodes.goals is None:
-        return None
+    The first two coordinates are positions.
+    """
     stays = env.kwargs.get("continuing_task", True) and not env.kwargs.get("reset_target", False)
-    return np.asarray(episodes.goals) if stays else None
+    if maze_of(env) is None or episodes.goals is None or not stays:
+        return episodes.rows
+    courses = zip(episodes.rows, episodes.observations[:, 1:, :2], np.asarray(episodes.goals))
+    return [row | {"dense_return": dense_return(course[: row["steps"]], goal)} for row, course, goal in courses]
 
 
 def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:

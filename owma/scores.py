@@ -195,7 +195,8 @@ def with_scores(rows: Sequence[Mapping[str, Any]], origin: Origin, env: EnvSpec)
     if origin.references is not None:
         low, high = origin.references
         found["minari_normalized_score"] = (returns - low) / (high - low)
-    fit = {key: scores.tolist() for key, scores in found.items() if key not in unfit_scores(origin, env)}
+    unfit = unfit_scores(origin, env)
+    fit = {key: scores.tolist() for key, scores in found.items() if key not in unfit}
     return [dict(row) | {key: scores[i] for key, scores in fit.items()} for i, row in enumerate(rows)]
 
 
