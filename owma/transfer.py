@@ -55,6 +55,7 @@ class Transfer:
             raise ConfigError("There is no task: pass --task with one or more, --goals all, or --ogbench-tasks.")
         if self.evaluation.episodes < 1 or not self.evaluation.planners:
             raise ConfigError("A transfer needs at least one of --planners and of --episodes.")
+        self.config.planners(self.evaluation.planners)
 
 
 def main() -> None:
@@ -99,7 +100,15 @@ def main() -> None:
     with resumable(again):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
         results = transfer(
-            inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
+            inference,
+            tasks,
+            config.planners(evaluation.planners),
+            folder,
+            config,
+            evaluation,
+            env=env,
+            obs_keys=run.obs_keys,
+            progress=open_progress,
         )
     for table in transfer_tables(results):
         Console(stderr=True).print(table)

@@ -1,11 +1,14 @@
 """The configuration of a transfer: which tasks one pretrained run is given, and from how many labels."""
 
 import dataclasses
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
 
 from owma._errors import ConfigError
+from owma.config_fields import label_changes, override, parse_axis
 from owma.config_json import later_field
 from owma.material_config import parse_task
+from owma.planners_config import NAMED, AbstractPlannerConfig
 
 FitKind: TypeAlias = Literal["decoder", "linear"]
 """How a task is inferred from labels: z* by gradient through V(psi, z), or w by ridge regression."""
@@ -37,6 +40,9 @@ class TransferConfig:
     """Sets of labels drawn for each count."""
     fits: tuple[FitKind, ...] = ("decoder", "linear")
     """`decoder`: z* by gradient through V(psi, z). `linear`: w by ridge regression on psi."""
+    each: tuple[str, ...] = later_field(())
+    """PLANNER.FIELD=VALUE,VALUE,...: beside the planner as it is, it acts with each of these values, one at a time, and
+    is called PLANNER-FIELD=VALUE in rows and tables."""
     seed: int = 0
     """Of labels, start states and the planners' draws."""
 
@@ -57,3 +63,27 @@ class TransferConfig:
             raise ConfigError(f"goal_falloff={self.goal_falloff}: must not be negative.")
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: must not be negative.")
+
+    def planners(self, names: Iterable[str]) -> dict[str, AbstractPlannerConfig]:
+        """The planners of these names, and after each what `each` varies of it.
+
+        Raises `ConfigError` for a field that none of them has, and for a value that it does not take.
+        """
+        names = tuple(names)
+        varied: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        for choice in (choice for text in self.each for choice in parse_axis(text)):
+            owners = {field.partition(".")[0] for field in choice.fields}
+            if len(owners) > 1 or not owners <= set(names):
+                raise ConfigError(
+                    f"each: {', '.join(choice.fields)} is no field of one of the planners, {', '.join(names)}; write "
+                    "PLANNER.FIELD=VALUE,VALUE,..."
+                )
+            varied[owners.pop()].append({field.partition(".")[2]: value for field, value in choice.fields.items()})
+        found: dict[str, AbstractPlannerConfig] = {}
+        for name in names:
+            found[name] = NAMED[name]
+            for changes in varied[name]:
+                # The default among the values is the planner itself.
+                if (planner := override(NAMED[name], changes)) != NAMED[name]:
+                    found[name + label_changes(changes)] = planner
+        return found

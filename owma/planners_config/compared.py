@@ -18,5 +18,9 @@ PLANNERS: Mapping[str, AbstractPlannerConfig] = {
 }
 """The usual planners, the published settings of adaptation, and its strongest rivals."""
 
-NAMED: Mapping[str, AbstractPlannerConfig] = {**matched(), **PLANNERS}
+NAMED: Mapping[str, AbstractPlannerConfig] = {
+    **matched(),
+    "adaptation_adam": OnlineAdaptation(ascent="adam"),
+    **PLANNERS,
+}
 """Those, and the rest of the methods for the same problem, each in about the time that online adaptation takes."""

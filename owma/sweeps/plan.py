@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from owma._errors import ConfigError
+from owma.config_fields import Choice, label_changes, override, parse_axis, spell
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
-from owma.planners_config import OnlineAdaptation, PlannerConfig
+from owma.planners_config import NAMED, OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import matched
 from owma.presets import PRESETS
 from owma.runs import check_run_name
-from owma.sweeps.grid import Choice, override, parse_axis, spell
 
 COMPARED: Mapping[str, PlannerConfig] = {
     **matched(),  # pyright: ignore[reportAssignmentType]  (what it holds are planners that commands can name)
-    "adaptation_adam": OnlineAdaptation(ascent="adam"),
+    "adaptation_adam": NAMED["adaptation_adam"],  # pyright: ignore[reportAssignmentType]
 }
 """The planners that a sweep can name: all at about equal budgets, and the method with Adam's steps."""
 
@@ -105,8 +105,7 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
             if varied == planner:
                 # The default among an axis's values: the row is that of the planner itself.
                 changes = {}
-            label = "".join(f"-{field}={spell(value)}" for field, value in changes.items())
-            point = Point(experiment, varied, name + label, name, settings, changes)
+            point = Point(experiment, varied, name + label_changes(changes), name, settings, changes)
             if found.setdefault(point.key, point) != point:
                 raise ConfigError(f"Two points of the sweep are called {point.key!r}; vary their fields in two sweeps.")
     return tuple(found.values())

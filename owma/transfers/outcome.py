@@ -1,18 +1,20 @@
 """The episodes of a transfer: every task, label count, fit and planner, from the same start states."""
 
+import dataclasses
 import itertools
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv
 
 from owma import plots
 from owma.agent import Agent
 from owma.envs import maze_of, without_goal
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
-from owma.planners import NAMED
+from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.rollout import run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.transfers.inference import TaskInference
@@ -26,6 +28,7 @@ _ROWS, _FITS = "episodes.jsonl", "fits.jsonl"
 def transfer(
     inference: TaskInference,
     tasks: Sequence[TransferTask],
+    planners: Mapping[str, AbstractPlannerConfig],
     folder: RunFolder,
     config: TransferConfig,
     evaluation: EvaluationConfig,
@@ -34,7 +37,7 @@ def transfer(
     obs_keys: tuple[str, ...] | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Fit each task's value from labels and let planners act by it; nothing is trained.
+    """Fit each task's value from labels and let `planners` act by it; nothing is trained.
 
     Appends to `fits.jsonl` a row a fit and to `episodes.jsonl` a row an episode (those of an evaluation, with `task`,
     `labels`, `draw` and `fit`); what is there already is not done again. Writes `results.json` and pictures, and
@@ -54,45 +57,68 @@ def transfer(
     work = [
         (number, task, task.rewards, found)
         for number, task in enumerate(tasks)
-        if task.rewards is not None and (found := _left(task, sets, evaluation.planners, done))
+        if task.rewards is not None and (found := _left(task, sets, planners, done))
     ]
     for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
         with vector_env(where, evaluation.episodes) as envs:
+            acting = _Acting(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress)
             for number, task, rewards, label_sets_left in group:
                 returns = inference.returns(rewards)
-                for (labels, draw, fit), planners in label_sets_left:
+                for (labels, draw, fit), names in label_sets_left:
                     key = jax.random.fold_in(jax.random.key(config.seed), number)
                     model, said = inference.fit(fit, returns, inference.draw(labels, draw), key=key)
                     about = {"task": task.name, "labels": labels, "draw": draw, "fit": fit}
                     if about not in fitted:
                         folder.append_jsonl(_FITS, about | said)
-                    about |= {"r2": said["r2"]}
-                    for planner in planners:
-                        agent = Agent(
-                            model, NAMED[planner].build(), obs_keys=obs_keys, replan_every=evaluation.replan_every
-                        )
-                        label = f"{task.name}, {labels:,} labels, {fit}, {planner}"
-                        with progress(label, (where.max_episode_steps or 1000) * envs.num_envs, 0) as advance:
-                            episodes = run_episodes(
-                                agent,
-                                envs,
-                                planner_name=planner,
-                                seed=config.seed,
-                                timed_decisions=evaluation.timed_decisions,
-                                progress=advance,
-                                task=task.judge,
-                                promised=task.promised,
-                            )
-                        rows = [{**about, **row} for row in episodes.rows]
-                        for row in rows:
-                            folder.append_jsonl(_ROWS, row)
-                        kept += rows
+                    kept += acting.run(names, model, task, about | {"r2": said["r2"]})
     results = summarise_transfer(kept) | {"cells": cells}
     if ogbench := {task.name: task.ogbench_task for task in tasks if task.ogbench_task is not None}:
         results["ogbench"] = summarise_ogbench(kept, ogbench)
     folder.write_json("results.json", results)
     draw_transfer(folder, results, env)
     return results
+
+
+@dataclasses.dataclass(frozen=True)
+class _Acting:
+    """Planners in one environment, and where the rows of their episodes go."""
+
+    planners: Mapping[str, AbstractPlannerConfig]
+    envs: VectorEnv
+    env: EnvSpec
+    obs_keys: tuple[str, ...] | None
+    folder: RunFolder
+    evaluation: EvaluationConfig
+    seed: int
+    progress: Progress
+
+    def run(
+        self, names: Iterable[str], model: AgentModel, task: TransferTask, about: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Let the planners of these names act by the value in `model`, and append their rows, each with `about`."""
+        kept: list[dict[str, Any]] = []
+        steps = (self.env.max_episode_steps or 1000) * self.envs.num_envs
+        for name in names:
+            agent = Agent(
+                model, self.planners[name].build(), obs_keys=self.obs_keys, replan_every=self.evaluation.replan_every
+            )
+            label = f"{about['task']}, {about['labels']:,} labels, {about['fit']}, {name}"
+            with self.progress(label, steps, 0) as advance:
+                episodes = run_episodes(
+                    agent,
+                    self.envs,
+                    planner_name=name,
+                    seed=self.seed,
+                    timed_decisions=self.evaluation.timed_decisions,
+                    progress=advance,
+                    task=task.judge,
+                    promised=task.promised,
+                )
+            rows = [{**about, **row} for row in episodes.rows]
+            for row in rows:
+                self.folder.append_jsonl(_ROWS, row)
+            kept += rows
+        return kept
 
 
 def draw_transfer(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
@@ -121,7 +147,7 @@ def label_sets(config: TransferConfig, size: int) -> Iterator[tuple[int, int, An
 
 
 def _left(
-    task: TransferTask, sets: Sequence[tuple[int, int, Any]], planners: Sequence[str], done: Container[tuple[Any, ...]]
+    task: TransferTask, sets: Sequence[tuple[int, int, Any]], planners: Iterable[str], done: Container[tuple[Any, ...]]
 ) -> list[tuple[tuple[int, int, Any], list[str]]]:
     """The label sets of a task with the planners that have not acted by them."""
     left = [(labels, [name for name in planners if (task.name, *labels, name) not in done]) for labels in sets]

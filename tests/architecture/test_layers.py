@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_types", "_cores", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json"),
+    ("_types", "_cores", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json", "config_fields"),
     ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
@@ -30,6 +30,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "_json": ("_types",),
     "_npz": ("_errors",),
     "config_json": ("_errors", "_json"),
+    "config_fields": ("_errors", "config_json"),
     "features": ("nets",),
     "targets": ("transitions",),
     "value": ("world",),
@@ -72,7 +73,7 @@ LOWEST_LAYER = {
 WHERE_USED = {"cma", "matplotlib", "mujoco", "gymnasium_robotics", "minari", "ogbench", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
-LIGHT = ("owma._errors", "owma.config_json", "owma.runs")
+LIGHT = ("owma._errors", "owma.config_fields", "owma.config_json", "owma.runs")
 """What configurations may import beside each other; `tests/commands/test_help.py` sees that it stays light."""
 
 

@@ -65,6 +65,20 @@ def test_one_run_goes_to_every_cell_of_its_maze(invoke, mine: Path) -> None:
     assert f"{len(visited)} goal cells" in done.stderr and (folder / "plots" / "goals.png").exists()
 
 
+def test_a_planner_with_other_settings_acts_beside_itself(invoke, mine: Path) -> None:
+    flags = ("--labels", "500", "--fits", "linear", "--episodes", "1", "--planners", "static", "random_shooting")
+    each = ("random_shooting.num_samples=2,1000,4",)
+    done = invoke(owma.transfer.main, "runs/mine", "--task", "goal:2,2", *flags, "--each", *each)
+    assert done.code == 0, done.stderr
+    rows = [json.loads(line) for line in Path(done.stdout.strip(), "episodes.jsonl").read_text().splitlines()]
+    passes = {row["planner"]: row["evaluations"] for row in rows}
+    # A thousand is the default, and that row is the planner's own.
+    names = ["static", "random_shooting", "random_shooting-num_samples=2", "random_shooting-num_samples=4"]
+    assert list(passes) == names
+    one = passes["static"]
+    assert [passes[name] / one for name in names[1:]] == [1000, 2, 4]
+
+
 def test_data_larger_than_memory_stay_on_disk(invoke, mine: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(mine.parents[2] / "cache"))
     monkeypatch.setattr("owma.training.sample_rows", functools.partial(sample_rows, most=1000))
@@ -133,6 +147,10 @@ def test_mistakes_are_answered_before_anything_is_written(invoke, mine: Path) ->
     assert "There is no run" in refused("--task", "recorded")
     assert "There is no task" in refused("runs/mine")
     assert "--planners" in refused("runs/mine", "--goals", "all", "--planners")
+    each = ("runs/mine", "--task", "recorded", "--planners", "static", "cem", "--each")
+    assert "svdd.kl_coef is no field of one of the planners, static, cem" in refused(*each, "svdd.kl_coef=1")
+    assert "no field 'price'" in refused(*each, "cem.price=1")
+    assert "kl_coef=-1.0: must not be negative" in refused(*each, "cem.kl_coef=-1")
     assert "cannot be imported" in refused("runs/mine", "--task", "nowhere:reward")
     assert "prefers nothing" in refused("runs/mine", "--task", "goal:50,50")
     assert "reward owma.envs.kitchen:kettle raised" in refused("runs/mine", "--task", "owma.envs.kitchen:kettle")

@@ -3,9 +3,9 @@
 import pytest
 
 from owma._errors import ConfigError
+from owma.config_fields import override, parse_axis, spell
 from owma.planners import OnlineAdaptation
 from owma.sweeps import SWEEPS, SweepConfig, points, read_points, write_points
-from owma.sweeps.grid import override, parse_axis, spell
 
 SKEW, STEPS = "data.skew=0.02,0.1", "online_adaptation.adaptation_steps=5,10"
 

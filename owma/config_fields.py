@@ -69,6 +69,11 @@ def spell(value: Any) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)
 
 
+def label_changes(changes: Mapping[str, Any]) -> str:
+    """What is appended to a planner's name where these of its fields are other than they were."""
+    return "".join(f"-{field}={spell(value)}" for field, value in changes.items())
+
+
 def _split(values: str) -> list[str]:
     """At the commas that are not inside brackets or quotes."""
     parts, depth, quoted = [""], 0, False
