@@ -67,13 +67,15 @@ def main() -> None:
         os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
-    folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
+    name = _name(arguments.planner)
+    planner = arguments.evaluation.priced(name, arguments.planner)
+    folder = RunFolder.create(run.folder.path / "evaluations", name)
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
     model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
     results = evaluate(
         model,
-        {_name(arguments.planner): arguments.planner},
+        {name: planner},
         folder,
         arguments.evaluation,
         env=env,
@@ -88,7 +90,7 @@ def main() -> None:
     if arguments.video:
         agent = Agent(
             model,
-            arguments.planner.build(),
+            planner.build(),
             obs_keys=run.obs_keys,
             replan_every=arguments.evaluation.replan_every,
             deadline_ms=arguments.deadline_ms,
@@ -100,7 +102,7 @@ def main() -> None:
                 folder.path / "video.gif",
                 seed=arguments.seed,
                 rendered=renderer is not None,
-                title=_name(arguments.planner).replace("_", " "),
+                title=name.replace("_", " "),
                 progress=advance,
             )
     show_results(results)

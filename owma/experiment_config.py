@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from owma._errors import ConfigError
-from owma.config_json import fingerprint
+from owma.config_json import fingerprint, later_field
 from owma.data_config import MEMORY_GIB, TwoRoutesCollect
 from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
-from owma.planners_config import NAMED, PLANNERS
+from owma.planners_config import NAMED, PLANNERS, AbstractPlannerConfig
+from owma.planners_config.matched import AnyPlanner, at_price
 from owma.policy_config import PolicyConfig
 from owma.runs import check_run_name
 from owma.training_config import TrainingConfig
@@ -34,14 +35,27 @@ class EvaluationConfig:
     """Steps for which a plan is followed."""
     timed_decisions: int = 4
     """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
+    kl_coef: float | None = later_field(None)
+    """The price of a nat (lambda) for all planners: the problem that they solve is then the same. `published` keeps
+    its own. By default all have 0.25."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.planners if name not in NAMED]
         if unknown:
             raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(NAMED)}.")
+        if self.kl_coef is not None and not self.kl_coef > 0:
+            raise ConfigError(f"kl_coef={self.kl_coef}: must be positive.")
         for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
+
+    def named_planners(self) -> dict[str, AbstractPlannerConfig]:
+        """The configurations of `planners`, at `kl_coef` if there is one."""
+        return {name: self.priced(name, NAMED[name]) for name in self.planners}
+
+    def priced(self, name: str, planner: AnyPlanner) -> AnyPlanner:
+        """The planner of this name at `kl_coef`, if there is one and the planner has a price."""
+        return planner if self.kl_coef is None or name == "published" else at_price(planner, self.kl_coef)
 
 
 def imported_modules(tasks: Iterable[TaskConfig], env: str | None) -> tuple[str, ...]:

@@ -32,7 +32,6 @@ from owma.data_config import MEMORY_GIB
 from owma.experiment_config import ExperimentConfig
 from owma.job import JobConfig, ended_together, first_then_others, open_shared_progress, require_same, take_part
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
-from owma.planners_config import NAMED
 from owma.presets import PRESETS
 from owma.runs import RunFolder, versions
 
@@ -158,7 +157,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         return
     results = evaluate(
         parts.agent_model(config.value.kind),
-        {name: NAMED[name] for name in config.evaluation.planners},
+        config.evaluation.named_planners(),
         folder,
         config.evaluation,
         env=material.env,

@@ -55,7 +55,7 @@ class Transfer:
             raise ConfigError("There is no task: pass --task with one or more, --goals all, or --ogbench-tasks.")
         if self.evaluation.episodes < 1 or not self.evaluation.planners:
             raise ConfigError("A transfer needs at least one of --planners and of --episodes.")
-        self.config.planners(self.evaluation.planners)
+        self.config.planners(self.evaluation)
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def main() -> None:
         results = transfer(
             inference,
             tasks,
-            config.planners(evaluation.planners),
+            config.planners(evaluation),
             folder,
             config,
             evaluation,

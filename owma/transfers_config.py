@@ -1,14 +1,14 @@
 """The configuration of a transfer: which tasks one pretrained run is given, and from how many labels."""
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from owma._errors import ConfigError
 from owma.config_fields import label_changes, override, parse_axis
 from owma.config_json import later_field
+from owma.experiment_config import EvaluationConfig
 from owma.material_config import parse_task
-from owma.planners_config import NAMED, AbstractPlannerConfig
+from owma.planners_config import AbstractPlannerConfig
 
 FitKind: TypeAlias = Literal["decoder", "linear"]
 """How a task is inferred from labels: z* by gradient through V(psi, z), or w by ridge regression."""
@@ -64,26 +64,26 @@ class TransferConfig:
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: must not be negative.")
 
-    def planners(self, names: Iterable[str]) -> dict[str, AbstractPlannerConfig]:
-        """The planners of these names, and after each what `each` varies of it.
+    def planners(self, evaluation: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
+        """The planners that the evaluation names, and after each what `each` varies of it.
 
         Raises `ConfigError` for a field that none of them has, and for a value that it does not take.
         """
-        names = tuple(names)
-        varied: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+        usual = evaluation.named_planners()
+        varied: dict[str, list[dict[str, Any]]] = {name: [] for name in usual}
         for choice in (choice for text in self.each for choice in parse_axis(text)):
             owners = {field.partition(".")[0] for field in choice.fields}
-            if len(owners) > 1 or not owners <= set(names):
+            if len(owners) > 1 or not owners <= set(usual):
                 raise ConfigError(
-                    f"each: {', '.join(choice.fields)} is no field of one of the planners, {', '.join(names)}; write "
+                    f"each: {', '.join(choice.fields)} is no field of one of the planners, {', '.join(usual)}; write "
                     "PLANNER.FIELD=VALUE,VALUE,..."
                 )
             varied[owners.pop()].append({field.partition(".")[2]: value for field, value in choice.fields.items()})
         found: dict[str, AbstractPlannerConfig] = {}
-        for name in names:
-            found[name] = NAMED[name]
+        for name, planner in usual.items():
+            found[name] = planner
             for changes in varied[name]:
-                # The default among the values is the planner itself.
-                if (planner := override(NAMED[name], changes)) != NAMED[name]:
-                    found[name + label_changes(changes)] = planner
+                # What a planner has already is the planner itself.
+                if (other := override(planner, changes)) != planner:
+                    found[name + label_changes(changes)] = other
         return found

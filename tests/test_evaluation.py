@@ -12,6 +12,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from line_world import LineWorld, line_world
 
+from owma._errors import ConfigError
 from owma.data import Origin
 from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
@@ -161,6 +162,22 @@ def test_every_method_can_be_asked_for_by_name() -> None:
     rest = ("fk_steering", "svdd", "noise_optimization", "cem", "adaptation_off")
     assert EvaluationConfig(planners=rest).planners == rest
     assert {name: NAMED[name] for name in PLANNERS} == dict(PLANNERS)
+
+
+def test_all_planners_are_given_one_price() -> None:
+    planners = EvaluationConfig(planners=tuple(NAMED), kl_coef=0.5).named_planners()
+    assert list(planners) == list(NAMED)
+    prices = {name: getattr(planner, "kl_coef", None) for name, planner in planners.items()}
+    # The published settings have a price of their own, and what does not weigh the divergence has none.
+    assert prices.pop("published") == NAMED["published"].kl_coef != 0.5  # pyright: ignore[reportAttributeAccessIssue]
+    assert {name for name, price in prices.items() if price is None} == {
+        *("static", "random_shooting", "guided_diffusion"),
+    }
+    assert set(prices.values()) == {None, 0.5}
+    assert planners["guided_diffusion"].guidance_coef == 2.0  # pyright: ignore[reportAttributeAccessIssue]
+    assert EvaluationConfig(planners=tuple(NAMED)).named_planners() == dict(NAMED)
+    with pytest.raises(ConfigError, match="kl_coef=0.0: must be positive"):
+        EvaluationConfig(kl_coef=0.0)
 
 
 def test_a_maze_with_one_start_and_one_goal_is_drawn(tmp_path: Path) -> None:

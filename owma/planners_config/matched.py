@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from owma.planners_config.base import AbstractPlannerConfig
 from owma.planners_config.online_adaptation import PUBLISHED, OnlineAdaptation
@@ -16,6 +17,8 @@ from owma.planners_config.rivals import (
     TiltedResampling,
     TwistedSMC,
 )
+
+AnyPlanner = TypeVar("AnyPlanner", bound=AbstractPlannerConfig)
 
 Scaled = Callable[[float], AbstractPlannerConfig]
 """A planner with `scale` times the budget of online adaptation's default decision."""
@@ -69,10 +72,10 @@ def matched(kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
     return planners if kl_coef is None else {name: at_price(config, kl_coef) for name, config in planners.items()}
 
 
-def at_price(config: AbstractPlannerConfig, kl_coef: float) -> AbstractPlannerConfig:
+def at_price(config: AnyPlanner, kl_coef: float) -> AnyPlanner:
     """The planner with another λ, where it has one."""
     if isinstance(config, GuidedDiffusion):
         return dataclasses.replace(config, guidance_coef=1 / kl_coef)
     if isinstance(config, Static | RandomShooting):
         return config
-    return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg]
+    return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg, return-value]

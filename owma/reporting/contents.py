@@ -240,7 +240,8 @@ def _reproduction(source: Source) -> Section:
         body += paragraph("All rows:") + code(train_command(source.experiment))
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
-        shown = [(name, eval_command(run, NAMED[name], evaluation, source.experiment.seed)) for name in names]
+        priced = {name: evaluation.priced(name, NAMED[name]) for name in names}
+        shown = [(name, eval_command(run, priced[name], evaluation, source.experiment.seed)) for name in names]
         body += folded("The rows of one planner again", table(("planner", "command"), shown))
     elif source.sweep is not None:
         body += paragraph("All rows:") + code(sweep_command(source.sweep))

@@ -24,7 +24,8 @@ def sweep_command(config: SweepConfig) -> str:
 def eval_command(run: str, planner: Any, evaluation: EvaluationConfig, seed: int) -> str:
     """`python -m owma.eval RUN ...` with a planner, from the same start states."""
     usual = EvaluationConfig()
-    shown = dataclasses.replace(evaluation, planners=usual.planners)  # one planner is evaluated, this one
+    # One planner is evaluated, this one, with the price that it has.
+    shown = dataclasses.replace(evaluation, planners=usual.planners, kl_coef=None)
     words = [run, f"planner:{_kebab(type(planner).__name__)}"]
     for subcommands, flags in (_words(planner, None, "planner."), _words(shown, usual, "")):
         words += subcommands + flags

@@ -96,7 +96,8 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
         settings = {field: value for choice in ours for field, value in choice.fields.items()}
         label = "".join(f"-{_label(choice.shown, fields)}{spell(choice.fields[choice.shown])}" for choice in ours)
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
-        for name, planner in planners.items():
+        for name, usual in planners.items():
+            planner = experiment.evaluation.priced(name, usual)
             theirs = [choice for choice in combination if choice.shown.split(".")[0] == name]
             changes = {
                 field.removeprefix(f"{name}."): value for choice in theirs for field, value in choice.fields.items()

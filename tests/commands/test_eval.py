@@ -32,6 +32,19 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
     assert all(path.read_bytes() == (smoke_run.folder / path.name).read_bytes() for path in kept)
 
 
+def test_the_price_for_all_planners_is_that_of_this_one(invoke, smoke_run, elsewhere: Path) -> None:
+    shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")
+    flags = ["planner:tilted-resampling", "--planner.num-samples", "8", "--episodes", "1", "--timed-decisions", "0"]
+    nats = {}
+    for price in ("--kl-coef", "100"), ("--planner.kl-coef", "100"), ():
+        done = invoke(owma.eval.main, "runs/mine", *flags, *price)
+        assert done.code == 0, done.stderr
+        (row,) = RunFolder(Path(done.stdout.strip())).read_jsonl("episodes.jsonl")
+        nats[price] = row["kl"]
+    dear, too, usual = nats.values()
+    assert dear == too < usual
+
+
 def test_what_benchmarks_report_is_shown_beside_the_return(invoke, smoke_run, elsewhere: Path) -> None:
     """Of a run that was trained on a file of D4RL's, in an environment that is not its, and on Minari's references."""
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))

@@ -67,10 +67,11 @@ def test_train(config: ExperimentConfig, understood) -> None:
     "planner", [Static(), PUBLISHED, OnlineAdaptation(defensive=False, max_gradient=1.0), FKSteering(kl_coef=0.5)]
 )
 def test_eval(planner: PlannerConfig, understood) -> None:
-    evaluation = EvaluationConfig(planners=("static",), episodes=7, replan_every=3)
+    # The price for all of a run's planners is no flag beside the planner, which has its own.
+    evaluation = EvaluationConfig(planners=("static",), episodes=7, replan_every=3, kl_coef=2.0)
     found = understood(Eval, eval_command("runs/my run", planner, evaluation, 5))
     assert found.planner == planner and found.seed == 5 and found.run == Path("runs/my run")
-    assert found.evaluation == dataclasses.replace(evaluation, planners=EvaluationConfig().planners)
+    assert found.evaluation == dataclasses.replace(evaluation, planners=EvaluationConfig().planners, kl_coef=None)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,23 @@ def test_one_at_a_time_and_overrides() -> None:
     )
 
 
+def test_one_price_for_all_planners_but_what_is_varied() -> None:
+    planners = ("static", "online_adaptation", "published")
+    grid = ("evaluation.kl_coef=0.5,1", "online_adaptation.kl_coef=0.25,1")
+    found = points(SweepConfig(grid=grid, planners=planners))
+    prices = {point.key: getattr(point.planner, "kl_coef", None) for point in found}
+    assert prices == {
+        "two-routes-evaluation.kl_coef0.5-seed0/static": None,
+        "two-routes-evaluation.kl_coef0.5-seed0/online_adaptation-kl_coef=0.25": 0.25,
+        "two-routes-evaluation.kl_coef0.5-seed0/online_adaptation-kl_coef=1": 1.0,
+        "two-routes-evaluation.kl_coef0.5-seed0/published": 1.0,
+        "two-routes-evaluation.kl_coef1-seed0/static": None,
+        "two-routes-evaluation.kl_coef1-seed0/online_adaptation-kl_coef=0.25": 0.25,
+        "two-routes-evaluation.kl_coef1-seed0/online_adaptation": 1.0,
+        "two-routes-evaluation.kl_coef1-seed0/published": 1.0,
+    }
+
+
 def test_fields_that_move_together() -> None:
     config = SweepConfig(grid=("data.skew:data.episodes=0.02:1000,0.001:4000",), planners=("static",))
     assert [(point.experiment.name, point.settings) for point in points(config)] == [

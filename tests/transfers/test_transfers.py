@@ -119,8 +119,10 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
 
         config = TransferConfig(task=("recorded", "early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
         folder = RunFolder(tmp_path)
+        planners = config.planners(EVALUATION)
         found = transfer(
-            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
+            *(inference, tasks, planners, folder, config, EVALUATION),
+            **{"env": line_world(), "obs_keys": None, "progress": progress},
         )
         return folder, found, labels
 
@@ -169,8 +171,10 @@ def test_ogbenchs_tasks_are_each_judged_in_their_own_environment(inference: Task
 
     def run() -> dict:
         config = TransferConfig(ogbench_tasks=True, labels=(16,), fits=("linear",), seed=2)
+        planners = config.planners(EVALUATION)
         return transfer(
-            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
+            *(inference, tasks, planners, folder, config, EVALUATION),
+            **{"env": line_world(), "obs_keys": None, "progress": progress},
         )
 
     folder = RunFolder(tmp_path)
