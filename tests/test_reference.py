@@ -11,10 +11,12 @@ from owma import plots
 from owma.analysis import groups
 from owma.sweeps import read_points
 from owma.tables import results_markdown, summarise
+from owma.transfers import transfer_markdown
 
 CHECKOUT = Path(__file__).parent.parent
 REFERENCE = CHECKOUT / "runs" / "reference"
 SWEEPS = sorted(path.parent.name for path in REFERENCE.glob("*/points.jsonl"))
+TRANSFERS = sorted(path.parent.name for path in REFERENCE.glob("*/table.md") if (path.parent / "seed1").exists())
 
 
 def _rows(name: str, file: str = "episodes") -> list[dict]:
@@ -30,6 +32,13 @@ def test_the_table_of_a_sweep_is_that_of_its_rows(sweep: str) -> None:
     table = (REFERENCE / sweep / "table.md").read_text()
     for group in groups(_rows(sweep)):
         assert results_markdown(summarise(group.rows), wide=True) in table
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_the_table_of_a_transfer_is_that_of_its_rows(transfer: str) -> None:
+    folders = sorted(path.parent.name for path in (REFERENCE / transfer).glob("*/episodes.jsonl"))
+    rows = [row for folder in folders for row in _rows(f"{transfer}/{folder}")]
+    assert transfer_markdown(rows) == (REFERENCE / transfer / "table.md").read_text()
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)

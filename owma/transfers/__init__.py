@@ -5,6 +5,7 @@ from owma.transfers.outcome import draw_transfer as draw_transfer, transfer as t
 from owma.transfers.summary import (
     summarise_ogbench as summarise_ogbench,
     summarise_transfer as summarise_transfer,
+    transfer_markdown as transfer_markdown,
     transfer_tables as transfer_tables,
 )
 from owma.transfers.tasks import TransferTask as TransferTask, transfer_tasks as transfer_tasks

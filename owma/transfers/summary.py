@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from owma.analysis import OURS, comparisons
 from owma.scores import OGBENCH_TASKS, ogbench_success
-from owma.tables import interval, paired_difference, with_known_success
+from owma.tables import interval, paired_difference, results_markdown, summarise, with_known_success
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,6 +79,31 @@ def _comparison(
     keys = ("return", "success") if knows_success else ("return",)
     differences = {key: paired_difference(rows, "decoder", "linear", key) for key in keys}
     return {"task": task, "labels": labels, "planner": planner} | differences
+
+
+def transfer_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same transfer of several seeds: for each task a table of planners, and adaptation against each rival.
+
+    Where there are several, tables are told apart by label count, draw of labels and fit too. Differences are paired by
+    seed and episode (`owma.analysis.comparisons`), and shown with their 95 % interval.
+    """
+    about = ("task", "labels", "draw", "fit")
+    varied = [key for key in about if key == "task" or len({row[key] for row in rows}) > 1]
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[key] for key in about), []).append(row)
+    lines: list[str] = []
+    for names, group in found.items():
+        said = dict(zip(about, names))
+        lines += ["**" + ", ".join(f"{'' if key == 'task' else key + ' '}{said[key]}" for key in varied) + "**", ""]
+        lines += [results_markdown(summarise(group), wide=True)]
+        differences: dict[str, list[str]] = {}
+        for each in comparisons(group):
+            scale, form = (100.0, "+.0f") if each["metric"] == "success" else (1.0, "+.3g")
+            spread = _spread(each["mean"], each["interval"], scale, form)
+            differences.setdefault(each["rival"], []).append(f"{each['metric']} {spread}")
+        lines += [f"- {OURS} − {rival}: {', '.join(spreads)}" for rival, spreads in differences.items()] + [""]
+    return "\n".join(lines)
 
 
 def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":

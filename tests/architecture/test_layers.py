@@ -51,7 +51,8 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
-    "transfers": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores") + ("tables",),
+    "transfers": ("analysis", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
+    + ("tables",),
     "job": ("_command",),
     "train": ("_command", "job"),
     "eval": ("_command",),

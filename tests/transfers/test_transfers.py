@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import jax
@@ -21,7 +22,15 @@ from owma.material_config import GoalTaskConfig
 from owma.plots import maze_heat
 from owma.runs import RunFolder
 from owma.tasks import RewardTask
-from owma.transfers import TaskInference, TransferTask, summarise_transfer, transfer, transfer_tables, transfer_tasks
+from owma.transfers import (
+    TaskInference,
+    TransferTask,
+    summarise_transfer,
+    transfer,
+    transfer_markdown,
+    transfer_tables,
+    transfer_tasks,
+)
 from owma.transfers.outcome import label_sets
 from owma.transfers.summary import sweep_means
 from owma.transfers_config import TransferConfig
@@ -257,6 +266,28 @@ def test_decoder_and_linear_value_are_compared_episode_by_episode() -> None:
     (table,) = transfer_tables(results | {"cells": {}})
     assert list(table.columns[1].cells) == ["decoder", "linear", "decoder − linear"]
     assert summarise_transfer(rows("linear", [1.0, 4.0, 4.0, 2.0]))["comparisons"] == []
+
+
+def test_seeds_of_a_transfer_are_one_table() -> None:
+    def row(task: str, planner: str, seed: int, back: float) -> dict[str, Any]:
+        told = {"task": task, "labels": 8, "draw": 0, "fit": "linear", "r2": 0.5, "success": None, "value": 1.0}
+        made = {"promise_gap": 0.0, "kl": 0.0, "nfe": 11, "ms_p50": None, "ms_p95": None, "fallbacks": 0}
+        return told | made | {"clipped": 0, "planner": planner, "seed": seed, "episode": 0, "return": back}
+
+    seeds = [(1, 6.0, 1.0), (2, 8.0, 5.0), (3, 10.0, 9.0)]
+    rows = [
+        row(task, planner, seed, back)
+        for task in ("early", "late")
+        for seed, ours, theirs in seeds
+        for planner, back in (("online_adaptation", ours), ("static", theirs))
+    ]
+    early, late = transfer_markdown(rows).split("**late**")
+    assert early.startswith("**early**") and "| online_adaptation | – | 8 [6, 10] |" in early
+    # Of the same seeds and episodes 5, 3 and 1 more.
+    assert "- online_adaptation − static: return +3 [+1, +5]" in early and "over 3 seeds" in late
+    # What else there are several of tells tables apart.
+    other = [one | {"fit": "decoder"} for one in rows]
+    assert "**early, fit linear**" in (both := transfer_markdown([*rows, *other])) and "**late, fit decoder**" in both
 
 
 def test_a_killed_transfer_goes_on(run_transfer) -> None:
