@@ -1,7 +1,7 @@
 """What rows say beyond their means: robust centres, comparisons, calibration, trends. Rows in, plain numbers out."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,8 @@ def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", 
     for group in groups(rows):
         planners = _by_planner(group.rows)
         for rival, theirs in planners.items():
-            is_variation = theirs[0].get("base", rival) == ours
+            # Rows of a transfer have no base, and a variation's name says what it is one of.
+            is_variation = theirs[0].get("base", rival.partition("-")[0]) == ours
             if is_variation or ours not in planners or _episodes(ours, planners) != _episodes(rival, planners):
                 continue
             for key in keys:
@@ -169,11 +170,11 @@ class Axis:
         return _correlation(self.values, found) if usable else None
 
 
-def ablations(rows: Rows, defaults: Mapping[str, Any]) -> list[Axis]:
+def ablations(rows: Rows, usual: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> list[Axis]:
     """The axes along which planners were varied one field at a time.
 
-    `defaults`: for each planner's name, its configuration, from which the value is read that the planner has where it
-    is not varied.
+    `usual`: of the settings of a group, the configuration of each planner by its name, from which the value is read
+    that the planner has where it is not varied.
     """
     found = []
     for group in groups(rows):
@@ -183,7 +184,7 @@ def ablations(rows: Rows, defaults: Mapping[str, Any]) -> list[Axis]:
         varied = [(base, field) for base, settings in names.values() for field in settings if len(settings) == 1]
         for base, field in dict.fromkeys(varied):
             points = [
-                (settings.get(field, getattr(defaults[base], field)), entries[name])
+                (settings[field] if settings else getattr(usual(group.settings)[base], field), entries[name])
                 for name, (its_base, settings) in names.items()
                 if its_base == base and set(settings) <= {field}
             ]

@@ -31,7 +31,7 @@ def parse_axis(text: str) -> tuple[Choice, ...]:
     fields = [name.strip().replace("-", "_") for name in names.split(":")]
     if not equals or not values or not all(re.fullmatch(r"\w+(\.\w+)*", field) for field in fields):
         raise ConfigError(
-            f"{text!r} is no axis; write FIELD=VALUE,VALUE,... with a dotted field, such as training.updates=100,200."
+            f"{text!r} is no axis; write FIELD=VALUE,VALUE,... with a dotted field, such as cem.kl_coef=0.25,1."
         )
     choices = []
     for entry in _split(values):
@@ -70,7 +70,7 @@ def spell(value: Any) -> str:
 
 
 def label_changes(changes: Mapping[str, Any]) -> str:
-    """What is appended to a planner's name where these of its fields are other than they were."""
+    """The end of a planner's name, which says what was varied of it."""
     return "".join(f"-{field}={spell(value)}" for field, value in changes.items())
 
 

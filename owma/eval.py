@@ -15,6 +15,7 @@ from owma._errors import ConfigError
 from owma.config_json import to_json
 from owma.experiment_config import EvaluationConfig
 from owma.planners_config import OnlineAdaptation, PlannerConfig
+from owma.planners_config.matched import at_price
 from owma.runs import RunFolder, versions
 
 
@@ -38,6 +39,8 @@ class Eval:
     def __post_init__(self) -> None:
         if self.evaluation.episodes < 1:
             raise ConfigError(f"episodes={self.evaluation.episodes}: an evaluation needs at least one.")
+        if self.evaluation.kl_coef is not None:
+            raise ConfigError("kl_coef: one planner has its own; pass --planner.kl-coef, or --planner.guidance-coef.")
         if self.deadline_ms is not None and not self.deadline_ms > 0:
             raise ConfigError(f"deadline_ms={self.deadline_ms}: must be positive.")
         if self.deadline_ms is not None and not isinstance(self.planner, OnlineAdaptation):
@@ -67,15 +70,16 @@ def main() -> None:
         os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
-    name = _name(arguments.planner)
-    planner = arguments.evaluation.priced(name, arguments.planner)
-    folder = RunFolder.create(run.folder.path / "evaluations", name)
+    price = run.config.evaluation.kl_coef
+    if price is not None and at_price(arguments.planner, price) != arguments.planner:
+        show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
+    folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
     model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
     results = evaluate(
         model,
-        {name: planner},
+        {_name(arguments.planner): arguments.planner},
         folder,
         arguments.evaluation,
         env=env,
@@ -90,7 +94,7 @@ def main() -> None:
     if arguments.video:
         agent = Agent(
             model,
-            planner.build(),
+            arguments.planner.build(),
             obs_keys=run.obs_keys,
             replan_every=arguments.evaluation.replan_every,
             deadline_ms=arguments.deadline_ms,
@@ -102,7 +106,7 @@ def main() -> None:
                 folder.path / "video.gif",
                 seed=arguments.seed,
                 rendered=renderer is not None,
-                title=name.replace("_", " "),
+                title=_name(arguments.planner).replace("_", " "),
                 progress=advance,
             )
     show_results(results)

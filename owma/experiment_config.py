@@ -9,7 +9,7 @@ from owma.config_json import fingerprint, later_field
 from owma.data_config import MEMORY_GIB, TwoRoutesCollect
 from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
 from owma.planners_config import NAMED, PLANNERS, AbstractPlannerConfig
-from owma.planners_config.matched import AnyPlanner, at_price
+from owma.planners_config.matched import PlannerT, at_price
 from owma.policy_config import PolicyConfig
 from owma.runs import check_run_name
 from owma.training_config import TrainingConfig
@@ -36,8 +36,8 @@ class EvaluationConfig:
     timed_decisions: int = 4
     """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
     kl_coef: float | None = later_field(None)
-    """The price of a nat (lambda) for all planners: the problem that they solve is then the same. `published` keeps
-    its own. By default all have 0.25."""
+    """The price of a nat (lambda) of all planners but `published`, so that they solve the same problem; guided
+    diffusion is given its inverse. None leaves each its own, which is 0.25 for most."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.planners if name not in NAMED]
@@ -53,7 +53,7 @@ class EvaluationConfig:
         """The configurations of `planners`, at `kl_coef` if there is one."""
         return {name: self.priced(name, NAMED[name]) for name in self.planners}
 
-    def priced(self, name: str, planner: AnyPlanner) -> AnyPlanner:
+    def priced(self, name: str, planner: PlannerT) -> PlannerT:
         """The planner of this name at `kl_coef`, if there is one and the planner has a price."""
         return planner if self.kl_coef is None or name == "published" else at_price(planner, self.kl_coef)
 

@@ -80,7 +80,7 @@ ANTMAZE_UMAZE = ExperimentConfig(
 ANTMAZE_MEDIUM = ExperimentConfig(
     name="antmaze-medium",
     data=AntMazeCollect(maze="medium"),
-    # The far corner, 28 m away. Likewise of 2, 3, 5, 7 and 10 m, with the price.
+    # The far corner, 28 m away. Slope and price are the best on seed 100, of slopes of 2, 3, 5, 7 and 10 m.
     task=GoalTaskConfig(goal=(10.0, -10.0), radius=0.45, falloff=5.0),
     world=_ANT_WORLD,
     policy=_ANT_POLICY,

@@ -55,7 +55,7 @@ class Transfer:
             raise ConfigError("There is no task: pass --task with one or more, --goals all, or --ogbench-tasks.")
         if self.evaluation.episodes < 1 or not self.evaluation.planners:
             raise ConfigError("A transfer needs at least one of --planners and of --episodes.")
-        self.config.planners(self.evaluation)
+        self.config.acting_planners(self.evaluation)  # raises where --each names no field of theirs
 
 
 def main() -> None:
@@ -78,8 +78,12 @@ def main() -> None:
         arguments = from_json(Transfer, folder.read_json("config.json"))
         require_trust(_imports(arguments), trust, _again(folder.path, ()))
         path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
-    config, evaluation = arguments.config, arguments.evaluation
     run = load(path)
+    if folder is None and arguments.evaluation.kl_coef is None:
+        # Planners are those of the run.
+        priced = dataclasses.replace(arguments.evaluation, kl_coef=run.config.evaluation.kl_coef)
+        arguments = dataclasses.replace(arguments, evaluation=priced)
+    config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     if env is None:
         raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
@@ -100,15 +104,7 @@ def main() -> None:
     with resumable(again):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
         results = transfer(
-            inference,
-            tasks,
-            config.planners(evaluation),
-            folder,
-            config,
-            evaluation,
-            env=env,
-            obs_keys=run.obs_keys,
-            progress=open_progress,
+            inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
         )
     for table in transfer_tables(results):
         Console(stderr=True).print(table)

@@ -42,7 +42,7 @@ class TransferConfig:
     """`decoder`: z* by gradient through V(psi, z). `linear`: w by ridge regression on psi."""
     each: tuple[str, ...] = later_field(())
     """PLANNER.FIELD=VALUE,VALUE,...: beside the planner as it is, it acts with each of these values, one at a time, and
-    is called PLANNER-FIELD=VALUE in rows and tables."""
+    is called PLANNER-FIELD=VALUE in rows and tables. PLANNER.FIELD:PLANNER.FIELD=VALUE:VALUE,... moves two together."""
     seed: int = 0
     """Of labels, start states and the planners' draws."""
 
@@ -64,10 +64,11 @@ class TransferConfig:
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: must not be negative.")
 
-    def planners(self, evaluation: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
+    def acting_planners(self, evaluation: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
         """The planners that the evaluation names, and after each what `each` varies of it.
 
-        Raises `ConfigError` for a field that none of them has, and for a value that it does not take.
+        Raises `ConfigError` for a field that none of them has, for a value that it does not take, and for two that are
+        told apart by no name.
         """
         usual = evaluation.named_planners()
         varied: dict[str, list[dict[str, Any]]] = {name: [] for name in usual}
@@ -83,7 +84,9 @@ class TransferConfig:
         for name, planner in usual.items():
             found[name] = planner
             for changes in varied[name]:
-                # What a planner has already is the planner itself.
-                if (other := override(planner, changes)) != planner:
-                    found[name + label_changes(changes)] = other
+                # With what it has already it is the planner itself.
+                other = override(planner, changes)
+                label = name if other == planner else name + label_changes(changes)
+                if found.setdefault(label, other) != other:
+                    raise ConfigError(f"each: two settings are called {label!r}; give them in two transfers.")
         return found

@@ -98,11 +98,11 @@ def test_ablations_have_the_default_among_their_values() -> None:
         name = "online_adaptation" + ("" if value is None else f"-kl_coef={value}")
         rows += _rows(name, [1.0, 2.0], base="online_adaptation", planner_settings=settings, kl=kl)
     rows += _rows("static", [1.0, 2.0], base="static", planner_settings={})
-    (axis,) = analysis.ablations(rows, {"online_adaptation": OnlineAdaptation()})
+    (axis,) = analysis.ablations(rows, lambda _: {"online_adaptation": OnlineAdaptation()})
     assert (axis.base, axis.field, axis.values) == ("online_adaptation", "kl_coef", [0.1, 0.25, 1.0, 5.0])
     assert [entry["kl"] for entry in axis.entries] == [4.0, 2.0, 0.5, 0.1]
     assert axis.trend("kl") == pytest.approx(-1.0) and axis.trend("return") is None
-    assert analysis.ablations(_rows("a", [1.0]), {}) == []
+    assert analysis.ablations(_rows("a", [1.0]), lambda _: {}) == []
 
 
 def test_ablations_keep_experiments_apart() -> None:
@@ -112,9 +112,13 @@ def test_ablations_keep_experiments_apart() -> None:
             name = "online_adaptation" + ("-kl_coef=1" if settings else "")
             more = {"settings": {"data.skew": skew}, "base": "online_adaptation", "planner_settings": settings}
             rows += _rows(name, [skew, skew], **more)
-    found = analysis.ablations(rows, {"online_adaptation": OnlineAdaptation()})
+    # What is varied of the experiment may be the price of all its planners.
+    price = {0.1: 0.25, 0.2: 0.5}
+    found = analysis.ablations(
+        rows, lambda settings: {"online_adaptation": OnlineAdaptation(kl_coef=price[settings["data.skew"]])}
+    )
     assert [(axis.group, axis.values) for axis in found] == [
         ("data.skew = 0.1", [0.25, 1.0]),
-        ("data.skew = 0.2", [0.25, 1.0]),
+        ("data.skew = 0.2", [0.5, 1.0]),
     ]
     assert [entry["return"] for entry in found[1].entries] == [0.2, 0.2]

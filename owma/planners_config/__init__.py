@@ -4,7 +4,11 @@ from typing import TypeAlias
 
 from owma.planners_config.base import AbstractPlannerConfig as AbstractPlannerConfig
 from owma.planners_config.compared import NAMED as NAMED, PLANNERS as PLANNERS
-from owma.planners_config.online_adaptation import PUBLISHED as PUBLISHED, OnlineAdaptation as OnlineAdaptation
+from owma.planners_config.online_adaptation import (
+    ADAPTATION_ADAM as ADAPTATION_ADAM,
+    PUBLISHED as PUBLISHED,
+    OnlineAdaptation as OnlineAdaptation,
+)
 from owma.planners_config.rivals import (
     CEM as CEM,
     SVDD as SVDD,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from owma.planners_config.base import AbstractPlannerConfig
 from owma.planners_config.matched import matched
-from owma.planners_config.online_adaptation import PUBLISHED, OnlineAdaptation
+from owma.planners_config.online_adaptation import ADAPTATION_ADAM, PUBLISHED, OnlineAdaptation
 from owma.planners_config.rivals import GuidedDiffusion, RandomShooting, Static, TiltedResampling, TwistedSMC
 
 PLANNERS: Mapping[str, AbstractPlannerConfig] = {
@@ -20,7 +20,7 @@ PLANNERS: Mapping[str, AbstractPlannerConfig] = {
 
 NAMED: Mapping[str, AbstractPlannerConfig] = {
     **matched(),
-    "adaptation_adam": OnlineAdaptation(ascent="adam"),
+    "adaptation_adam": ADAPTATION_ADAM,
     **PLANNERS,
 }
 """Those, and the rest of the methods for the same problem, each in about the time that online adaptation takes."""

@@ -18,7 +18,7 @@ from owma.planners_config.rivals import (
     TwistedSMC,
 )
 
-AnyPlanner = TypeVar("AnyPlanner", bound=AbstractPlannerConfig)
+PlannerT = TypeVar("PlannerT", bound=AbstractPlannerConfig)
 
 Scaled = Callable[[float], AbstractPlannerConfig]
 """A planner with `scale` times the budget of online adaptation's default decision."""
@@ -59,9 +59,9 @@ SCALED: Mapping[str, Scaled] = {
 """Planners whose budget can be chosen."""
 
 
-def matched(kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
-    """All planners at equal budgets, at their own λ or at `kl_coef`; and what has no budget to choose."""
-    planners: dict[str, AbstractPlannerConfig] = {
+def matched() -> dict[str, AbstractPlannerConfig]:
+    """All planners at equal budgets, each at its own λ; and what has no budget to choose."""
+    return {
         "static": Static(),
         **{name: scaled(1.0) for name, scaled in SCALED.items()},
         "adaptation_draw": OnlineAdaptation(choice="draw"),
@@ -69,10 +69,9 @@ def matched(kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
         "adaptation_off": OnlineAdaptation(adaptation_steps=0),
         "published": PUBLISHED,
     }
-    return planners if kl_coef is None else {name: at_price(config, kl_coef) for name, config in planners.items()}
 
 
-def at_price(config: AnyPlanner, kl_coef: float) -> AnyPlanner:
+def at_price(config: PlannerT, kl_coef: float) -> PlannerT:
     """The planner with another λ, where it has one."""
     if isinstance(config, GuidedDiffusion):
         return dataclasses.replace(config, guidance_coef=1 / kl_coef)

@@ -149,6 +149,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
         )
 
 
+ADAPTATION_ADAM = OnlineAdaptation(ascent="adam")
+"""With the steps of Adam, for comparison."""
+
 PUBLISHED = OnlineAdaptation(
     adaptation_steps=10,
     n_adaptation_samples=32,

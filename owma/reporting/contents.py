@@ -32,7 +32,7 @@ from owma.tables import COUNTS, cells, counts, headings, scores_in, summarise
 
 def build(source: Source, decisions: dict[str, Any] | None) -> str:
     """The page. `decisions` is what `owma.reporting.explore` returns; `None` where no models are at hand."""
-    axes = ablations(source.rows, source.defaults) if source.points else []
+    axes = ablations(source.rows, source.usual) if source.points else []
     traces = source.traces()
     sections = (
         _losses(source, axes),

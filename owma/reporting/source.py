@@ -66,10 +66,10 @@ class Source:
         """Packages, commit and machine, where they were kept."""
         return self.folder.read_json("versions.json") if self.folder.versions_json.exists() else None
 
-    @property
-    def defaults(self) -> dict[str, PlannerConfig]:
-        """The sweep's planners by name, without what was varied of them."""
-        return {point.base: point.planner for point in self.points if not point.planner_settings}
+    def usual(self, settings: Mapping[str, Any]) -> dict[str, PlannerConfig]:
+        """The sweep's planners by name in experiments of these settings, without what was varied of them."""
+        points = [point for point in self.points if point.settings == settings and not point.planner_settings]
+        return {point.base: point.planner for point in points}
 
     def traces(self) -> dict[str, Traces]:
         """What pictures of decisions are drawn from: for each group of rows, by its label, that of its first seed."""
@@ -102,7 +102,7 @@ class Source:
             if note is None or not note.exists():
                 return None
             run = RunFolder(note.parent).read_json(note.name)["run"]
-            path, planner = self.folder.path.parent.parent / run, self.defaults[OURS]
+            path, planner = self.folder.path.parent.parent / run, self.usual(rows[0]["settings"])[OURS]
         has_models = (path / "models").is_dir() and checkpoint.latest(path / "models") is not None
         return (path, planner) if has_models and isinstance(planner, OnlineAdaptation) else None
 

@@ -10,14 +10,14 @@ from owma._errors import ConfigError
 from owma.config_fields import Choice, label_changes, override, parse_axis, spell
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
-from owma.planners_config import NAMED, OnlineAdaptation, PlannerConfig
+from owma.planners_config import ADAPTATION_ADAM, OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import matched
 from owma.presets import PRESETS
 from owma.runs import check_run_name
 
 COMPARED: Mapping[str, PlannerConfig] = {
     **matched(),  # pyright: ignore[reportAssignmentType]  (what it holds are planners that commands can name)
-    "adaptation_adam": NAMED["adaptation_adam"],  # pyright: ignore[reportAssignmentType]
+    "adaptation_adam": ADAPTATION_ADAM,
 }
 """The planners that a sweep can name: all at about equal budgets, and the method with Adam's steps."""
 
@@ -86,18 +86,18 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
 
     Raises `ConfigError`, before anything has run, for a field that there is not and for a value that it does not take.
     """
-    base, planners = _base(config)
+    base, overrides = _base(config)
     combinations = _combinations(config)
     fields = {field for combination in combinations for choice in combination for field in choice.fields}
-    _check_fields(fields, planners)
+    _check_fields(fields, config.planners)
     found: dict[str, Point] = {}
     for combination, seed in itertools.product(combinations, config.seeds):
-        ours = [choice for choice in combination if choice.shown.split(".")[0] not in planners]
+        ours = [choice for choice in combination if choice.shown.split(".")[0] not in config.planners]
         settings = {field: value for choice in ours for field, value in choice.fields.items()}
         label = "".join(f"-{_label(choice.shown, fields)}{spell(choice.fields[choice.shown])}" for choice in ours)
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
-        for name, usual in planners.items():
-            planner = experiment.evaluation.priced(name, usual)
+        for name in config.planners:
+            planner = override(experiment.evaluation.priced(name, COMPARED[name]), overrides[name])
             theirs = [choice for choice in combination if choice.shown.split(".")[0] == name]
             changes = {
                 field.removeprefix(f"{name}."): value for choice in theirs for field, value in choice.fields.items()
@@ -112,18 +112,18 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
     return tuple(found.values())
 
 
-def _base(config: SweepConfig) -> tuple[ExperimentConfig, dict[str, PlannerConfig]]:
-    """The experiment and the planners, with the overrides."""
-    base, planners = PRESETS[config.base][1], {name: COMPARED[name] for name in config.planners}
+def _base(config: SweepConfig) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:
+    """The experiment with the overrides, and those of each planner."""
+    base, planners = PRESETS[config.base][1], {name: {} for name in config.planners}
     for text in config.overrides:
         choices = parse_axis(text)
         if len(choices) != 1:
             raise ConfigError(f"{text!r}: an override has one value; make it an axis with --grid or --each.")
-        _check_fields(choices[0].fields, planners)
+        _check_fields(choices[0].fields, config.planners)
         for field, value in choices[0].fields.items():
             name, _, rest = field.partition(".")
             if name in planners:
-                planners[name] = override(planners[name], {rest: value})
+                planners[name][rest] = value
             else:
                 base = override(base, {field: value})
     return base, planners
@@ -135,7 +135,7 @@ def _combinations(config: SweepConfig) -> list[tuple[Choice, ...]]:
     return [first + second for first in products for second in single]
 
 
-def _check_fields(fields: Iterable[str], planners: Mapping[str, PlannerConfig]) -> None:
+def _check_fields(fields: Iterable[str], planners: Iterable[str]) -> None:
     of_experiment = tuple(field.name for field in dataclasses.fields(ExperimentConfig))
     for field in fields:
         first = field.split(".")[0]

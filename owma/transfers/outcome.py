@@ -28,7 +28,6 @@ _ROWS, _FITS = "episodes.jsonl", "fits.jsonl"
 def transfer(
     inference: TaskInference,
     tasks: Sequence[TransferTask],
-    planners: Mapping[str, AbstractPlannerConfig],
     folder: RunFolder,
     config: TransferConfig,
     evaluation: EvaluationConfig,
@@ -37,7 +36,7 @@ def transfer(
     obs_keys: tuple[str, ...] | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Fit each task's value from labels and let `planners` act by it; nothing is trained.
+    """Fit each task's value from labels and let planners act by it; nothing is trained.
 
     Appends to `fits.jsonl` a row a fit and to `episodes.jsonl` a row an episode (those of an evaluation, with `task`,
     `labels`, `draw` and `fit`); what is there already is not done again. Writes `results.json` and pictures, and
@@ -45,6 +44,7 @@ def transfer(
     whether the dataset visits it (what it does not visit is not evaluated). Where OGBench's five tasks are among the
     tasks, `ogbench` is what `summarise_ogbench` says of them.
     """
+    planners = config.acting_planners(evaluation)
     kept = _whole(folder, evaluation.episodes)
     fits = folder.read_jsonl(_FITS, drop_torn=True) if (folder.path / _FITS).exists() else []
     fitted = [{key: row[key] for key in ("task", "labels", "draw", "fit")} for row in fits]
@@ -61,7 +61,7 @@ def transfer(
     ]
     for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
         with vector_env(where, evaluation.episodes) as envs:
-            acting = _Acting(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress)
+            stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress)
             for number, task, rewards, label_sets_left in group:
                 returns = inference.returns(rewards)
                 for (labels, draw, fit), names in label_sets_left:
@@ -70,7 +70,7 @@ def transfer(
                     about = {"task": task.name, "labels": labels, "draw": draw, "fit": fit}
                     if about not in fitted:
                         folder.append_jsonl(_FITS, about | said)
-                    kept += acting.run(names, model, task, about | {"r2": said["r2"]})
+                    kept += stage.act(names, model, task, about | {"r2": said["r2"]})
     results = summarise_transfer(kept) | {"cells": cells}
     if ogbench := {task.name: task.ogbench_task for task in tasks if task.ogbench_task is not None}:
         results["ogbench"] = summarise_ogbench(kept, ogbench)
@@ -80,7 +80,7 @@ def transfer(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Acting:
+class _Stage:
     """Planners in one environment, and where the rows of their episodes go."""
 
     planners: Mapping[str, AbstractPlannerConfig]
@@ -92,7 +92,7 @@ class _Acting:
     seed: int
     progress: Progress
 
-    def run(
+    def act(
         self, names: Iterable[str], model: AgentModel, task: TransferTask, about: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Let the planners of these names act by the value in `model`, and append their rows, each with `about`."""

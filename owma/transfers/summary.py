@@ -94,7 +94,7 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         found.setdefault(tuple(row[key] for key in about), []).append(row)
     lines: list[str] = []
     for names, group in found.items():
-        said = dict(zip(about, names))
+        said: dict[str, Any] = dict(zip(about, names))
         lines += ["**" + ", ".join(f"{'' if key == 'task' else key + ' '}{said[key]}" for key in varied) + "**", ""]
         lines += [results_markdown(summarise(group), wide=True)]
         differences: dict[str, list[str]] = {}

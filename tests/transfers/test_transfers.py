@@ -128,10 +128,8 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
 
         config = TransferConfig(task=("recorded", "early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
         folder = RunFolder(tmp_path)
-        planners = config.planners(EVALUATION)
         found = transfer(
-            *(inference, tasks, planners, folder, config, EVALUATION),
-            **{"env": line_world(), "obs_keys": None, "progress": progress},
+            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
         )
         return folder, found, labels
 
@@ -180,10 +178,8 @@ def test_ogbenchs_tasks_are_each_judged_in_their_own_environment(inference: Task
 
     def run() -> dict:
         config = TransferConfig(ogbench_tasks=True, labels=(16,), fits=("linear",), seed=2)
-        planners = config.planners(EVALUATION)
         return transfer(
-            *(inference, tasks, planners, folder, config, EVALUATION),
-            **{"env": line_world(), "obs_keys": None, "progress": progress},
+            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
         )
 
     folder = RunFolder(tmp_path)
@@ -266,6 +262,24 @@ def test_decoder_and_linear_value_are_compared_episode_by_episode() -> None:
     (table,) = transfer_tables(results | {"cells": {}})
     assert list(table.columns[1].cells) == ["decoder", "linear", "decoder − linear"]
     assert summarise_transfer(rows("linear", [1.0, 4.0, 4.0, 2.0]))["comparisons"] == []
+
+
+def test_planners_act_beside_themselves_with_other_settings() -> None:
+    def acting(*each: str, price: float | None = None) -> dict[str, Any]:
+        evaluation = EvaluationConfig(planners=("static", "online_adaptation"), kl_coef=price)
+        config = TransferConfig(task=("recorded",), each=each)
+        return {name: getattr(planner, "kl_coef", None) for name, planner in config.acting_planners(evaluation).items()}
+
+    ours = "online_adaptation"
+    assert acting() == {"static": None, ours: 0.25}
+    # Whatever the price of all is, that of the planner itself is there once.
+    each = f"{ours}.kl_coef=0.25,1"
+    assert acting(each) == {"static": None, ours: 0.25, f"{ours}-kl_coef=1": 1.0}
+    assert acting(each, price=1.0) == {"static": None, ours: 1.0, f"{ours}-kl_coef=0.25": 0.25}
+    both = f"{ours}.kl_coef:{ours}.adaptation_steps=1:5"
+    assert acting(each, both) == acting(each) | {f"{ours}-kl_coef=1-adaptation_steps=5": 1.0}
+    with pytest.raises(ConfigError, match="two settings are called 'online_adaptation-kl_coef=1.23457'"):
+        acting(f"{ours}.kl_coef=1.2345678,1.2345679")
 
 
 def test_seeds_of_a_transfer_are_one_table() -> None:

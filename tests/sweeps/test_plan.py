@@ -3,7 +3,6 @@
 import pytest
 
 from owma._errors import ConfigError
-from owma.config_fields import override, parse_axis, spell
 from owma.planners import OnlineAdaptation
 from owma.sweeps import SWEEPS, SweepConfig, points, read_points, write_points
 
@@ -56,6 +55,14 @@ def test_one_price_for_all_planners_but_what_is_varied() -> None:
     }
 
 
+def test_what_is_said_of_a_planner_goes_before_the_price_of_all() -> None:
+    said = ("evaluation.kl_coef=0.5", "online_adaptation.kl_coef=1", "cem.num_iterations=3")
+    found = points(SweepConfig(base="ogbench-cube", overrides=said, planners=("online_adaptation", "cem")))
+    assert [(p.planner.kl_coef, p.name) for p in found] == [(1.0, "online_adaptation"), (0.5, "cem")]  # pyright: ignore
+    free = points(SweepConfig(base="ogbench-cube", overrides=("evaluation.kl_coef=null",)))
+    assert [point.planner for point in free] == [OnlineAdaptation()]
+
+
 def test_fields_that_move_together() -> None:
     config = SweepConfig(grid=("data.skew:data.episodes=0.02:1000,0.001:4000",), planners=("static",))
     assert [(point.experiment.name, point.settings) for point in points(config)] == [
@@ -77,14 +84,6 @@ def test_ablations_train_once_a_seed() -> None:
     # How often is planned is no part of training either.
     found = points(SweepConfig(grid=("evaluation.replan_every=1,5,10",)))
     assert len(found) == 3 and len({point.experiment.training_fingerprint for point in found}) == 1
-
-
-def test_values() -> None:
-    (lists,) = parse_axis('a.b=["x","y"]')
-    assert lists.fields == {"a.b": ["x", "y"]} and spell(["x", "y"]) == "x+y"
-    assert [choice.fields["a"] for choice in parse_axis("a=1e-4,true,null,word")] == [1e-4, True, None, "word"]
-    assert (spell(1e-4), spell(True), spell("owma.envs:f")) == ("0.0001", "true", "owma.envs_f")
-    assert override(SWEEPS["own"][1], {"seeds": [1, 2]}).seeds == (1, 2)
 
 
 @pytest.mark.parametrize(
