@@ -89,8 +89,8 @@ def compile_plainly() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-def parse(cls: type[_Arguments], *, prog: str, description: str | None = None) -> _Arguments:
-    """The command line as an instance of `cls`.
+def parse(cls: type[_Arguments] | Any, *, prog: str, description: str | None = None) -> _Arguments:
+    """The command line as an instance of `cls`, which may be a union of annotated classes too.
 
     A value that a configuration refuses raises its `OwmaError`; tyro would put it into a box, in pieces.
     """

@@ -22,8 +22,10 @@ def on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str
     names is an attribute of the package as well, as it would be had the import been run.
     """
     module = sys.modules[package]
-    imports = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)]
-    ours = [node for node in imports if node.module is not None and node.module.startswith(f"{package}.")]
+    branches = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.If)]
+    shown = [node for branch in branches if ast.unparse(branch.test) == "TYPE_CHECKING" for node in branch.body]
+    imports = [node for node in shown if isinstance(node, ast.ImportFrom) and node.module is not None]
+    ours = [node for node in imports if str(node.module).startswith(f"{package}.")]
     homes = {alias.asname or alias.name: str(node.module) for node in ours for alias in node.names}
 
     def getattr_(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-from owma._command import command, progress, resumable, same_command
+from owma._command import command, parse, progress, resumable, same_command
 from owma.data_config import (
     AntMazeCollect,
     CollectConfig,
@@ -34,11 +34,10 @@ _Config: TypeAlias = (
 
 def main() -> None:
     """Parse, collect, print the folder."""
-    config = tyro.cli(
-        _Config,  # pyright: ignore[reportArgumentType]  (a union of annotated types is what tyro documents)
+    config: CollectConfig = parse(
+        _Config,
         prog="python -m owma.collect",
         description="Make a dataset by scripted control or trained policies, without a network.",
-        config=(tyro.conf.CascadeSubcommandArgs,),
     )
     from owma.data import dataset_folder, is_claimed, is_collected
 

@@ -11,6 +11,19 @@ from owma.config_json import from_json, to_json
 
 _Config = TypeVar("_Config")
 
+_SEEDS = 2**32
+
+
+def check_seeds(*seeds: int, name: str = "seed") -> None:
+    """Raises `ConfigError` for a seed that is negative, or that JAX would take for another one."""
+    for seed in seeds:
+        if seed < 0:
+            raise ConfigError(f"{name}={seed}: must not be negative.")
+        if seed >= _SEEDS:
+            raise ConfigError(
+                f"{name}={seed}: must be below 2^32 = {_SEEDS}; random numbers would be those of {seed % _SEEDS}."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice:

@@ -12,6 +12,7 @@ import tyro
 
 from owma._command import command, keep_programs, open_progress, parse, show_results, show_warning
 from owma._errors import ConfigError
+from owma.config_fields import check_seeds
 from owma.config_json import to_json
 from owma.experiment_config import EvaluationConfig
 from owma.planners_config import OnlineAdaptation, PlannerConfig
@@ -45,8 +46,7 @@ class Eval:
             raise ConfigError(f"deadline_ms={self.deadline_ms}: must be positive.")
         if self.deadline_ms is not None and not isinstance(self.planner, OnlineAdaptation):
             raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed}: must not be negative.")
+        check_seeds(self.seed)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from owma._errors import ConfigError
+from owma.config_fields import check_seeds
 from owma.config_json import fingerprint, later_field
 from owma.data_config import MEMORY_GIB, TwoRoutesCollect
 from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
@@ -84,6 +85,7 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
+        check_seeds(self.seed)
 
     @property
     def training_fingerprint(self) -> str:

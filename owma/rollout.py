@@ -114,10 +114,10 @@ def run_episodes(
 ) -> Episodes:
     """One episode in each of `envs`.
 
-    Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
-    pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
-    that promise minus the *discounted* return then realised (with the model's γ; what lies beyond a truncation is
-    counted as the last reward going on, as when the value was fitted). `kl` and `nfe` are per decision.
+    Episode i starts from environment seed `1000 * seed + i` (modulo 2^32), whatever the planner, so that planners can
+    be compared pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision,
+    `promise_gap` that promise minus the *discounted* return then realised (with the model's γ; what lies beyond a
+    truncation is counted as the last reward going on, as when the value was fitted). `kl` and `nfe` are per decision.
 
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
     compilation (`None` without any); how fast a batch goes says little about a control loop.
@@ -193,7 +193,8 @@ def _roll(
     task: AbstractRewardTask | None,
     promised: AbstractRewardTask | None,
 ) -> _Rollout:
-    seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
+    # gymnasium's annotation forgets that a list is accepted; simulators with generators of old take 32 bits.
+    seeds: Any = [(1000 * seed + i) % 2**32 for i in range(n)]
     with mistakes_of_the_environment("as it was reset"):
         raw_obs, _ = envs.reset(seed=seeds)
     goals = raw_obs.get("desired_goal") if isinstance(raw_obs, Mapping) else None

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal, TypeAlias
 
 from owma._errors import ConfigError
-from owma.config_fields import label_changes, override, parse_axis
+from owma.config_fields import check_seeds, label_changes, override, parse_axis
 from owma.config_json import later_field
 from owma.experiment_config import EvaluationConfig
 from owma.material_config import parse_task
@@ -61,8 +61,7 @@ class TransferConfig:
             raise ConfigError(f"goal_radius={self.goal_radius}: must be positive.")
         if not self.goal_falloff >= 0:
             raise ConfigError(f"goal_falloff={self.goal_falloff}: must not be negative.")
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed}: must not be negative.")
+        check_seeds(self.seed)
 
     def acting_planners(self, evaluation: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
         """The planners that the evaluation names, and after each what `each` varies of it.

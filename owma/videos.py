@@ -68,7 +68,7 @@ def record(
     made = gym.make(env, render_mode="rgb_array") if rendered else gym.make(env)
     frames: list[np.ndarray] = []
     try:
-        obs, _ = made.reset(seed=1000 * seed)
+        obs, _ = made.reset(seed=1000 * seed % 2**32)
         state, key, ended, step = agent.init(), jax.random.key(seed), False, 0
         while not ended:
             if step % every == 0:

@@ -10,6 +10,7 @@ import owma
 def test_every_name_is_there_and_listed() -> None:
     names = importlib.import_module("owma").__all__
     assert {"__version__", "OnlineAdaptation", "Agent", "load"} <= set(names) <= set(dir(owma))
+    assert not [name for name in names if name.startswith("_") and name != "__version__"]
     for name in names:
         assert getattr(owma, name) is not None
     assert owma.WorldConfig is importlib.import_module("owma.world_config").WorldConfig

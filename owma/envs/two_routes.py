@@ -111,7 +111,7 @@ def preferred_route_reward(
 
 
 class TwoRoutesEnv(gym.Env[dict[str, np.ndarray], np.ndarray], EzPickle):
-    """The two-route maze, `gymnasium.make("owma/TwoRoutes-v0")` after `import owma.envs`.
+    """The two-route maze, `gymnasium.make("owma.envs:owma/TwoRoutes-v0")`.
 
     Observations are PointMaze's dict: `observation` (x, y, vx, vy in metres and metres a second), `achieved_goal`
     (x, y) and `desired_goal`. The start is jittered by up to 0.25 m as in PointMaze; the goal is the exact centre of

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from owma._errors import ConfigError
-from owma.config_fields import Choice, label_changes, override, parse_axis, spell
+from owma.config_fields import Choice, check_seeds, label_changes, override, parse_axis, spell
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
 from owma.planners_config import ADAPTATION_ADAM, OnlineAdaptation, PlannerConfig
@@ -53,8 +53,9 @@ class SweepConfig:
         unknown = [name for name in self.planners if name not in COMPARED]
         if unknown or not self.planners:
             raise ConfigError(f"planners={unknown}: choose from {', '.join(COMPARED)}.")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ConfigError(f"seeds={list(self.seeds)}: name each seed once, none of them negative.")
+        check_seeds(*self.seeds, name="seeds")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds={list(self.seeds)}: name each seed once.")
         if self.timed_decisions < 0:
             raise ConfigError(f"timed_decisions={self.timed_decisions}: must not be negative.")
 

@@ -174,3 +174,10 @@ def test_vectorised_infos():
     *_, infos = envs.step(np.zeros((2, 2), np.float32))
     envs.close()
     assert infos["success"].tolist() == [False, False] and infos["route"].tolist() == ["none", "none"]
+
+
+@pytest.mark.cases
+def test_gymnasium_makes_it_by_its_name_alone() -> None:
+    """Gymnasium imports the module before the colon; from version 1.0 on it looks for no plugins."""
+    script = 'import gymnasium; gymnasium.make("owma.envs:owma/TwoRoutes-v0").reset(seed=0)'
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -1,0 +1,41 @@
+"""Seeds that no generator of random numbers takes, or that one takes for another: a sentence, and nothing on disk."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import owma.collect
+import owma.eval
+import owma.sweep
+import owma.train
+import owma.transfer
+
+pytestmark = pytest.mark.cases
+
+COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
+    "train": (owma.train.main, ("smoke", "--seed")),
+    "train, its data": (owma.train.main, ("smoke", "--data.seed")),
+    "collect": (owma.collect.main, ("two-routes", "--seed")),
+    "eval": (owma.eval.main, ("runs/none", "--seed")),
+    "transfer": (owma.transfer.main, ("runs/none", "--task", "goal:1,1", "--seed")),
+    "sweep": (owma.sweep.main, ("ablations", "--seeds", "3")),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("seed", "sentence"),
+    [
+        (-1, "must not be negative"),
+        # JAX keeps 32 bits of a seed: these would be the runs of seeds 0 and 1 under another name.
+        (2**32, "must be below 2\\^32 = 4294967296; random numbers would be those of 0"),
+        (2**64 + 1, "must be below 2\\^32 = 4294967296; random numbers would be those of 1"),
+    ],
+)
+def test_a_seed_that_cannot_be_is_refused(command: str, seed: int, sentence: str, invoke, elsewhere: Path) -> None:
+    main, flags = COMMANDS[command]
+    said = invoke(main, *flags, seed).refused()
+    assert re.fullmatch(rf"owma: error: seeds?={seed}: {sentence}.*\.", said)
+    assert not list(elsewhere.rglob("*")) and not list((elsewhere.parent / "datasets").rglob("*"))
