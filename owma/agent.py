@@ -96,7 +96,8 @@ class Agent(eqx.Module):
         `state`: from `init` or the last `act`.
 
         **Returns:** the action in the environment's units and inside its bounds, the next state, and a `StepInfo`. The
-        action is finite whatever the planner and the networks do: see `plan` and `ReadoutPolicy.act`.
+        action is finite whatever the planner and the networks do (see `plan` and `ReadoutPolicy.act`), and an array of
+        the caller's own, which may be written to.
 
         **Raises:** `OwmaError` if the observation is not finite or not of the size that the model was trained on: what
         is safe then is for the caller to know. Nothing is changed by it; `state` may be used again.
@@ -105,7 +106,7 @@ class Agent(eqx.Module):
         flat = jnp.asarray(read_obs(obs, self.obs_keys, self.obs_size))
         if self.deadline_ms is None:
             action, state, info = step(self, flat, state, key)
-            return np.asarray(action), state, info
+            return np.array(action), state, info  # a copy: what JAX holds cannot be written to
         return self._act_in_time(flat, state, began, key)
 
     def _act_in_time(
@@ -119,7 +120,7 @@ class Agent(eqx.Module):
             state = self.decide_in_time(obs, state, began, key=plan_key)
             steps_left = self.replan_every
         action, clipped = _read_out(self, obs, state.psi, action_key)
-        action = np.asarray(action)
+        action = np.array(action)
         overrun = 1e3 * (time.perf_counter() - began) > self.deadline_ms
         state = eqx.tree_at(lambda s: s.steps_left, state, jnp.asarray(steps_left - 1))
         return action, state, StepInfo(state.psi, state.info, jnp.asarray(due), clipped, jnp.asarray(overrun))

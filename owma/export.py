@@ -69,7 +69,7 @@ class ExportedAgent:
         action, state, info = self._call(flat, state, jax.random.key_data(key))
         psi, *numbers = jax.device_get(info)
         value, kl, result, planned, clipped = (number.item() for number in numbers)
-        return np.asarray(action), state, ExportedInfo(psi, value, kl, result, planned, clipped)
+        return np.array(action), state, ExportedInfo(psi, value, kl, result, planned, clipped)
 
 
 def export_agent(

@@ -73,7 +73,7 @@ class AbstractRewardTask(AbstractTask):
 
 
 class RewardTask(AbstractRewardTask):
-    """A reward function over arrays."""
+    """A reward function over arrays. It is given copies, which it may write into, and its result is copied too."""
 
     function: RewardFunction = eqx.field(static=True)
 
@@ -89,8 +89,11 @@ class RewardTask(AbstractRewardTask):
     def label(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
+        # A function that works in place would move the dataset, the next task's states and the agent's. Views that
+        # cannot be written to would not stop it: `torch.from_numpy` writes through them.
+        copies = [np.array(rows) for rows in (obs, action, next_obs)]
         try:
-            return np.asarray(self.function(obs, action, next_obs), np.float32)  # a truth value is a reward too
+            return np.array(self.function(*copies), np.float32)  # a truth value is a reward too
         except Exception as error:  # whatever a function of the user's raises is a mistake of the user's
             reward = f"{getattr(self.function, '__module__', None)}:{self._function_name}"
             said, frame = " ".join(str(error).split()), traceback.extract_tb(error.__traceback__)[-1]

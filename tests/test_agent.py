@@ -54,6 +54,7 @@ def test_actions_stay_inside_the_action_space(getkey, gaussian_model) -> None:
     for _ in range(30):
         action, state, info = agent.act(np.zeros(2, np.float32), state, key=getkey())
         assert (action >= np.asarray(low)).all() and (action <= np.asarray(high)).all()
+        assert action.flags.writeable  # the caller may go on with it in place
         at_bound = np.isclose(action, low).any() or np.isclose(action, high).any()
         assert bool(info.clipped) == at_bound
         clipped.append(bool(info.clipped))

@@ -1,9 +1,13 @@
 """Tasks label a dataset, or say in one sentence why they cannot."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -77,6 +81,56 @@ def test_reward_task_is_called_once_with_whole_arrays() -> None:
     rewards = RewardTask(reward).rewards(_transitions(_ROWS))
     np.testing.assert_allclose(rewards, [-2, -1, -1.7, 1], rtol=1e-6)
     assert calls == [((4, 3), (4, 1))]
+
+
+def _careful(obs, action, next_obs):
+    return np.abs(next_obs[:, 0] - 1) - action[:, 0] + obs[:, 1]
+
+
+def _in_place(obs, action, next_obs):
+    away = next_obs[:, 0]
+    away -= 1
+    np.abs(away, out=away)
+    action *= -1
+    obs += action
+    away += obs[:, 1]
+    next_obs.shape = (next_obs.size,)
+    return away
+
+
+@pytest.mark.parametrize("where", ["memory", "read only", "mapped", "device"])
+def test_a_reward_that_works_in_place_moves_nothing_but_its_own_copies(where: str, tmp_path: Path) -> None:
+    transitions = _transitions(_ROWS)
+    for field in dataclasses.fields(transitions):
+        np.save(tmp_path / field.name, getattr(transitions, field.name))
+
+    def held(name: str) -> Any:
+        array = np.load(tmp_path / f"{name}.npy", mmap_mode="r" if where == "mapped" else None)
+        array.flags.writeable = where == "memory"
+        return jnp.asarray(array) if where == "device" else array
+
+    given = Transitions(**{field.name: held(field.name) for field in dataclasses.fields(transitions)})
+    expected = RewardTask(_careful).rewards(transitions)
+    for _ in range(2):  # the second task finds what the first one found
+        np.testing.assert_allclose(RewardTask(_in_place).rewards(given), expected, rtol=1e-6)
+        assert eqx.tree_equal(jax.tree.map(np.asarray, given), transitions)
+    # So does the agent, which decides by what was judged.
+    visited = [np.array(_ROWS, np.float32), np.array(_ROWS + 1, np.float32)]
+    judged = RewardTask(_in_place).judge(visited[0], np.ones((4, 1), np.float32), visited[1])
+    np.testing.assert_array_equal(visited, [_ROWS.astype(np.float32), (_ROWS + 1).astype(np.float32)])
+    np.testing.assert_allclose(judged, _careful(visited[0], np.ones((4, 1)), visited[1]), rtol=1e-6)
+
+
+def test_rewards_are_kept_though_the_function_writes_into_one_array_for_all_its_calls() -> None:
+    buffer = np.zeros(4, np.float32)
+
+    def reward(obs, action, next_obs):
+        np.multiply(next_obs[:, 0], 2, out=buffer)
+        return buffer
+
+    task = RewardTask(reward)
+    first, second = task.rewards(_transitions(_ROWS)), task.rewards(_transitions(10 * _ROWS))
+    np.testing.assert_array_equal(second, 10 * first)
 
 
 def test_recorded_task_reads_the_rewards_of_the_dataset() -> None:
