@@ -102,12 +102,13 @@ class StitchCollect(AbstractCollect):
 
 @dataclass(frozen=True)
 class D4rlFile:
-    """A D4RL file: HDF5 with observations, actions, rewards, terminals, timeouts."""
+    """A D4RL file: HDF5 (or npz) with observations, actions, rewards, terminals, timeouts."""
 
     file: Path
-    """Ends in .hdf5 or .h5."""
+    """Ends in .hdf5, .h5 or .npz."""
     episode_steps: int | None = None
-    """For a file without timeouts: steps after which an episode was cut; 0 if all episodes end by terminals."""
+    """For a file whose timeouts are missing or never set: steps after which an episode was cut; 0 if all episodes end
+    by terminals."""
 
     def __post_init__(self) -> None:
         if self.episode_steps is not None and self.episode_steps < 0:
@@ -125,7 +126,8 @@ class OgbenchFile:
 @dataclass(frozen=True)
 class ArrayFolder:
     """Arrays of your own in npz or HDF5 files: obs, action and, if there are any, reward, next_obs, terminated and
-    truncated, one row a step; the end of a file ends an episode. Or a cache that owma has written.
+    truncated (or done, episode_starts, episode_ends, ...), one row a step; the end of a file ends an episode. Or a
+    cache that owma has written.
     """
 
     folder: Path

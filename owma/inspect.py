@@ -24,12 +24,13 @@ class Inspect:
     """Says what a dataset holds: spaces, episodes, returns, coverage, and what may spoil training on it."""
 
     dataset: tyro.conf.Positional[str]
-    """A D4RL file (.hdf5, .h5), an OGBench file (.npz), a folder (of Minari's, of your own arrays, or a cache of
-    owma's), or a Minari id."""
+    """A D4RL file (.hdf5, .h5, .npz), an OGBench file (.npz), a folder (of Minari's, of your own arrays, or a cache
+    of owma's), or a Minari id."""
     download: bool = False
     """Fetch a Minari id from the hub if it is not there."""
     episode_steps: int | None = None
-    """For a D4RL file without timeouts: steps after which an episode was cut; 0 if all episodes end by terminals."""
+    """For a D4RL file whose timeouts are missing or never set: steps after which an episode was cut; 0 if all episodes
+    end by terminals."""
     json: bool = False
     """Print all of it as JSON."""
 

@@ -82,10 +82,13 @@ def main() -> None:
 
 def _train(arguments: Train) -> None:
     keep_programs()
+    from owma.training.devices import is_first
 
     def gather(config: ExperimentConfig) -> "Material":
         material = first_then_others(lambda: config.gather(open_progress, memory_gib=arguments.memory_gib))
         require_same(config.training_fingerprint, material)
+        for note in material.dataset.notes if is_first() else ():
+            show_warning(note)
         return material
 
     if arguments.resume is None:
@@ -104,8 +107,6 @@ def _train(arguments: Train) -> None:
             material = gather(config)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
-    from owma.training.devices import is_first
-
     if is_first():
         print(f"run {folder.path}", file=sys.stderr)
     with resumable(again):

@@ -134,6 +134,7 @@ def open_cache(folder: Path) -> OfflineDataset:
         env_spec=spec,
         env_refusal=refusal,
         references=None if references is None else (float(references[0]), float(references[1])),
+        notes=tuple(content["notes"]),
     )
 
 
@@ -206,7 +207,7 @@ def _write(recording: Recording, folder: Path, progress: Progress | None) -> Non
     content = {
         "dataset_id": recording.dataset_id,
         "source": _source(recording),
-        "notes": list(recording.notes),
+        "notes": [*recording.notes, *recording.found().notes],
         "fields": {name: [[rows, *shapes[name]], (folder / f"{name}.npy").stat().st_size] for name in _FIELDS},
         "obs_keys": None if recording.obs_keys is None else list(recording.obs_keys),
         "action_low": low,

@@ -27,6 +27,9 @@ _Stream: TypeAlias = Any
 _MOST_DIMS = 32
 """Axes that NumPy 1 could have written; a header that claims more is nonsense."""
 
+_MOST_NAMES = 1_000
+"""Arrays in groups that are looked up."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -40,12 +43,17 @@ class Column:
     def num_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def holds_objects(self) -> bool:
+        """Whether its entries are Python objects, which are never loaded: such a column can be named, and not read."""
+        return self.dtype.kind == "O" or self.dtype.hasobject
+
 
 def read_columns(path: Path) -> dict[str, Column]:
-    """The arrays of an npz or HDF5 file, by name; those in HDF5 groups are left out.
+    """The arrays of an npz or HDF5 file, by name; those in HDF5 groups are left out (see `names_in_groups`).
 
-    **Raises:** `DatasetError` if the file is missing, damaged or neither, an array holds Python objects, or anything in
-    an HDF5 file lies in another file.
+    **Raises:** `DatasetError` if the file is missing, damaged or neither, or anything in an HDF5 file lies in another
+    file.
     """
     if not path.is_file():
         raise DatasetError(f"There is no file {path}; check the path.")
@@ -59,12 +67,39 @@ def read_columns(path: Path) -> dict[str, Column]:
     raise DatasetError(f"{path} is neither {NPZ_SUFFIX} nor {' nor '.join(HDF5_SUFFIXES)}; rename or convert it.")
 
 
+def names_in_groups(path: Path) -> list[str]:
+    """The arrays in the groups of an HDF5 file, each as `group/name`; none of an npz file.
+
+    **Raises:** as `read_columns`.
+    """
+    if path.suffix not in HDF5_SUFFIXES:
+        return []
+    import h5py
+
+    names: list[str] = []
+    with _hdf5(path) as file:
+        left = [item for item in file.values() if isinstance(item, h5py.Group)]
+        while left and len(names) < _MOST_NAMES:
+            for item in left.pop(0).values():
+                if isinstance(item, h5py.Group):
+                    left.append(item)
+                else:
+                    names.append(str(item.name).lstrip("/"))
+    return names
+
+
 def read_rows(path: Path, names: Collection[str], rows: int) -> Iterator[dict[str, np.ndarray]]:
     """The arrays `names` of a file, `rows` rows at a time, in order; each array ends at its own length.
 
     **Raises:** `DatasetError` where the file turns out to be damaged.
     """
     columns = {name: column for name, column in read_columns(path).items() if name in names}
+    for name, column in columns.items():
+        if column.holds_objects:
+            raise DatasetError(
+                f"{path}: `{name}` holds Python objects, which owma never loads (they can run code); write it as "
+                "numbers."
+            )
     read = _npz_rows if path.suffix == NPZ_SUFFIX else _hdf5_rows
     yield from read(path, columns, rows)
 
@@ -102,7 +137,8 @@ def _damaged(path: Path, error: Exception) -> DatasetError:
 
 def _member_name(info: zipfile.ZipInfo, path: Path) -> str:
     name = info.filename.removesuffix(".npy")
-    if name == info.filename or not name.isidentifier():
+    # numpy.savez writes any name, those of groups (`infos/qpos`) too; nothing is unpacked to a path of that name.
+    if name == info.filename or not name or ".." in name.split("/"):
         raise DatasetError(
             f"{path} holds {info.filename!r}, which is no array of numpy.savez; write it again with plain names "
             "such as `observations`."
@@ -113,7 +149,7 @@ def _member_name(info: zipfile.ZipInfo, path: Path) -> str:
 def _npz_column(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Column:
     with archive.open(info) as stream:
         column, header = _read_header(stream, f"{path}: `{_member_name(info, path)}`")
-    if info.file_size != header + column.num_bytes:
+    if not column.holds_objects and info.file_size != header + column.num_bytes:
         raise DatasetError(
             f"{path}: `{_member_name(info, path)}` claims {column.num_bytes} bytes of shape {column.shape} but has "
             f"{info.file_size - header}; the file is damaged, fetch or write it again."
@@ -135,10 +171,6 @@ def _read_header(stream: _Stream, what: str) -> tuple[Column, int]:
 
 
 def _plain(column: Column, what: str) -> Column:
-    if column.dtype.kind == "O" or column.dtype.hasobject:
-        raise DatasetError(
-            f"{what} holds Python objects, which owma never loads (they can run code); write it as numbers."
-        )
     if len(column.shape) > _MOST_DIMS or any(size < 0 for size in column.shape):
         raise DatasetError(f"{what} has the shape {column.shape}; the file is damaged, fetch or write it again.")
     return column

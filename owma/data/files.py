@@ -5,142 +5,103 @@ field and how to mend it. None of these forms names an environment or bounds of 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from owma._errors import DatasetError
-from owma._types import Bool, Float
+from owma.data.arrays import ArrayFile, checked, require
 from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, Column, read_columns, read_rows
-from owma.data.recording import Recording, rows_in_piece
-from owma.data.steps import Steps, to_transitions, with_limit
+from owma.data.ends import limited
+from owma.data.names import (
+    CUT_PARTS,
+    check_ends_are_known,
+    ends_of_others,
+    named,
+    parts_of,
+)
+from owma.data.precision import Precision
+from owma.data.recording import Found, Recording
+from owma.data.steps import to_transitions
+from owma.data.survey import Survey, survey
 from owma.transitions import Transitions
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "obs": ("obs", "observations"),
-    "action": ("action", "actions"),
-    "reward": ("reward", "rewards"),
-    "next_obs": ("next_obs", "next_observations"),
-    "terminated": ("terminated", "terminals", "terminations"),
-    "truncated": ("truncated", "timeouts", "truncations"),
-}
-"""What a folder's arrays may be called: the name of ours first, then those of D4RL, Minari and OGBench."""
-
-
-@dataclass(frozen=True)
-class _Form:
-    """Which arrays of a file play which part."""
-
-    path: Path
-    rows: int
-    """Of observations."""
-    obs_dim: int
-    action_dim: int
-    dtypes: Mapping[str, str]
-    """Of `obs` and `action`, as recorded."""
-    names: Mapping[str, str]
-    """By part: those of `_NAMES`, `final` (rows that hold a last observation) and `valid` (rows that do not)."""
-    one_more: bool
-    """Whether there is one observation more than actions, the last of the only episode."""
-
-    def steps(self) -> Iterator[Steps]:
-        """The rows of the file, a bounded number at a time, float32."""
-        start = 0
-        for arrays in read_rows(self.path, self.names.values(), rows_in_piece(self.obs_dim, self.action_dim)):
-            piece = {part: arrays[name] for part, name in self.names.items()}
-            count = len(piece["obs"])
-            steps = Steps(
-                obs=_numbers(piece["obs"]),
-                action=_filled(_numbers(piece["action"]), count),
-                reward=_filled(_numbers(piece["reward"]).reshape(-1), count) if "reward" in piece else _zeros(count),
-                next_obs=_numbers(piece["next_obs"]) if "next_obs" in piece else None,
-                terminated=_flags(piece, "terminated", count),
-                truncated=_flags(piece, "truncated", count),
-                final=_flags(piece, "final", count) | ("valid" in piece and ~_flags(piece, "valid", count)),
-            )
-            if self.one_more:
-                steps = self._of_one_episode(steps, start)
-            start += count
-            yield steps
-
-    def _of_one_episode(self, steps: Steps, start: int) -> Steps:
-        rows = start + np.arange(len(steps))
-        early = (steps.terminated | steps.truncated) & (rows < self.rows - 2)
-        if early.any():
-            raise DatasetError(
-                f"{self.path}: an episode ends at step {rows[early.argmax()]}, so which observation follows it is not "
-                "said by one observation more than actions; give `next_obs`, or a file to each episode."
-            )
-        # The last step leads to the last observation, whatever cut it off.
-        return dataclasses.replace(steps, truncated=np.zeros(len(steps), bool), final=rows == self.rows - 1)
-
-
-def _numbers(values: np.ndarray) -> Float[np.ndarray, "..."]:
-    with np.errstate(over="ignore"):  # What does not fit is infinite, and found later.
-        return np.asarray(values, np.float32)
-
-
-def _zeros(count: int) -> Float[np.ndarray, " n"]:
-    return np.zeros(count, np.float32)
-
-
-def _filled(values: Float[np.ndarray, "..."], count: int) -> Float[np.ndarray, "..."]:
-    """`values` with rows of zeros up to `count`."""
-    return np.concatenate([values, np.zeros((count - len(values), *values.shape[1:]), np.float32)])
-
-
-def _flags(piece: Mapping[str, np.ndarray], part: str, count: int) -> Bool[np.ndarray, " n"]:
-    flags = np.zeros(count, bool)
-    if part in piece:
-        flags[: len(piece[part])] = piece[part].reshape(-1) != 0
-    return flags
+_READING = 2
+"""Of the rules by which files are read: a memory-mapped copy made by others is not taken for one of today's."""
 
 
 def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
     """A D4RL file (Fu et al., arXiv 2004.07219): `observations`, `actions`, `rewards`, `terminals`, `timeouts`.
 
     Where there is no `next_observations` (or they repeat `observations`, as in the kitchen's files), each step leads
-    to the row that follows; see `to_transitions` for the last step of an episode. Groups (`infos/`, `metadata/`) are
-    not read.
+    to the row that follows; see `to_transitions` for the last step of an episode. Where there is, an episode is cut too
+    wherever the next row begins elsewhere. Groups (`infos/`, `metadata/`) are not read. The names of `open_folder`
+    serve too.
 
     **Arguments:**
 
-    - `file`: `.hdf5` or `.h5`.
-    - `episode_steps`: for a file without `timeouts`: the steps after which an episode was cut; 0 if all episodes end
-        by `terminals`. With `next_observations` it is not needed: a cut is where the next row begins elsewhere.
+    - `file`: `.hdf5`, `.h5`, or the same arrays in an `.npz`.
+    - `episode_steps`: for a file whose `timeouts` are missing or never set: the steps after which an episode was cut; 0
+        if all episodes end by `terminals`.
 
-    **Raises:** `DatasetError` if the file is missing, damaged, or of another form.
+    **Raises:** `DatasetError` if the file is missing, damaged, or of another form; once it is read, if its flags say
+    where episodes were cut and `episode_steps` is given too, or if neither says so and some steps look like resets.
     """
-    columns = _columns(file, HDF5_SUFFIXES, "a D4RL file")
-    names = _required(columns, file, obs="observations", action="actions", reward="rewards", terminated="terminals")
-    names |= {part: name for part, name in (("next_obs", "next_observations"),) if name in columns}
+    columns = _columns(file, (*HDF5_SUFFIXES, NPZ_SUFFIX), "a D4RL file")
+    names = parts_of(columns, file)
+    require(columns, file, names, obs="observations", action="actions")
+    if "terminated" not in names and not any(part in names for part in CUT_PARTS):
+        check_ends_are_known(columns, names, file)
+        require(columns, file, names, terminated="terminals")
     notes = []
+    if "reward" not in names:
+        notes.append("`rewards` are not there, and taken to be 0: name a task of your own.")
     if "next_obs" in names and _repeats(file, names["obs"], names["next_obs"]):
-        del names["next_obs"]
-        notes.append("`next_observations` repeat `observations` and are not used: each step leads to the next row.")
-    if "timeouts" in columns:
-        names["truncated"] = "timeouts"
-    elif episode_steps is None and "next_obs" not in names:
+        notes.append(
+            f"`{names.pop('next_obs')}` repeat `{names['obs']}` and are not used: each step leads to the next row."
+        )
+    if episode_steps is None and "next_obs" not in names and not any(part in names for part in CUT_PARTS):
+        check_ends_are_known(columns, names, file)
         raise DatasetError(
             f"{file} has no `timeouts`, so that episodes cut by a time limit look like ones that go on; say after how "
-            "many steps they were cut with --data.episode-steps N (0: none was, all end by `terminals`)."
+            f"many steps they were cut with {_EPISODE_STEPS} (0: none was, all end by `{names['terminated']}`)."
         )
-    form = _checked(columns, names, file)
-    limit = None if "truncated" in names else episode_steps
-    find_cuts = "truncated" not in names and episode_steps is None
+    form = checked(columns, names, file)
     if "next_obs" not in names:
         notes.append(
             "`next_observations` are not there: steps that were cut off are dropped, and a step that terminated is "
             "taken to end where it began."
         )
 
-    def pieces() -> Iterator[Transitions]:
-        steps = form.steps()
-        return to_transitions(with_limit(steps, limit) if limit else steps, find_cuts=find_cuts)
+    def look(form: ArrayFile, precision: Mapping[str, Precision]) -> Survey:
+        ends = form.ends()
+        cuts = [form.names[part] for part in CUT_PARTS if part in form.names]
+        never_set = cuts == [form.names.get("truncated")] and not ends.truncated.any()
+        if episode_steps is not None and cuts and not never_set:
+            raise DatasetError(
+                f"{file} says by `{cuts[0]}` where episodes were cut, so that --data.episode-steps has nothing to say "
+                "of it; leave it out."
+            )
+        if episode_steps:
+            before, ends = ends.any, limited(ends, episode_steps)
+            cut = int((ends.any & ~before).sum())
+            said = f"{cut:,} episodes are cut after {episode_steps} steps, as --data.episode-steps says."
+            ends = dataclasses.replace(ends, notes=(*ends.notes, said))
+        found = survey(form.arrays, ends, precision)
+        if never_set and episode_steps is None and found.large:
+            raise DatasetError(
+                f"{file}: `{cuts[0]}` is never set, and after {found.large:,} steps, the first of row "
+                f"{found.first_large}, the next observation is as far away as a reset; say after how many steps "
+                f"episodes were cut with {_EPISODE_STEPS} (0: none was, all end by `{names.get('terminated')}`)."
+            )
+        return found
 
-    return _recording("D4RL file", file, (file,), [form], pieces, notes, {"episode_steps": episode_steps})
+    return _recording("D4RL file", file, (file,), [form], look, notes, {"episode_steps": episode_steps})
+
+
+_EPISODE_STEPS = "--data.episode-steps N, or --episode-steps N of owma.inspect"
 
 
 def open_ogbench(file: Path) -> Recording:
@@ -151,13 +112,25 @@ def open_ogbench(file: Path) -> Recording:
     where it has `next_observations`, every row is a step and `terminals` mark the last ones. Without `rewards` all are
     zero. `qpos`, `qvel` and the like are not read.
 
-    **Raises:** `DatasetError` if the file is missing, damaged, or of another form.
+    **Raises:** `DatasetError` if the file is missing, damaged, or of another form, such as D4RL's.
     """
     columns = _columns(file, (NPZ_SUFFIX,), "an OGBench file")
-    names = _required(columns, file, obs="observations", action="actions", final="terminals")
+    names = {"obs": "observations", "action": "actions", "final": "terminals"}
+    names = {part: name for part, name in names.items() if name in columns}
+    others = ends_of_others(columns)
+    if others:
+        raise DatasetError(
+            f"{file} has {named(others)}, which is not OGBench's; read it as D4RL's: data:d4rl-file --data.file {file}."
+        )
+    require(columns, file, names, obs="observations", action="actions", final="terminals")
     notes = []
     if "rewards" in columns:
         names["reward"] = "rewards"
+        if "masks" not in columns:
+            notes.append(
+                "`terminals` are read as OGBench's, last rows of episodes that were cut; if they mark steps that "
+                "terminated, as D4RL's do, name the file as one of D4RL's (data:d4rl-file)."
+            )
     else:
         notes.append("`rewards` are not there, and taken to be 0: name a task of your own.")
     if "next_observations" in columns:
@@ -166,12 +139,18 @@ def open_ogbench(file: Path) -> Recording:
         # The last step of an episode has a flag in `terminals` too, beside the row of its last observation.
         names["valid"] = "valids"
         names.pop("final", None)
-    form = _checked(columns, names, file)
+    form = checked(columns, names, file)
 
-    def pieces() -> Iterator[Transitions]:
-        return to_transitions(form.steps())
+    def look(form: ArrayFile, precision: Mapping[str, Precision]) -> Survey:
+        ends = form.ends()
+        if not ends.any[-1]:
+            raise DatasetError(
+                f"{file}: `terminals` do not mark the last row, as OGBench's do; if they mark steps that terminated, "
+                f"as D4RL's do, read it as one of D4RL's: data:d4rl-file --data.file {file}."
+            )
+        return survey(form.arrays, ends, precision)
 
-    return _recording("OGBench file", file, (file,), [form], pieces, notes, {})
+    return _recording("OGBench file", file, (file,), [form], look, notes, {})
 
 
 def open_folder(folder: Path) -> Recording:
@@ -181,8 +160,10 @@ def open_folder(folder: Path) -> Recording:
     `terminated` and `truncated` (T,), flags of the last steps of episodes, none if absent; `next_obs` (T, obs). The end
     of a file ends an episode: as truncated, if it has not terminated. The names of Minari, D4RL and OGBench serve too
     (`observations`, `actions`, `rewards`, `next_observations`, `terminations` or `terminals`, `truncations` or
-    `timeouts`). Instead of `next_obs`, a file of one episode may hold one observation more than actions; with neither,
-    each step leads to the next row, and see `to_transitions` for the last one.
+    `timeouts`), and other ways to say where episodes end: `done`, `episode_starts`, `episode_ends`, `episode_index`
+    and more (`owma.data.names`; `read_ends` says what each means). Instead of `next_obs`, a file of one episode may
+    hold one observation more than actions; with neither, each step leads to the next row, and see `to_transitions` for
+    the last one. With `next_obs`, an episode is cut too wherever the next row begins elsewhere.
 
     **Raises:** `DatasetError` if there is no such file, or one is damaged, of another form, or unlike the first.
     """
@@ -205,28 +186,24 @@ def open_folder(folder: Path) -> Recording:
     notes = []
     if not all("reward" in form.names for form in forms):
         notes.append("`reward` is not in every file, and taken to be 0 where it is not.")
+    if not all("next_obs" in form.names or form.one_more for form in forms):
+        notes.append(
+            "`next_obs` is not in every file: where it is not, steps that were cut off are dropped, and a step that "
+            "terminated is taken to end where it began."
+        )
 
-    def pieces() -> Iterator[Transitions]:
-        for form in forms:
-            yield from to_transitions(form.steps())
+    def look(form: ArrayFile, precision: Mapping[str, Precision]) -> Survey:
+        return survey(form.arrays, form.ends(), precision)
 
-    return _recording("folder of arrays", folder, tuple(files), forms, pieces, notes, {})
+    return _recording("folder of arrays", folder, tuple(files), forms, look, notes, {})
 
 
-def _own_form(path: Path) -> _Form:
+def _own_form(path: Path) -> ArrayFile:
     columns = read_columns(path)
-    names = {}
-    for part, spellings in _NAMES.items():
-        found = [name for name in spellings if name in columns]
-        if len(found) > 1:
-            raise DatasetError(f"{path} has both `{found[0]}` and `{found[1]}`; keep one of them.")
-        if found:
-            names[part] = found[0]
-    for part in ("obs", "action"):
-        if part not in names:
-            there = ", ".join(f"`{name}`" for name in columns) or "nothing"
-            raise DatasetError(f"{path} has no `{part}`; it holds {there}: rename, or add what is missing.")
-    return _checked(columns, names, path, one_more=_one_more(columns, names))
+    names = parts_of(columns, path)
+    require(columns, path, names, obs="obs", action="action")
+    check_ends_are_known(columns, names, path)
+    return checked(columns, names, path, one_more=_one_more(columns, names))
 
 
 def _one_more(columns: Mapping[str, Column], names: Mapping[str, str]) -> bool:
@@ -241,57 +218,6 @@ def _columns(file: Path, suffixes: tuple[str, ...], what: str) -> dict[str, Colu
     return read_columns(file)
 
 
-def _required(columns: Mapping[str, Column], file: Path, **names: str) -> dict[str, str]:
-    for name in names.values():
-        if name not in columns:
-            there = ", ".join(f"`{name}`" for name in columns) or "nothing"
-            raise DatasetError(
-                f"{file} has no `{name}`; it holds {there}: rename what is meant, or read it as a folder of your own "
-                "arrays (data:array-folder)."
-            )
-    return names
-
-
-def _checked(columns: Mapping[str, Column], names: Mapping[str, str], file: Path, *, one_more: bool = False) -> _Form:
-    """The form, once shapes, types and lengths are known to fit."""
-    for part, name in names.items():
-        _check_column(part, name, columns[name], file)
-    rows = columns[names["obs"]].shape[0]
-    for part, name in names.items():
-        expected = rows - 1 if one_more and part != "obs" else rows
-        if columns[name].shape[0] != expected:
-            raise DatasetError(
-                f"{file}: `{name}` has {columns[name].shape[0]} rows, `{names['obs']}` has {rows}; there must be one "
-                "row a step in each."
-            )
-    if "next_obs" in names and columns[names["next_obs"]].shape != columns[names["obs"]].shape:
-        raise DatasetError(
-            f"{file}: `{names['next_obs']}` has the shape {columns[names['next_obs']].shape}, `{names['obs']}` "
-            f"{columns[names['obs']].shape}; they must agree."
-        )
-    obs_dim, action_dim = columns[names["obs"]].shape[1], columns[names["action"]].shape[1]
-    dtypes = {part: str(columns[names[part]].dtype) for part in ("obs", "action")}
-    return _Form(file, rows, obs_dim, action_dim, dtypes, names, one_more)
-
-
-def _check_column(part: str, name: str, column: Column, file: Path) -> None:
-    shape, kind = column.shape, column.dtype.kind
-    if part in ("obs", "next_obs", "action"):
-        if kind not in "fiu" or column.dtype == np.uint8 or len(shape) != 2 or shape[1] == 0:
-            raise DatasetError(
-                f"{file}: `{name}` are {column.dtype} of shape {shape}; owma reads one vector of numbers a step, "
-                "(steps, size), not images or symbols."
-            )
-        if part == "action" and kind != "f":
-            raise DatasetError(
-                f"{file}: `{name}` are {column.dtype}; owma needs continuous actions: write them as floats, if that is "
-                "what they are."
-            )
-        return
-    if kind not in "fiub" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
-        raise DatasetError(f"{file}: `{name}` are {column.dtype} of shape {shape}; give one number a step, (steps,).")
-
-
 def _repeats(file: Path, first: str, second: str) -> bool:
     """Whether two arrays of a file are the same all through."""
     return all(
@@ -303,20 +229,84 @@ def _recording(
     form: str,
     source: Path,
     files: tuple[Path, ...],
-    forms: list[_Form],
-    pieces: Callable[[], Iterator[Transitions]],
+    forms: list[ArrayFile],
+    look: Callable[[ArrayFile, Mapping[str, Precision]], Survey],
     notes: list[str],
     options: dict[str, int | None],
 ) -> Recording:
+    """`look` reads one file through; that is done when its rows are first asked for, and once."""
+    unread = list(dict.fromkeys(name for part in forms for name in part.unread))
+    if unread:
+        notes = [*notes, f"Arrays that are not read: {named(unread)}."]
+    # Of no rows there is nothing to say.
+    forms = [part for part in forms if part.rows > part.one_more] or forms[:1]
+
+    @functools.cache
+    def looked() -> tuple[list[Survey], Found]:
+        precision = {part: Precision(kind) for part, kind in _KINDS.items()}
+        surveys = [look(part, precision) for part in forms if part.rows > part.one_more]
+        return surveys, _found(forms, surveys, precision)
+
+    def pieces() -> Iterator[Transitions]:
+        for part, found in zip(forms, looked()[0]):
+            yield from to_transitions(part.steps(found.ends))
+
     return Recording(
         dataset_id=source.resolve().stem,
         form=form,
         files=files,
-        options=dict(options),
+        options={**options, "reading": _READING},
         rows=sum(part.rows - part.one_more for part in forms),
         obs_dim=forms[0].obs_dim,
         action_dim=forms[0].action_dim,
         dtypes=dict(forms[0].dtypes),
         pieces=pieces,
         notes=tuple(notes),
+        found=lambda: looked()[1],
+    )
+
+
+_KINDS = {"obs": "Observation", "action": "Action", "reward": "Reward"}
+_MOST_NOTES = 5
+"""Of files of a folder that differ; the rest is counted."""
+
+
+def _found(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Mapping[str, Precision]) -> Found:
+    notes = list(dict.fromkeys(note for found in surveys for note in found.ends.notes))
+    if len(notes) > _MOST_NOTES:
+        notes = [*notes[:_MOST_NOTES], f"The same holds of {len(notes) - _MOST_NOTES} more files."]
+    pairs = list(zip(forms, surveys))
+    jumping = [(form, found) for form, found in pairs if found.jumps]
+    if jumping:
+        form, found = jumping[0]
+        never = "truncated" in form.names and found.ends.truncated.sum() == found.jumps
+        unset = f"`{form.names['truncated']}` is never set, but " if never else ""
+        notes.append(
+            f"{unset}`{form.names['next_obs']}` show {sum(found.jumps for _, found in jumping):,} steps within "
+            f"episodes, the first in row {found.first_jump} of {form.path.name}, after which the next row begins "
+            "elsewhere: episodes are cut there, as truncated."
+        )
+    seamless = [(form, found) for form, found in pairs if found.seamless]
+    if seamless:
+        form, found = seamless[0]
+        notes.append(
+            f"At {sum(found.seamless for _, found in seamless):,} ends of episodes the next row begins where "
+            f"`{form.names['next_obs']}` end: either the environment went on without a reset, or they hold first "
+            "observations of the next episode there instead of last ones."
+        )
+    large = [(form, found) for form, found in pairs if found.large and not form.tells_cuts]
+    if large:
+        form, found = large[0]
+        notes.append(
+            f"{sum(found.large for _, found in large):,} steps, the first in row {found.first_large} of "
+            f"{form.path.name}, are more than 10 times as long as the median one, and no array says where "
+            "episodes were cut: if an environment was reset there, mark the steps before in `truncated`."
+        )
+    notes += [note for kind in precision.values() if (note := kind.note()) is not None]
+    is_dropping = any("next_obs" not in form.names and not form.one_more for form in forms)
+    return Found(
+        notes=tuple(notes),
+        rounded=tuple(precision["obs"].lost()),
+        lengths=np.concatenate([found.lengths for found in surveys]) if is_dropping and surveys else None,
+        returns=np.concatenate([found.returns for found in surveys]) if is_dropping and surveys else None,
     )

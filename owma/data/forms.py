@@ -4,9 +4,10 @@ from pathlib import Path
 
 from owma._errors import DatasetError
 from owma.data.cache import is_cache, recording_of_cache
-from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX
+from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, read_columns
 from owma.data.files import open_d4rl, open_folder, open_ogbench
 from owma.data.minari import open_minari
+from owma.data.names import is_ogbench
 from owma.data.recording import Recording
 from owma.data_config import D4rlFile, FileConfig, OgbenchFile
 
@@ -22,8 +23,8 @@ def open_files(config: FileConfig) -> Recording:
 
 
 def open_by_name(name: str, *, download: bool = False, episode_steps: int | None = None) -> Recording:
-    """The dataset that a name means: an HDF5 file is D4RL's, an npz file OGBench's, a folder a dataset of Minari's, a
-    cache, or one of your own arrays; anything else is a Minari id.
+    """The dataset that a name means: an HDF5 file is D4RL's, an npz file OGBench's or D4RL's, by the names of its
+    arrays, a folder a dataset of Minari's, a cache, or one of your own arrays; anything else is a Minari id.
 
     **Arguments:**
 
@@ -34,7 +35,7 @@ def open_by_name(name: str, *, download: bool = False, episode_steps: int | None
     **Raises:** `DatasetError` if there is no such dataset, or it is of another form.
     """
     path = Path(name).expanduser()
-    if path.suffix in HDF5_SUFFIXES:
+    if path.suffix in HDF5_SUFFIXES or (path.suffix == NPZ_SUFFIX and not is_ogbench(read_columns(path))):
         return open_d4rl(path, episode_steps=episode_steps)
     if episode_steps is not None:
         raise DatasetError(f"{name} is no D4RL file, so that --episode-steps has nothing to say of it; leave it out.")

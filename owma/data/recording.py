@@ -51,6 +51,8 @@ class OfflineDataset:
     """Why `env_spec` is `None` although the dataset names an environment; see `owma.envs.read_env`."""
     references: tuple[float, float] | None = None
     """See `Origin`."""
+    notes: tuple[str, ...] = ()
+    """What whoever trains on it should know: what was left out, and decided where it leaves something open."""
 
     @property
     def origin(self) -> Origin:
@@ -63,6 +65,20 @@ class OfflineDataset:
     def num_bytes(self) -> int:
         """Of its transitions."""
         return len(self.transitions) * row_bytes(self.transitions.obs.shape[1], self.transitions.action.shape[1])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a dataset once its rows were read."""
+
+    notes: tuple[str, ...] = ()
+    """A sentence each."""
+    rounded: tuple[int, ...] = ()
+    """Coordinates of observations whose steps float32 does not hold."""
+    lengths: np.ndarray | None = None
+    """Steps of each episode as recorded; `None` where they are those of the transitions."""
+    returns: np.ndarray | None = None
+    """Sums of the rewards recorded, likewise."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,8 @@ class Recording:
     references: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     """What the reader decided where the dataset leaves it open; a sentence each."""
+    found: Callable[[], Found] = Found
+    """What reading the rows has shown; it reads them if they have not been read."""
 
     @property
     def num_bytes(self) -> int:
@@ -114,6 +132,7 @@ class Recording:
             env_spec=self.env_spec,
             env_refusal=self.env_refusal,
             references=self.references,
+            notes=(*self.notes, *self.found().notes),
         )
 
 

@@ -33,17 +33,14 @@ class Steps:
         return len(self.obs)
 
 
-def to_transitions(chunks: Iterator[Steps], *, find_cuts: bool = False) -> Iterator[Transitions]:
+def to_transitions(chunks: Iterator[Steps]) -> Iterator[Transitions]:
     """The transitions among the rows of one file, a piece for each chunk; the file's end is an episode's end.
 
     Without `next_obs`, what followed a truncated step was not recorded: the step is dropped, and the one before it is
     the last of its episode. A step that terminated is kept, for the termination matters more than where it happened:
     unless a `final` row follows, its own observation stands in for the next one.
 
-    **Arguments:**
-
-    - `chunks`: consecutive rows.
-    - `find_cuts`: with `next_obs`, an episode was truncated wherever the next row begins elsewhere.
+    **Arguments:** `chunks`: consecutive rows.
     """
     held: Steps | None = None
     for chunk, is_last in _knowing_the_last(chunks):
@@ -55,7 +52,7 @@ def to_transitions(chunks: Iterator[Steps], *, find_cuts: bool = False) -> Itera
             rows = _joined(rows, nothing)
         # The last row waits for the one that follows it.
         held = _cut(rows, slice(-1, None))
-        yield _complete(rows, find_cuts)
+        yield _complete(rows)
 
 
 def _knowing_the_last(chunks: Iterator[Steps]) -> Iterator[tuple[Steps, bool]]:
@@ -68,30 +65,14 @@ def _knowing_the_last(chunks: Iterator[Steps]) -> Iterator[tuple[Steps, bool]]:
         yield held, True
 
 
-def with_limit(chunks: Iterator[Steps], steps: int) -> Iterator[Steps]:
-    """Every episode is truncated after `steps` steps, unless it has ended before."""
-    done = 0
-    for chunk in chunks:
-        truncated = chunk.truncated.copy()
-        ends = np.flatnonzero(chunk.terminated | chunk.truncated)
-        start = -done
-        for end in [*ends, len(chunk) - 1 + steps]:
-            cuts = np.arange(start + steps - 1, min(end, len(chunk) - 1) + 1, steps)
-            truncated[cuts] |= ~chunk.terminated[cuts]
-            start = end + 1 if end < len(chunk) else start + steps * len(cuts)
-        done = len(chunk) - start
-        yield dataclasses.replace(chunk, truncated=truncated)
-
-
-def _complete(rows: Steps, find_cuts: bool) -> Transitions:
+def _complete(rows: Steps) -> Transitions:
     """The transitions among all rows but the last."""
     here = _cut(rows, slice(None, -1))
     following = rows.obs[1:]
     if rows.next_obs is not None:
         assert here.next_obs is not None
-        jumps = (here.next_obs != following).any(axis=1) if find_cuts else np.zeros(len(here), bool)
         keep, next_obs = ~here.final, here.next_obs
-        truncated = (here.truncated | jumps) & ~here.terminated
+        truncated = here.truncated & ~here.terminated
     else:
         dropped = rows.final | (rows.truncated & ~rows.terminated)
         keep = ~dropped[:-1]

@@ -1,6 +1,7 @@
 """What a dataset holds, in numbers: forms, episodes, ranges, coverage, and what may spoil training on it."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,14 @@ class _Moments:
 
     @property
     def constant(self) -> list[int]:
-        """The columns that do not vary, by what `Standardisation` takes for variation."""
+        """The columns that do not vary."""
+        return [int(i) for i in np.flatnonzero(~(self.high > self.low))]
+
+    @property
+    def nearly_constant(self) -> list[int]:
+        """Other columns that do not vary by what `Standardisation` takes for variation."""
         size = np.maximum(np.maximum(np.abs(self.low), np.abs(self.high)), 1e-6)
-        return [int(i) for i in np.flatnonzero(~(self.std > 1e-6 * size))]
+        return [int(i) for i in np.flatnonzero(~(self.std > 1e-6 * size) & (self.high > self.low))]
 
     def as_columns(self) -> list[dict[str, float]]:
         columns = zip(self.low, self.high, self.mean, self.std)
@@ -73,10 +79,10 @@ def summarise_dataset(recording: Recording) -> dict[str, Any]:
 
     **Returns:** plain values: `dataset`, `form`, `files`, `env` (or `None`), `obs_keys`, `observations`, `actions` and
     `rewards` (`shape`, `dtype` as recorded, and `low`, `high`, `mean`, `std` of all columns), `transitions`,
-    `episodes`, `terminated`, `truncated`, `lengths` and `returns` (quantiles of the episodes'), `coverage` (the share
-    of the cells of a grid over the range of the leading two observation coordinates that were visited), `at_bounds`
-    (the share of action entries at the smallest or largest action), `duplicates` (the share of transitions there twice
-    or more), `megabytes` (of all transitions in memory) and `warnings`, a sentence each.
+    `episodes`, `terminated`, `truncated`, `lengths` and `returns` (quantiles of the episodes', as recorded), `coverage`
+    (the share of the cells of a grid over the range of the leading two observation coordinates that were visited),
+    `at_bounds` (the share of action entries at the smallest or largest action), `duplicates` (the share of transitions
+    there twice or more), `megabytes` (of all transitions in memory) and `warnings`, a sentence each.
 
     **Raises:** `DatasetError` if a file turns out to be damaged.
     """
@@ -115,16 +121,17 @@ class _Reading:
 
     def _count_episodes(self, piece: Transitions, ends: np.ndarray) -> None:
         self.terminated += int(np.asarray(piece.terminated).sum())
-        sums = np.cumsum(np.asarray(piece.reward, np.float64))
-        if not len(ends):
-            self.open_length, self.open_return = self.open_length + len(piece), self.open_return + float(sums[-1])
-            return
-        lengths, returns = np.diff(ends, prepend=-1), np.diff(sums[ends], prepend=0.0)
-        lengths[0] += self.open_length
-        returns[0] += self.open_return
-        self.lengths += lengths.tolist()
-        self.returns += returns.tolist()
-        self.open_length, self.open_return = len(piece) - 1 - int(ends[-1]), float(sums[-1] - sums[ends[-1]])
+        # Sums of each episode by itself: one reward that is not finite spoils no other.
+        starts = np.concatenate([[0], ends + 1])
+        lengths = np.diff(starts, append=len(piece))
+        with np.errstate(invalid="ignore"):
+            reward = np.append(np.asarray(piece.reward, np.float64), 0.0)
+            returns = np.add.reduceat(reward, starts) * (lengths > 0)
+            lengths[0] += self.open_length
+            returns[0] += self.open_return
+        self.lengths += lengths[:-1].tolist()
+        self.returns += returns[:-1].tolist()
+        self.open_length, self.open_return = int(lengths[-1]), float(returns[-1])
 
     def summary(self) -> dict[str, Any]:
         recording = self.recording
@@ -140,9 +147,11 @@ class _Reading:
             "truncated": len(self.lengths) - self.terminated,
             "megabytes": round(recording.num_bytes / 1e6, 3),
         }
+        found = recording.found()
+        notes = [*recording.notes, *found.notes]
         if not self.rows:
             empty = "There is no transition in it: no step leads from one observation to another."
-            return facts | {"warnings": [*recording.notes, empty]}
+            return facts | {"warnings": [*notes, empty]}
         for name, moments, part in (("observations", self.obs, "obs"), ("actions", self.action, "action")):
             dtype = recording.dtypes[part]
             facts[name] = {"shape": [len(moments.mean)], "dtype": dtype, "columns": moments.as_columns()}
@@ -152,15 +161,15 @@ class _Reading:
         )
         low, high = self.bounds.within(recording.action_low, recording.action_high)
         facts |= {
-            "lengths": _quantiles(self.lengths),
-            "returns": _quantiles(self.returns),
+            "lengths": _quantiles(self.lengths if found.lengths is None else found.lengths),
+            "returns": _quantiles(self.returns if found.returns is None else found.returns),
             "coverage": _coverage(np.asarray(sample.obs)[:, :2], self.obs),
             "at_bounds": float(_at_bounds(np.asarray(sample.action), low, high).mean()),
             "duplicates": _duplicates(sample),
         }
-        return facts | {"warnings": [*recording.notes, *self._warnings(facts)]}
+        return facts | {"warnings": [*notes, *self._warnings(facts, found.rounded)]}
 
-    def _warnings(self, facts: dict[str, Any]) -> list[str]:
+    def _warnings(self, facts: dict[str, Any], rounded: Collection[int]) -> list[str]:
         found = []
         for name, moments in (("observations", self.obs), ("actions", self.action), ("rewards", self.reward)):
             if moments.not_finite:
@@ -168,8 +177,14 @@ class _Reading:
         if self.last_obs.not_finite:
             found.append(f"{self.last_obs.not_finite:,} last observations of episodes are not finite.")
         for name, moments in (("Observation", self.obs), ("Action", self.action)):
-            if constant := moments.constant:
+            vary = rounded if moments is self.obs else ()  # as recorded, though not in float32
+            if constant := [i for i in moments.constant if i not in vary]:
                 found.append(f"{name} coordinates that never vary: {', '.join(map(str, constant))}.")
+            if nearly := moments.nearly_constant:
+                found.append(
+                    f"{name} coordinates that vary by less than a millionth of their size, and count as constant in "
+                    f"training: {', '.join(map(str, nearly))}."
+                )
         if self.reward.low[0] == self.reward.high[0]:
             found.append(
                 f"The recorded reward is {self.reward.low[0]:g} throughout: train with a task of another kind."
@@ -185,7 +200,7 @@ class _Reading:
         return found
 
 
-def _quantiles(values: list[Any]) -> dict[str, float]:
+def _quantiles(values: list[Any] | np.ndarray) -> dict[str, float]:
     """Smallest, quartiles, largest and mean; what is not finite is left out."""
     finite = np.asarray(values, np.float64)
     finite = finite[np.isfinite(finite)]

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Caches of this test alone; readers take seven rows at a time."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for module in ("files", "cache", "minari"):
+    for module in ("arrays", "cache", "minari"):
         monkeypatch.setattr(f"owma.data.{module}.rows_in_piece", lambda *_: 7)
     monkeypatch.setattr("owma.material.rows_in_piece", lambda *_: 7)
     return tmp_path / "cache" / "owma" / "datasets"

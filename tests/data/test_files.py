@@ -51,7 +51,7 @@ def shown(data: Transitions) -> list[tuple[int, int, str]]:
 @pytest.fixture(params=[1, 2, 3, 1000])
 def piece(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Rows that readers take at a time: what they find must not depend on it."""
-    monkeypatch.setattr("owma.data.files.rows_in_piece", lambda *_: request.param)
+    monkeypatch.setattr("owma.data.arrays.rows_in_piece", lambda *_: request.param)
     return request.param
 
 
@@ -173,7 +173,7 @@ BAD_D4RL = {
     "symbols": ({"actions": np.zeros((4, 1), np.int64)}, "`actions` are int64; owma needs continuous actions"),
     "flags": ({"terminals": np.zeros((4, 2))}, r"`terminals` are float64 of shape \(4, 2\); give one number a step"),
     "next": ({"next_observations": np.zeros((4, 3))}, "`next_observations` has the shape .* must agree"),
-    "objects": ({"extra": np.array(["a", "b"], dtype=h5py.string_dtype())}, "`extra` holds Python objects"),
+    "objects": ({"terminals": np.array(["a"] * 4, dtype=h5py.string_dtype())}, "`terminals` holds Python objects"),
     "link": (
         {"extra": h5py.ExternalLink("other.h5", "/x")},
         "a link at 'extra', so reading it would open another file",
@@ -199,8 +199,11 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
     arrays = {**counted(4), "terminals": flags(4, 3)}
     write_npz(tmp_path / "a.npz", **arrays, extra=np.array([Trap()], dtype=object))
+    for recording in (open_ogbench(tmp_path / "a.npz"), open_folder(tmp_path)):
+        assert len(read(recording)) and "Arrays that are not read: `extra`." in recording.notes
+    write_npz(tmp_path / "a.npz", **arrays | {"rewards": np.array([Trap()] * 4, dtype=object)})
     for read_it in (lambda: open_ogbench(tmp_path / "a.npz"), lambda: open_folder(tmp_path)):
-        with pytest.raises(DatasetError, match="`extra` holds Python objects, which owma never loads"):
+        with pytest.raises(DatasetError, match="`rewards` holds Python objects, which owma never loads"):
             read_it()
 
 

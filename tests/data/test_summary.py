@@ -17,15 +17,16 @@ def summary(folder: Path, **arrays: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("piece", [1, 7, 1000])
 def test_figures_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     """They are the same whether the rows come at once or in pieces."""
-    monkeypatch.setattr("owma.data.files.rows_in_piece", lambda *_: piece)
+    monkeypatch.setattr("owma.data.arrays.rows_in_piece", lambda *_: piece)
     rng = np.random.default_rng(0)
-    obs = rng.normal(size=(40, 3))
+    obs = rng.normal(size=(41, 3))
     obs[:, 2] = 5
+    obs, following = obs[:-1], obs[1:] + 100.0 * np.isin(np.arange(40), [9, 29])[:, None]
     action = rng.uniform(-0.9, 0.9, (40, 2)).astype(np.float32)
     reward = np.arange(40.0)
     ends = np.isin(np.arange(40), [9, 29])
     facts = summary(
-        tmp_path, obs=obs, action=action, next_obs=obs + 1, reward=reward, terminated=ends, truncated=np.zeros(40)
+        tmp_path, obs=obs, action=action, next_obs=following, reward=reward, terminated=ends, truncated=np.zeros(40)
     )
     assert (facts["transitions"], facts["episodes"], facts["terminated"], facts["truncated"]) == (40, 3, 2, 1)
     assert facts["observations"]["shape"] == [3] and facts["observations"]["dtype"] == "float64"
@@ -44,7 +45,8 @@ def test_coverage_and_bounds(tmp_path: Path) -> None:
     # Along the diagonal of a grid of 32 by 32; half of the actions at either bound.
     obs = np.repeat(np.linspace(0, 1, 320), 2)[:, None]
     action = np.where(np.arange(640) % 4 < 2, np.where(np.arange(640) % 4, -1.0, 1.0), 0.0)[:, None]
-    facts = summary(tmp_path, obs=np.hstack([obs, obs]), action=action, next_obs=np.hstack([obs, obs]))
+    obs = np.hstack([obs, obs])
+    facts = summary(tmp_path, obs=obs, action=action, next_obs=np.vstack([obs[1:], obs[-1:]]))
     assert facts["coverage"] == pytest.approx(32 / 1024) and facts["at_bounds"] == 0.5
     text = " ".join(facts["warnings"])
     for part in (

@@ -1,0 +1,108 @@
+"""What programs call the arrays that they write, and which part each plays in a dataset."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from owma._errors import DatasetError
+from owma.data.columns import Column, names_in_groups
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "obs": ("obs", "observations", "observation", "observation.state"),
+    "action": ("action", "actions", "act", "acts"),
+    "reward": ("reward", "rewards", "rew", "rews", "next.reward"),
+    "next_obs": ("next_obs", "next_observations", "next_observation", "obs_next", "new_obs", "obs2"),
+    # Flags of steps after which an episode ended for good, was cut, or either.
+    "terminated": ("terminated", "terminals", "terminations", "terminal", "termination", "is_terminal"),
+    "truncated": ("truncated", "timeouts", "truncations", "truncation", "timeout", "is_truncated"),
+    "done": ("done", "dones", "next.done", "dones_float", "is_done"),
+    # Where episodes end or begin, as flags or as numbers of rows; not whether they terminated.
+    "last": ("is_last", "episode_terminals", "episode_dones", "last"),
+    "first": ("episode_starts", "is_first", "episode_start", "first"),
+    "stops": ("episode_ends", "episode_end", "traj_ends", "trajectory_ends", "episode_data_index_to"),
+    "lengths": ("episode_lengths", "episode_lens", "ep_lengths", "traj_lengths", "trajectory_lengths", "path_lengths"),
+    # The number of the episode of each step, and the number of the step in its episode.
+    "ids": ("episode_index", "episode_ids", "episode_id", "episode_idx", "episode_number", "episode", "episodes")
+    + ("traj_ids", "traj_id", "trajectory_ids", "trajectory_id", "traj_index", "trajectory_index", "demo_id"),
+    "counts": ("frame_index", "timesteps", "timestep", "time_step", "step_index"),
+}
+"""By part: the name of ours first, then those of D4RL, Minari, OGBench, d3rlpy, stable-baselines, Tianshou, robomimic,
+diffusion_policy, lerobot, RLDS and JAX's offline-RL collections."""
+
+ROW_PARTS = ("obs", "action", "reward", "next_obs", "terminated", "truncated", "done", "ids", "counts")
+"""Parts with an entry to each row; the others may have one to each episode."""
+CUT_PARTS = ("truncated", "done", "last", "first", "stops", "lengths", "ids", "counts")
+"""Parts that say where episodes end that did not terminate."""
+
+_OF_ENDS = re.compile(
+    r"(^|[_./ -])(not_?)?(dones?|termin\w*|trunc\w*|time_?outs?|episodes?|eps?|traj\w*|rollouts?|demos?|first|last|"
+    r"final|starts?|begin\w*|resets?|ends?|masks?|valids?|discounts?|boundar\w*|split\w*|indices)($|[_./ -])",
+    re.IGNORECASE,
+)
+_NOT_OF_ENDS = re.compile(r"return|reward|score|success|seed|goal|obs|action", re.IGNORECASE)
+_MOST_NAMED = 200
+
+
+def parts_of(columns: Mapping[str, Column], file: Path) -> dict[str, str]:
+    """The name of the array for each part that there is one for. Raises `DatasetError` where there are two."""
+    names = {}
+    for part, spellings in NAMES.items():
+        found = [name for name in spellings if name in columns]
+        if len(found) > 1:
+            raise DatasetError(f"{file} has both `{found[0]}` and `{found[1]}`; keep one of them.")
+        if found:
+            names[part] = found[0]
+    return names
+
+
+def ends_of_others(columns: Mapping[str, Column]) -> list[str]:
+    """The arrays that say where episodes end, and that OGBench's files do not have."""
+    return [
+        name for part in ("terminated", *CUT_PARTS) for name in NAMES[part] if name in columns and name != "terminals"
+    ]
+
+
+def is_ogbench(columns: Mapping[str, Column]) -> bool:
+    """Whether the arrays of an npz file are OGBench's by their names, and not those of D4RL or of others.
+
+    Both have `terminals`, which mark rows without a step in OGBench's files, and steps that terminated in D4RL's.
+    OGBench has no other array of ends, and where it has `rewards`, `masks` too.
+    """
+    names = {part for part, spellings in NAMES.items() if any(name in columns for name in spellings)}
+    of_d4rl = {"reward", "next_obs", "terminated"} <= names and "masks" not in columns
+    of_none = "obs" not in names or "action" not in names or not names & {"terminated", *CUT_PARTS}
+    return not ends_of_others(columns) and not of_d4rl or of_none
+
+
+def named(names: list[str]) -> str:
+    """Names for a sentence."""
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(f"`{name}`" for name in names[:_MOST_NAMED]) + more
+
+
+def what_is_there(columns: Mapping[str, Column], file: Path) -> str:
+    """What a file holds, for the refusal of one that lacks something."""
+    groups = sorted({name.partition("/")[0] for name in names_in_groups(file)})
+    if not groups:
+        return named(list(columns)) or "nothing"
+    held = f"{named(list(columns))}, and " if columns else ""
+    return f"{held}the group{'s' if len(groups) > 1 else ''} {named(groups)}, in which owma does not read"
+
+
+def check_ends_are_known(columns: Mapping[str, Column], names: Mapping[str, str], file: Path) -> None:
+    """Raises `DatasetError` where an array that is not read seems to say where episodes end, and no other does."""
+    if "next_obs" in names or any(part in names for part in CUT_PARTS):
+        return
+    for name, column in columns.items():
+        of_numbers = column.dtype.kind in "biuf" and len([size for size in column.shape if size != 1]) == 1
+        if name not in names.values() and of_numbers and _OF_ENDS.search(name) and not _NOT_OF_ENDS.search(name):
+            raise DatasetError(
+                f"{file}: `{name}` seems to say where episodes end, and owma does not know how; call it `truncated` "
+                "(flags of last steps), `episode_starts` (flags of first steps), `episode_ends` (numbers of rows) or "
+                "`episode_index`, or leave it out."
+            )
+
+
+def not_read(columns: Mapping[str, Column], names: Mapping[str, str], file: Path) -> list[str]:
+    """The arrays of a file that play no part, in groups too."""
+    return [name for name in columns if name not in names.values()] + names_in_groups(file)

@@ -1,0 +1,298 @@
+"""Where episodes end, by whatever name a file says it: the same episodes, or a refusal that names the array."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from owma._errors import DatasetError
+from owma.data import open_by_name, open_d4rl, open_folder, open_ogbench, read_whole, summarise_dataset
+from owma.data.ends import read_ends
+from owma.data.names import NAMES
+
+LENGTHS = (10, 10, 7, 10, 5)
+"""Of the episodes of `walks`: the third terminates, the others are cut."""
+RETURNS = [10.0, 20.0, 21.0, 40.0, 25.0]
+
+
+def walks(lengths: tuple[int, ...] = LENGTHS, terminates: int = 2, dims: int = 3) -> dict[str, np.ndarray]:
+    """A point that moves by 1 a step; episode k starts at 100 k and is paid k + 1 a step."""
+    start = np.repeat(100.0 * np.arange(len(lengths)), lengths)
+    obs = (start + np.concatenate([np.arange(steps) for steps in lengths]))[:, None] + np.zeros(dims)
+    last = np.zeros(len(obs), bool)
+    last[np.cumsum(lengths) - 1] = True
+    terminals = last & (start == 100 * terminates)
+    return {
+        "observations": obs,
+        "next_observations": obs + 1,
+        "actions": np.linspace(-1, 1, len(obs), dtype=np.float32)[:, None],
+        "rewards": start / 100 + 1,
+        "terminals": terminals,
+        "timeouts": last & ~terminals,
+    }
+
+
+def without(arrays: dict[str, np.ndarray], *names: str) -> dict[str, np.ndarray]:
+    return {name: values for name, values in arrays.items() if name not in names}
+
+
+def folder(path: Path, **arrays: Any) -> Path:
+    path.mkdir(exist_ok=True)
+    np.savez(path / "a.npz", **arrays)
+    return path
+
+
+def hdf5(path: Path, **arrays: Any) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+    return path
+
+
+def facts(path: Path, **options: Any) -> tuple[list[float], int, str]:
+    """Returns of the episodes (smallest, median, largest, mean), how many terminated, and all warnings."""
+    found = summarise_dataset(open_by_name(str(path), **options))
+    assert found["episodes"] == len(LENGTHS), found["warnings"]
+    returns = found["returns"]
+    assert returns["mean"] == np.mean(RETURNS) and returns["median"] == np.median(RETURNS)
+    assert (returns["smallest"], returns["largest"]) == (min(RETURNS), max(RETURNS))
+    return returns, found["terminated"], " ".join(found["warnings"])
+
+
+def ways_to_say(lengths: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The ends of episodes of these lengths, in every form in use."""
+    stops = np.cumsum(lengths)
+    last = np.zeros(stops[-1], bool)
+    last[stops - 1] = True
+    first = np.append(True, last[:-1])
+    numbers = np.repeat(np.arange(len(lengths)), lengths)
+    ways: dict[str, np.ndarray] = {name: last for part in ("done", "truncated", "last") for name in NAMES[part]}
+    ways |= {name: first for name in NAMES["first"]}
+    ways |= {name: stops for name in NAMES["stops"]}
+    ways |= {name: np.array(lengths) for name in NAMES["lengths"]}
+    ways |= {name: 7 + numbers for name in NAMES["ids"]}
+    ways |= {name: np.arange(stops[-1]) - (stops - lengths)[numbers] for name in NAMES["counts"]}
+    # Other forms under the same names: numbers of first or last rows, flags, and what floats and columns make of them.
+    return ways | {
+        "dones ": last[:, None].astype(np.float32),
+        "episode_starts ": stops - lengths,
+        "episode_ends ": last,
+        "episode_ends  ": stops - 1,
+        "is_last ": stops - 1,
+        "episode_id ": numbers[::-1].copy() * 0 + (numbers % 2),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(1, 5), min_size=1, max_size=6).map(tuple), data=st.data())
+def test_any_way_to_say_it_gives_the_same_episodes(
+    lengths: tuple[int, ...], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ways = ways_to_say(lengths)
+    way = data.draw(st.sampled_from(sorted(ways)))
+    part = next(part for part, names in NAMES.items() if way.strip() in names)
+    rows = sum(lengths)
+    if way in ("episode_starts ", "episode_ends  ", "is_last ") and rows == len(lengths) < 3:
+        return  # [0, 1] are flags as well as numbers of rows
+    path = tmp_path_factory.mktemp("ends") / "a.npz"
+    arrays: dict[str, Any] = {way.strip(): ways[way], "action": np.ones((rows, 1))}
+    np.savez(path, **arrays)
+    ends = read_ends(path, {"action": "action", part: way.strip()}, rows)
+    expected = np.zeros(rows, bool)
+    expected[np.cumsum(lengths) - 1] = True
+    expected[-1] = False  # the file's end, which is one in any case
+    assert np.array_equal(ends.any[:-1], expected[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "terminated", "sentence"),
+    [
+        ("dones", 5, "`dones` alone says how episodes end: all are taken to have terminated"),
+        ("done", 5, "`done` alone says how episodes end"),
+        ("episode_starts", 0, "`episode_starts` says where episodes end, and no array that one terminated"),
+        ("episode_ends", 0, "`episode_ends` says where episodes end"),
+        ("episode_index", 0, "`episode_index` says where episodes end"),
+        ("is_last", 0, "`is_last` says where episodes end"),
+    ],
+)
+def test_what_is_assumed_is_said(name: str, terminated: int, sentence: str, tmp_path: Path) -> None:
+    arrays = without(walks(), "terminals", "timeouts", "next_observations")
+    _, found, warnings = facts(folder(tmp_path / "mine", **arrays, **{name: ways_to_say(LENGTHS)[name]}))
+    assert found == terminated and sentence in warnings
+
+
+def test_arrays_that_complete_each_other(tmp_path: Path) -> None:
+    arrays = without(walks(), "next_observations")
+    rows, ends = without(arrays, "terminals", "timeouts"), arrays["terminals"] | arrays["timeouts"]
+    together = [
+        {"terminals": arrays["terminals"], "episode_terminals": ends},  # d3rlpy 1
+        {"dones": ends, "timeouts": arrays["timeouts"]},  # stable-baselines3's replay buffer
+        {"terminated": arrays["terminals"], "truncated": arrays["timeouts"], "done": ends},  # Tianshou
+        {"is_terminal": arrays["terminals"], "is_first": np.append(True, ends[:-1])},
+    ]
+    for number, flags in enumerate(together):
+        _, terminated, warnings = facts(folder(tmp_path / str(number), **rows, **flags))
+        assert terminated == 1 and "taken to" not in warnings.replace("is taken to end where it began", "")
+    # Tianshou's other names, in HDF5.
+    renamed = {"obs": rows["observations"], "act": rows["actions"], "rew": rows["rewards"]}
+    renamed["obs_next"] = walks()["next_observations"]
+    assert facts(hdf5(tmp_path / "buffer.hdf5", **renamed, done=ends, truncated=arrays["timeouts"]))[1] == 1
+
+
+def test_flags_that_disagree_are_named(tmp_path: Path) -> None:
+    arrays = without(walks(), "next_observations", "timeouts", "terminals")
+    terminated = np.isin(np.arange(42), [4, 26])
+    path = folder(tmp_path / "mine", **arrays, terminated=terminated, episode_ends=np.cumsum(LENGTHS))
+    found = summarise_dataset(open_folder(path))
+    assert found["episodes"] == 6 and "1 steps, the first of row 4, are ends by their flags and not by" in " ".join(
+        found["warnings"]
+    )
+
+
+def test_rlds_rows_that_hold_no_step(tmp_path: Path) -> None:
+    """One row more an episode, of its last observation, with an action and a reward of zeros."""
+    stops = np.cumsum(LENGTHS)
+    arrays, rows = walks(), np.concatenate([[*range(b - n, b), b - 1] for n, b in zip(LENGTHS, stops)])
+    final = np.append(False, rows[1:] == rows[:-1])
+    obs = arrays["observations"][rows] + final[:, None]
+    action, reward = (np.where(final, 0, arrays[name][rows].ravel()) for name in ("actions", "rewards"))
+    path = folder(
+        tmp_path / "rlds",
+        observation=obs,
+        action=action[:, None],
+        reward=reward,
+        is_first=np.append(True, final[:-1]),
+        is_last=final,
+        is_terminal=final & (obs[:, 0] == 207),
+    )
+    _, terminated, warnings = facts(path)
+    data = read_whole(open_folder(path)).transitions
+    assert terminated == 1 and "hold last observations, as RLDS has them" in warnings
+    np.testing.assert_array_equal(data.next_obs[:, 0], walks()["next_observations"][:, 0])
+    assert np.flatnonzero(data.terminated).tolist() == [26]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "sentence"),
+    [
+        ("not_done", np.ones(42), "`not_done` seems to say where episodes end, and owma does not know how"),
+        ("masks", np.ones(42), "`masks` seems to say"),
+        ("rollout_boundaries", np.arange(3), "`rollout_boundaries` seems to say"),
+        ("episode_lengths", np.array([10, 10]), "`episode_lengths` does not say where the episodes of 42 rows end"),
+        ("episode_ends", np.array([20, 10, 42]), "`episode_ends` does not say"),
+        ("done", np.zeros(41, bool), "`done` has 41 rows"),
+        ("dones", np.zeros((42, 2)), "`dones` are float64 of shape"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(name: str, values: Any, sentence: str, tmp_path: Path) -> None:
+    arrays = without(walks(), "terminals", "timeouts", "next_observations")
+    with pytest.raises(DatasetError, match=sentence):
+        facts(folder(tmp_path / "mine", **arrays, **{name: values}))
+
+
+def test_timeouts_that_are_never_set(tmp_path: Path) -> None:
+    arrays = walks()
+    never = arrays | {"timeouts": np.zeros(42, bool)}
+    path = hdf5(tmp_path / "a.hdf5", **never)
+    _, terminated, warnings = facts(path)
+    assert terminated == 1 and "`timeouts` is never set, but `next_observations` show 3 steps within" in warnings
+    assert "the first in row 9 of a.hdf5" in warnings
+    _, _, warnings = facts(path, episode_steps=10)
+    assert "3 episodes are cut after 10 steps, as --data.episode-steps says" in warnings
+    # Without `next_observations` the remedy is the number of steps.
+    path = hdf5(tmp_path / "b.hdf5", **without(never, "next_observations"))
+    with pytest.raises(DatasetError, match="`timeouts` is never set, and after 3 steps, the first of row 9.*-steps N"):
+        facts(path)
+    assert facts(path, episode_steps=10)[1] == 1
+    assert summarise_dataset(open_d4rl(path, episode_steps=0))["episodes"] == 2
+    # Where the file says it, the flag has nothing to say.
+    path = hdf5(tmp_path / "c.hdf5", **arrays)
+    with pytest.raises(DatasetError, match="says by `timeouts` where episodes were cut.*leave it out"):
+        facts(path, episode_steps=10)
+
+
+def test_jumps_within_episodes_of_any_form(tmp_path: Path) -> None:
+    arrays = without(walks(), "timeouts")
+    _, terminated, warnings = facts(folder(tmp_path / "mine", **arrays))
+    assert terminated == 1 and "`next_observations` show 3 steps within episodes, the first in row 9" in warnings
+    partly = np.zeros(42, bool)
+    partly[[9, 41]] = True
+    _, _, warnings = facts(folder(tmp_path / "mine", **arrays, timeouts=partly))
+    assert "show 2 steps within episodes, the first in row 19" in warnings and "never set" not in warnings
+    # A compact folder that says nothing, and shows it by its steps.
+    bare = without(arrays, "next_observations", "terminals")
+    found = summarise_dataset(open_folder(folder(tmp_path / "bare", **bare)))
+    assert found["episodes"] == 1 and "4 steps, the first in row 9 of a.npz, are more than 10" in " ".join(
+        found["warnings"]
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), offset=st.sampled_from([0.0, 30.0, -1000.0]), noise=st.sampled_from([0, 1e-4, 1e-2]))
+def test_rounding_and_noise_are_no_jumps(
+    seed: int, offset: float, noise: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """`next_obs` in float32 beside `obs` in float64, or a little apart, of a random walk that is reset twice."""
+    rng = np.random.default_rng(seed)
+    step = rng.normal(size=(60, 2))
+    obs = np.concatenate([start + np.cumsum(step[k : k + 20], axis=0) for k, start in ((0, 0), (20, 40), (40, -40))])
+    following = np.concatenate([obs[1:], obs[-1:]])
+    following[[19, 39]] = obs[[19, 39]] + 1
+    following = following + noise * rng.choice([-1, 1], following.shape)
+    path = folder(
+        tmp_path_factory.mktemp("noise") / "mine",
+        obs=obs + offset,
+        next_obs=(following + offset).astype(np.float32),
+        action=np.zeros((60, 1)),
+    )
+    ends = read_whole(open_folder(path)).transitions.ends
+    assert np.flatnonzero(ends).tolist() == [19, 39, 59]
+
+
+def test_ends_that_the_next_rows_do_not_show(tmp_path: Path) -> None:
+    """`next_obs` made of the rows that follow: at an end it is where the next episode begins."""
+    arrays = walks()
+    arrays["next_observations"] = np.roll(arrays["observations"], -1, axis=0)
+    assert (
+        "At 4 ends of episodes the next row begins where `next_observations` end"
+        in facts(hdf5(tmp_path / "a.hdf5", **arrays))[2]
+    )
+
+
+def test_d4rl_dictionaries_in_npz_are_known_by_their_names(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = walks()
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert open_by_name(str(tmp_path / "a.npz")).form == "D4RL file" and facts(tmp_path / "a.npz")[1] == 1
+    np.savez(tmp_path / "a.npz", **without(arrays, "next_observations"))
+    assert facts(tmp_path / "a.npz")[1] == 1
+    with pytest.raises(DatasetError, match="has `timeouts`, which is not OGBench's; read it as D4RL's: data:d4rl-file"):
+        open_ogbench(tmp_path / "a.npz")
+    # As d4rl.qlearning_dataset has it, where jumps alone tell the cuts.
+    np.savez(tmp_path / "a.npz", **without(arrays, "timeouts"))
+    assert facts(tmp_path / "a.npz")[1] == 1
+    # Of two meanings of `terminals` the last row tells which one it is not.
+    np.savez(tmp_path / "a.npz", **without(arrays, "timeouts", "next_observations"))
+    with pytest.raises(DatasetError, match="`terminals` do not mark the last row, as OGBench's do"):
+        facts(tmp_path / "a.npz")
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
+    arrays = walks() | {"infos/qpos": np.zeros((42, 2)), "metadata/algorithm": np.array(3), "goals": np.zeros((42, 2))}
+    path = hdf5(tmp_path / "a.hdf5", **arrays)
+    for recording in (open_d4rl(path), open_folder(tmp_path)):
+        sentence = "Arrays that are not read: `goals`, `infos/qpos`, `metadata/algorithm`."
+        assert sentence in recording.notes and sentence in read_whole(recording).notes
+    np.savez(tmp_path / "b.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    assert "Arrays that are not read: `infos/qpos`, `metadata/algorithm`, `goals`." in facts(tmp_path / "b.npz")[2]
+
+
+def test_groups_are_said_to_be_groups(tmp_path: Path) -> None:
+    """As robomimic has them."""
+    names = ("obs/eef", "actions", "rewards", "dones")
+    path = hdf5(tmp_path / "a.hdf5", **{f"data/demo_{k}/{name}": np.zeros((5, 2)) for k in range(2) for name in names})
+    for read in (open_d4rl, lambda path: open_folder(path.parent)):
+        with pytest.raises(DatasetError, match="holds the group `data`, in which owma does not read: .*write what is"):
+            read(path)
