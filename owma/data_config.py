@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from owma._errors import ConfigError
-from owma.config_fields import check_seeds
 
 MEMORY_GIB = 4.0
 """GiB of transitions that are held in memory, unless something else is asked for."""
@@ -31,9 +30,6 @@ class AbstractCollect(abc.ABC):
     """Minari id to write; by default one that names the settings."""
     overwrite: bool = False
     """Replace a dataset of the same id instead of reusing it."""
-
-    def __post_init__(self) -> None:
-        check_seeds(self.seed)
 
     @property
     @abc.abstractmethod

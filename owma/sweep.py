@@ -171,7 +171,9 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
         waiting = [*models.values(), *rows]
         times = config.timed_decisions > 0
         total = len(found) + len(models) + times
-        with progress("sweep", total, done=total - times - len(waiting)) as advance:
+        with progress(
+            "sweep", total, done=total - times - len(waiting), waiting="the first steps compile and train"
+        ) as advance:
             while waiting:
                 # A step may take an hour, and all that is done of it is on disk: a stop does not wait for it.
                 done, waiting = ray.wait(waiting, timeout=1.0)

@@ -1,6 +1,7 @@
 """From per-episode rows to the numbers of `results.json`, and from those to a table for people."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -120,12 +121,15 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
     return {"mean": float(differences.mean()), "interval": interval(differences), "pairs": len(differences)}
 
 
-def results_table(results: Mapping[str, Any]) -> "Table":
-    """The table that an evaluation ends with, one row a planner; `results` is what `summarise` returns."""
+def results_table(results: Mapping[str, Any], *, name_width: int | None = None) -> "Table":
+    """The table that an evaluation ends with, one row a planner; `results` is what `summarise` returns.
+
+    Names of more than `name_width` characters go on to a second line at a `_`, `-` or `=`, if there is such a width.
+    """
     from rich import box
     from rich.table import Table
 
-    # Eighty columns must do: headings and intervals go to a second line, and no number is ever cut short.
+    # Headings and intervals go to a second line, so that eighty columns do; no name or number is ever cut short.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_caption(results))
     table.caption_justify = "left"
     if results["planners"]:  # beside the others there is no room for these
@@ -137,13 +141,22 @@ def results_table(results: Mapping[str, Any]) -> "Table":
     for heading in HEADINGS:
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
-        table.add_column(narrow, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+        table.add_column(narrow, justify="left" if is_name else "right", no_wrap=True)
     successes = [e["success"] for e in results["planners"].values() if e["success"] is not None]
     for name, entry in results["planners"].items():
         is_best = entry["success"] is not None and min(successes) < entry["success"] == max(successes)
         shown, *others = (cell.replace(" [", "\n[") for cell in cells(name, entry))
-        table.add_row(shown.replace("_", "_\n", 1), *others, style="bold" if is_best else None)
+        table.add_row(_on_lines(shown, name_width), *others, style="bold" if is_best else None)
     return table
+
+
+def _on_lines(name: str, width: int | None) -> str:
+    lines = [""]
+    for part in re.findall(r"[^_=-]*[_=-]|[^_=-]+", name):
+        if width is not None and lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def results_markdown(results: Mapping[str, Any], *, wide: bool = False) -> str:

@@ -13,7 +13,16 @@ from typing import Annotated
 
 import tyro
 
-from owma._command import command, keep_programs, open_progress, parse, require_trust, resumable, same_command
+from owma._command import (
+    command,
+    keep_programs,
+    open_progress,
+    parse,
+    require_trust,
+    resumable,
+    same_command,
+    show_table,
+)
 from owma._errors import ConfigError
 from owma.config_json import from_json, later_field, to_json
 from owma.data_config import MEMORY_GIB
@@ -62,8 +71,6 @@ def main() -> None:
     """Parse, fit and evaluate, print the folder."""
     arguments = parse(Transfer, prog="python -m owma.transfer")
     keep_programs()
-    from rich.console import Console
-
     from owma.material import load_dataset
     from owma.rollout import check_env, find_env
     from owma.run import load
@@ -107,7 +114,7 @@ def main() -> None:
             inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
         )
     for table in transfer_tables(results):
-        Console(stderr=True).print(table)
+        show_table(table)
     print(folder.path)
 
 

@@ -138,7 +138,7 @@ def test_pairing_needs_the_same_episodes() -> None:
 def test_both_tables_show_the_same_cells() -> None:
     results = summarise(_rows("online_adaptation", [0.0, 1.0, 2.0, 1234.0]) + _rows("static", [0.0] * 4, kl=None))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(results_table(results))
+    console.print(results_table(results, name_width=10))
     printed, markdown = console.export_text(), results_markdown(results)
     assert "…" not in printed  # at eighty columns nothing is cut short
     for text in (printed, markdown):
@@ -168,7 +168,7 @@ def test_what_benchmarks_report_has_columns_where_there_is_any() -> None:
     assert entry["intervals"]["d4rl_normalized_score"] == [92.8, 92.8]
     assert not set(scores) & set(results["planners"]["static"]) and "missing" not in results["planners"]["static"]
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(results_table(results))
+    console.print(results_table(results, name_width=10))
     printed, narrow, wide = console.export_text(), results_markdown(results), results_markdown(results, wide=True)
     assert "…" not in printed and "dense" not in printed
     foot = "D4RL normalized score [95 %]: online_adaptation 92.8 [92.8, 92.8]; static – "

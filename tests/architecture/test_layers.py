@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
     + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("analysis", "claims", "logs", "reporting", "videos"),
-    ("_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
+    ("_progress", "_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
 
 BESIDE: dict[str, tuple[str, ...]] = {
@@ -53,6 +53,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
     "transfers": ("analysis", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
     + ("tables",),
+    "_command": ("_progress",),
     "job": ("_command",),
     "train": ("_command", "job"),
     "eval": ("_command",),

@@ -16,8 +16,6 @@ pytestmark = pytest.mark.cases
 
 COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "train": (owma.train.main, ("smoke", "--seed")),
-    "train, its data": (owma.train.main, ("smoke", "--data.seed")),
-    "collect": (owma.collect.main, ("two-routes", "--seed")),
     "eval": (owma.eval.main, ("runs/none", "--seed")),
     "transfer": (owma.transfer.main, ("runs/none", "--task", "goal:1,1", "--seed")),
     "sweep": (owma.sweep.main, ("ablations", "--seeds", "3")),
@@ -38,4 +36,13 @@ def test_a_seed_that_cannot_be_is_refused(command: str, seed: int, sentence: str
     main, flags = COMMANDS[command]
     said = invoke(main, *flags, seed).refused()
     assert re.fullmatch(rf"owma: error: seeds?={seed}: {sentence}.*\.", said)
+    assert not list(elsewhere.rglob("*")) and not list((elsewhere.parent / "datasets").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "flags", [(owma.train.main, "smoke", "--data.seed"), (owma.collect.main, "two-routes", "--seed")]
+)
+def test_a_negative_seed_of_data_is_refused(flags: tuple, invoke, elsewhere: Path) -> None:
+    """Larger ones are as good as any: NumPy takes all of their bits."""
+    assert "--seed must not be negative; got -1." in invoke(*flags, -1).refused()
     assert not list(elsewhere.rglob("*")) and not list((elsewhere.parent / "datasets").rglob("*"))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -30,8 +31,11 @@ def _environment(elsewhere: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_after_the_step_at_hand(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_stops_after_the_step_at_hand(
+    number: signal.Signals, code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A batch system's end is no failure; after Ctrl-C in `train && eval`, nothing is to go on."""
     done = []
     before = signal.signal(number, signal.default_int_handler)  # a background job starts with SIGINT ignored
     try:
@@ -41,7 +45,7 @@ def test_a_signal_stops_after_the_step_at_hand(number: signal.Signals, capfd: py
                     os.kill(os.getpid(), number)
                 done.append(step)
                 advance()
-        assert stop.value.code == 0 and done == [0, 1, 2, 3]
+        assert stop.value.code == code and done == [0, 1, 2, 3]
         assert capfd.readouterr().err.splitlines()[-1] == "owma: stopped; go on with: again"
         assert signal.getsignal(number) == signal.default_int_handler  # as it was
     finally:
@@ -131,7 +135,7 @@ def test_a_stopped_training_goes_on_by_the_command_it_printed(elsewhere: Path) -
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         stderr = process.communicate(timeout=60)[1]
-    assert process.returncode == 0 and stderr.splitlines()[-1].endswith(remedy), stderr
+    assert process.returncode == 130 and stderr.splitlines()[-1].endswith(remedy), stderr
 
 
 def test_a_stopped_collection_says_the_same_command_again(invoke, elsewhere: Path, monkeypatch) -> None:
@@ -153,6 +157,102 @@ def test_a_stopped_collection_says_the_same_command_again(invoke, elsewhere: Pat
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(elsewhere.parent / "datasets"))
     assert invoke(owma.collect.main, *flags).code == 0
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize("name", ["train", "collect", "sweep", "transfer", "eval", "report", "inspect"])
+def test_ctrl_c_ends_every_command_with_130(name: str, elsewhere: Path) -> None:
+    """Whatever it is doing: here, where it starts to work on what its flags have named."""
+    flags = {
+        "train": "smoke",
+        "collect": "two-routes",
+        "sweep": "ablations",
+        "transfer": "runs/mine --task goal:1,1",
+        "eval": "runs/mine",
+        "report": "runs/mine",
+        "inspect": "mine.hdf5",
+    }
+    called = {
+        "train": "owma.experiment_config.ExperimentConfig.gather",
+        "collect": "owma.collect._collect",
+        "sweep": "owma.sweep._run",
+        "transfer": "owma.runs.RunFolder.open",
+        "eval": "owma.runs.RunFolder.open",
+        "report": "owma.runs.RunFolder.open",
+        "inspect": "owma.inspect.parse",
+    }
+    script = f"""
+import os, runpy, signal, sys, time, unittest.mock
+from owma._command import progress
+import owma.{name}
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def interrupted(*_, **__):
+    with progress("working", 10) as advance:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(10):
+            time.sleep(0.05)
+            advance()
+
+sys.argv = ["{name}", *{flags[name].split()!r}]
+with unittest.mock.patch({called[name]!r}, interrupted):
+    owma._command.command(owma.{name}.main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=elsewhere,
+        env=_environment(elsewhere),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 130 and done.stdout == "" and "Traceback" not in done.stderr, done.stderr
+    assert re.fullmatch(r"owma: (interrupted|stopped; go on with: python -m owma.*)", done.stderr.splitlines()[-1])
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_a_signal_says_leaves_the_bar_whole(times: int) -> None:
+    """Above the bar, which is drawn again below it; at a second one the cursor, which a bar hides, is shown again."""
+    script = (
+        "import signal, time\n"
+        "from owma._command import progress, resumable\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with resumable('again'), progress('working', 100) as advance:\n"
+        "    advance()\n"
+        f"    time.sleep({3 if times == 1 else 60})\n"
+        "    advance()\n"
+    )
+    master, slave = os.openpty()
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "COLUMNS": "100"}
+    shown, deadline = b"", time.monotonic() + 60
+
+    def read_until(said: bytes) -> None:
+        nonlocal shown
+        while said not in shown and select.select([master], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:  # the end of a terminal
+                return
+        assert said in shown, shown
+
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=slave) as process:
+        os.close(slave)
+        read_until(b" 1/100")
+        process.send_signal(signal.SIGINT)
+        read_until(b"to stop at once")
+        if times == 2:
+            process.send_signal(signal.SIGINT)
+        read_until(b"go on with: again" if times == 1 else b"stopped at once")
+        assert process.wait(timeout=30) == 130
+    os.close(master)
+    text = shown.decode()
+    # The line that the bar was on is erased before the sentence, which has a line of its own.
+    said = "owma: stopping at the next safe point; once more to stop at once"
+    assert re.search(rf"\r\x1b\[2K{said}\s*\r?\n", text), repr(text)
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), repr(text)
+    last = "owma: stopped; go on with: again" if times == 1 else "owma: stopped at once"
+    assert text.splitlines()[-1].removeprefix("\x1b[?25h") == last, repr(text)
 
 
 def test_a_run_folder_alone_is_not_believed(invoke, elsewhere: Path, monkeypatch) -> None:

@@ -1,0 +1,100 @@
+"""What is shown while one waits, and how wide tables are."""
+
+import re
+import time
+
+import pytest
+
+from owma import _progress
+from owma._command import progress, show_results
+from owma.tables import summarise
+
+pytestmark = pytest.mark.cases
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch):
+    """`clock(seconds)` lets time pass."""
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    return passes
+
+
+def test_time_is_counted_from_the_end_of_the_first_steps(clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """A minute of compilation and 16 steps, then 100 steps a second, as an evaluation goes: 3,184 of them take 32 s."""
+    with progress("evaluating static", 3200) as advance:
+        clock(60)
+        advance(16)
+        clock(10)
+        advance(1000)
+        clock(21.84)
+        advance(2184)
+    first, later, last = capsys.readouterr().err.splitlines()
+    assert first == "evaluating static: 16 of 3,200 steps, 60 s so far"  # no rate is known, and none is made up
+    assert later == "evaluating static: 1,016 of 3,200 steps, 100 steps/s, 22 s left"
+    assert last == "evaluating static: 3,200 of 3,200 steps, 100 steps/s, 92 s in all"
+
+
+def test_a_report_of_nothing_does_not_start_the_clock(clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sweep reports every second whether or not a step has ended."""
+    with progress("sweep", 4, waiting="the first steps compile and train") as advance:
+        for _ in range(60):
+            clock(1)
+            advance(0)
+        advance(1)
+        clock(30)
+        advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2] == "sweep: 0 of 4 steps, 60 s so far" and not any("steps/s" in line for line in lines[:-1])
+    assert lines[-1] == "sweep: 2 of 4 steps, 0.033 steps/s, 60 s left"
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [("training V(psi, z)", "compiling"), ("collecting owma/x", "starting"), ("a, 16 labels", "compiling")],
+)
+def test_what_the_first_wait_is_for_is_said(label: str, said: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(_progress, "_SAY_COMPILING", 0.05)
+    with progress(label, 10) as advance:
+        time.sleep(0.5)
+        advance(10)
+        time.sleep(0.2)
+    assert [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()][0] == said
+    with progress(label, 10) as advance:
+        advance(10)  # at once: there is nothing to say
+        time.sleep(0.2)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def _results() -> dict:
+    names = ("static", "online_adaptation", "online_adaptation-n_adaptation_samples=16")
+    shared = {"success": True, "value": 1234.5, "promise_gap": 1234.5, "kl": 123.4, "nfe": 12672, "seed": 0}
+    shared |= {"ms_p50": 1234.5, "ms_p95": 1234.5, "fallbacks": 0, "overruns": 0, "clipped": 0}
+    return summarise(
+        [{"planner": name, "episode": i, "return": 1000.0 * i} | shared for name in names for i in range(5)]
+    )
+
+
+def test_names_in_a_log_are_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show_results(_results())
+    lines = capsys.readouterr().err.splitlines()
+    for name in _results()["planners"]:
+        assert sum(line.startswith(f" {name} ") for line in lines) == 1, lines
+
+
+def test_names_in_a_narrow_terminal_break_between_words(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    show_results(_results())
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().err)
+    table = shown.partition(" episodes over")[0].splitlines()
+    assert max(map(len, table)) <= 90 and "…" not in shown
+    pieces = [line[1:20].split(" ")[0] for line in table]
+    pieces = [piece for piece in pieces[pieces.index("static") + 1 :] if piece]
+    assert pieces == ["online_adaptation", "online_adaptation-", "n_adaptation_", "samples=16"]
