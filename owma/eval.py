@@ -6,18 +6,24 @@ What computes is imported when the flags have been read, so that `--help` and a 
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from owma._command import command, keep_programs, open_progress, parse, show_results, show_warning
 from owma._errors import ConfigError
 from owma.config_fields import check_seeds
-from owma.config_json import to_json
-from owma.experiment_config import EvaluationConfig
+from owma.config_json import later_field, to_json
+from owma.experiment_config import EvaluationConfig, imported_modules
+from owma.material_config import LabelledTaskConfig, RewardTaskConfig, TaskConfig
 from owma.planners_config import OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import at_price
 from owma.runs import RunFolder, versions
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+    from owma.courses import Judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Eval:
     """Milliseconds that a decision may take: adaptation stops when they are gone, and overruns are counted."""
     seed: int = 0
     """Of start states and of the planner's draws."""
+    trust: tuple[str, ...] = later_field(())
+    """Modules of yours that the run's reward function is imported from, so that it judges the episodes; the folder
+    alone, which may be somebody else's, is not believed."""
     video: bool = False
     """Also an animation of one episode, video.gif: drawn by the simulator where it can, and from above elsewhere."""
 
@@ -55,7 +64,6 @@ def main() -> None:
     keep_programs()
     from owma.agent import Agent
     from owma.evaluation import evaluate
-    from owma.material import promised_task
     from owma.rollout import check_env, find_env
     from owma.run import load
     from owma.videos import find_renderer, record
@@ -73,6 +81,7 @@ def main() -> None:
     price = run.config.evaluation.kl_coef
     if price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
+    judge = _judge(run.config.task, env, arguments)
     folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
@@ -86,7 +95,7 @@ def main() -> None:
         obs_keys=run.obs_keys,
         seed=arguments.seed,
         progress=open_progress,
-        promised=promised_task(run.config.task),
+        judge=judge,
         deadline_ms=arguments.deadline_ms,
         dataset=run.dataset,
         warn=show_warning,
@@ -111,6 +120,30 @@ def main() -> None:
             )
     show_results(results)
     print(folder.path)
+
+
+def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval) -> "Judge":
+    """The run's task, where it can be had and code that it needs is trusted; else the environment, with a warning."""
+    from owma.courses import Judge
+    from owma.envs import pays
+    from owma.material import judge_of
+
+    if isinstance(task, RewardTaskConfig) and not pays(env, task.reward):
+        missing = set(imported_modules((task,), None)) - set(arguments.trust)
+        if missing:
+            names = " ".join(sorted(missing | set(arguments.trust)))
+            show_warning(
+                f"returns and success are the environment's own, and the promise is not checked: the run's reward is "
+                f"{task.reward}, whose code would run; if it is yours, pass --trust {names} to be shown the task's."
+            )
+            return Judge(knows_promise=False)
+    try:
+        return judge_of(task, env)
+    except ConfigError as error:
+        if not isinstance(task, LabelledTaskConfig):
+            raise
+        show_warning(f"returns and success are the environment's own, and the promise is not checked: {error}")
+        return Judge(knows_promise=False)
 
 
 def _name(planner: PlannerConfig) -> str:

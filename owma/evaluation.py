@@ -9,6 +9,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma import plots
 from owma._npz import read_run_arrays
 from owma.agent import Agent
+from owma.courses import Judge
 from owma.data import Origin
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
 from owma.experiment import EvaluationConfig
@@ -18,7 +19,6 @@ from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.scores import dense_return, unfit_scores, with_scores
 from owma.tables import summarise
-from owma.tasks import AbstractRewardTask
 
 
 def evaluate(
@@ -31,7 +31,7 @@ def evaluate(
     obs_keys: tuple[str, ...] | None,
     seed: int,
     progress: Progress,
-    promised: AbstractRewardTask | None = None,
+    judge: Judge = Judge(),  # noqa: B008  (frozen)
     deadline_ms: float | None = None,
     dataset: Origin | None = None,
     warn: Callable[[str], None] | None = None,
@@ -39,7 +39,7 @@ def evaluate(
     """Run `config.episodes` episodes of each planner, all from the same start states.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `results.json` and the pictures, and returns the results. `promised` is the task that V is of (see
+    `results.json` and the pictures, and returns the results. `judge` says whose rewards a return is of (see
     `owma.rollout.run_episodes`). With `deadline_ms` every decision has so long.
 
     Rows have what benchmarks report beside return and success (see `owma.scores`): in mazes `dense_return`, and the
@@ -70,7 +70,7 @@ def evaluate(
                     seed=seed,
                     timed_decisions=config.timed_decisions,
                     progress=advance,
-                    promised=promised,
+                    judge=judge,
                 )
             # The rows last: they are what says that a planner is done.
             _keep_traces(folder, name, episodes)

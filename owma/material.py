@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma._npz import read_npz
 from owma._types import Float
+from owma.courses import Judge
 from owma.data import (
     MEMORY_GIB,
     CollectConfig,
@@ -36,7 +37,7 @@ from owma.data import (
     read_whole,
     rows_in_piece,
 )
-from owma.envs import env_of_reward, ogbench_name
+from owma.envs import env_of_reward, ogbench_name, pays
 from owma.material_config import (
     ArrayFolder as ArrayFolder,
     D4rlFile as D4rlFile,
@@ -200,17 +201,17 @@ def build_task(config: TaskConfig) -> AbstractTask:
         ) from error
 
 
-def promised_task(config: TaskConfig) -> AbstractRewardTask | None:
-    """What the value of a run promises returns of, where its configuration alone says it: a goal or a preference.
+def judge_of(config: TaskConfig, env: EnvSpec) -> Judge:
+    """Who judges episodes in `env` by a task: the task itself or, where it pays the same, the environment.
 
-    `None` of others, whose rewards the environment is taken to pay: recorded ones are those of where the data come
-    from, and for a reward function a module would be imported, which a run's folder alone may not ask for.
+    Imports the module of a reward function, as `build_task` does: a configuration of a folder that may be somebody
+    else's has to be trusted first (`owma._command.require_trust`). Raises `ConfigError` if the task cannot be built.
     """
-    if not isinstance(config, GoalTaskConfig | PreferenceTaskConfig):
-        return None
-    built = build_task(config)
-    assert isinstance(built, AbstractRewardTask)
-    return built
+    if isinstance(config, RecordedTaskConfig) or (isinstance(config, RewardTaskConfig) and pays(env, config.reward)):
+        return Judge()
+    task = build_task(config)
+    assert isinstance(task, AbstractRewardTask)  # all but the recorded one
+    return Judge(task)
 
 
 def _read_labels(file: Path) -> LabelledTask:

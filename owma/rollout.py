@@ -18,19 +18,13 @@ from gymnasium.vector import VectorEnv
 import owma.envs
 from owma._cores import usable_cores
 from owma._errors import ConfigError
-from owma._types import Array, Bool, Float, Key, PRNGKeyArray, PyTree
+from owma._types import Array, Bool, Float, HostArray, Key, PRNGKeyArray, PyTree
 from owma.agent import Agent
-from owma.envs import (
-    actions_inside,
-    check_rewards,
-    finite_observations,
-    mistakes_of_the_environment,
-    reported_success,
-)
+from owma.courses import Judge, drive
+from owma.envs import actions_inside
 from owma.observations import flatten_obs
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
-from owma.tasks import AbstractRewardTask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Episodes:
 
     rows: list[dict[str, Any]]
     """One an episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
-    overruns, clipped."""
+    overruns, clipped, steps; where a task judges, env_success and env_return."""
     observations: Float[np.ndarray, "episodes steps obs"]
     """The states visited; after an episode ended its last state is repeated."""
     decision: PlanInfo
@@ -109,157 +103,111 @@ def run_episodes(
     seed: int,
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
-    task: AbstractRewardTask | None = None,
-    promised: AbstractRewardTask | None = None,
+    judge: Judge = Judge(),  # noqa: B008  (frozen)
 ) -> Episodes:
     """One episode in each of `envs`.
 
-    Episode i starts from environment seed `1000 * seed + i` (modulo 2^32), whatever the planner, so that planners can
-    be compared pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision,
-    `promise_gap` that promise minus the *discounted* return then realised (with the model's γ; what lies beyond a
-    truncation is counted as the last reward going on, as when the value was fitted). `kl` and `nfe` are per decision.
+    Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
+    pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
+    that promise minus the *discounted* return then realised (with the model's γ; what lies beyond a truncation is
+    counted as the last reward going on, as when the value was fitted). `kl` and `nfe` are per decision.
 
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
     compilation (`None` without any); how fast a batch goes says little about a control loop.
 
-    `success` is what the environment says of it, and `None` where it says nothing in any of the episodes (see
-    `owma.envs.reported_success`).
-
-    With a `task` its rewards take the place of the environment's, and success is what the task says of it (`None`
-    where it says nothing); episodes still start and end as the environment has it. `promised` is the task that V is of
-    where the environment pays something else, such as a goal without the slope that V was told of: what is realised
-    of the promise is then counted in its rewards, and nothing else is.
+    Return and success are those of the `judge`: of a task, or else of the environment (see `owma.courses.Judge`).
+    Success is `None` where nobody says what it is. Beside a task's stand the environment's own, as `env_return` and
+    `env_success`; episodes start and end as the environment has it. What is realised of the promise is counted in the
+    rewards that were promised, and the gap is `None` where the judge does not know them.
     """
     num_episodes = envs.num_envs
-    rollout = _roll(agent, envs, seed, num_episodes, progress, task, promised)
-    times = _time_decisions(agent, rollout.observations, timed_decisions, seed)
+    acting = _Planning(agent, num_episodes, seed, envs.single_action_space)
+    pays = judge.task is None
+    course = drive(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
+    found = acting.found()
+    times = _time_decisions(agent, course.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
-    for i in range(num_episodes):
-        length = rollout.lengths[i]
-        kept = rollout.kept[i, :length]
-        tail = 0.0 if rollout.terminated[i] else discount**length * kept[-1] / (1 - discount)
-        realised = float(np.sum(discount ** np.arange(length) * kept) + tail)
-        value = float(rollout.value[i])
-        rows.append(
-            {
-                "planner": planner_name,
-                "seed": seed,
-                "episode": i,
-                "success": None if rollout.success is None else bool(rollout.success[i]),
-                "return": float(rollout.rewards[i, :length].sum()),
-                "value": value,
-                "promise_gap": value - realised,
-                "kl": float(rollout.kl[i]),
-                "nfe": int(rollout.nfe),
-                "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
-                "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
-                "fallbacks": int(rollout.fallbacks[i]),
-                "overruns": int(rollout.overruns[i]),
-                "clipped": int(rollout.clipped[i]),
-                "steps": int(length),
-            }
-        )
-    one = jax.tree.map(lambda leaf: leaf[0], rollout.first)
-    return Episodes(rows, rollout.observations, one, rollout.first, rollout.decisions, rollout.goals)
+    for i, judged in enumerate(course.judged(judge)):
+        length, value, gap = judged["steps"], float(found.first.value[i]), None
+        if judge.knows_promise:
+            kept = judge.keeps(course, i)
+            tail = 0.0 if course.terminated[i] else discount**length * kept[-1] / (1 - discount)
+            gap = value - float(np.sum(discount ** np.arange(length) * kept) + tail)
+        row = {
+            "planner": planner_name,
+            "seed": seed,
+            "episode": i,
+            **judged,
+            "value": value,
+            "promise_gap": gap,
+            "kl": float(found.kl[i]),
+            "nfe": int(found.first.nfe[0]),
+            "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
+            "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
+            "fallbacks": int(found.fallbacks[i]),
+            "overruns": int(found.overruns[i]),
+            "clipped": int(found.clipped[i]),
+        }
+        rows.append(row | {"steps": row.pop("steps")})
+    one = jax.tree.map(lambda leaf: leaf[0], found.first)
+    return Episodes(rows, course.observations, one, found.first, found.decisions, course.goals)
 
 
 @dataclasses.dataclass
-class _Rollout:
-    observations: np.ndarray
-    rewards: np.ndarray
-    kept: np.ndarray
-    """Of the promise: the rewards of the task that V is of."""
-    lengths: np.ndarray
-    terminated: np.ndarray
-    success: np.ndarray | None
-    value: np.ndarray
+class _Planned:
+    """The decisions of a course."""
+
+    first: PlanInfo
     kl: np.ndarray
+    decisions: Mapping[str, np.ndarray]
     fallbacks: np.ndarray
     overruns: np.ndarray
     clipped: np.ndarray
-    nfe: int
-    first: PlanInfo
-    decisions: Mapping[str, np.ndarray]
-    goals: Any
 
 
-def _roll(
-    agent: Agent,
-    envs: VectorEnv,
-    seed: int,
-    n: int,
-    progress: Callable[[int], None] | None,
-    task: AbstractRewardTask | None,
-    promised: AbstractRewardTask | None,
-) -> _Rollout:
-    # gymnasium's annotation forgets that a list is accepted; simulators with generators of old take 32 bits.
-    seeds: Any = [(1000 * seed + i) % 2**32 for i in range(n)]
-    with mistakes_of_the_environment("as it was reset"):
-        raw_obs, _ = envs.reset(seed=seeds)
-    goals = raw_obs.get("desired_goal") if isinstance(raw_obs, Mapping) else None
-    key = jax.random.key(seed)
-    decide = _deciding(agent, n)
-    visited, rewards, kept, decisions, done = [agent.flatten(raw_obs)], [], [], [], np.zeros(n, bool)
-    lengths, terminated, success, says = np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool), False
-    fallbacks, overruns, clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
-    psi: Any = None  # Step 0 plans.
-    first: Any = None
-    step = 0
-    while not done.all():
-        obs = jnp.asarray(finite_observations(visited[-1], step))
-        if step % agent.replan_every == 0:
-            key, plan_key = jax.random.split(key)
-            psi, info, late = decide(obs, jax.random.split(plan_key, n))
-            if first is None:
-                first = info
-            overruns += ~done & late
-            fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
-            decisions.append(np.where(done, np.nan, _of_decisions(info)))
-        key, action_key = jax.random.split(key)
-        found, was_clipped = _batch_read_out(agent.model.policy, obs, psi, jax.random.split(action_key, n))
-        action, was_moved = actions_inside(np.asarray(found), envs.single_action_space)
-        clipped += ~done & (np.asarray(was_clipped) | was_moved)
-        # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
-        active = ~done
-        with mistakes_of_the_environment(f"after {step} steps"):
-            raw_obs, reward, termination, truncation, infos = envs.step(action)
-        visited.append(np.where(active[:, None], agent.flatten(raw_obs), visited[-1]))
-        reached = reported_success(infos) if task is None else None
-        transition = (visited[-2], action, finite_observations(visited[-1], step + 1))
-        if task is not None:
-            reward = task.judge(*transition)
-            reached = None if task.success_reward is None else reward >= task.success_reward
-        check_rewards(np.where(active, reward, 0.0), step)
-        rewards.append(np.where(active, reward, 0.0))
-        kept.append(rewards[-1] if promised is None else np.where(active, promised.judge(*transition), 0.0))
-        lengths += active
-        terminated |= active & termination
-        if reached is not None:
-            says, success = True, success | (active & reached)
-        done |= termination | truncation
-        step += 1
-        if progress is not None:
-            progress(int(active.sum()))
-    # Of (decision, quantity, episode).
-    kl, value, prior_value = np.moveaxis(np.stack(decisions), (0, 1, 2), (2, 0, 1))
-    return _Rollout(
-        observations=np.stack(visited, axis=1),
-        rewards=np.stack(rewards, axis=1),
-        kept=np.stack(kept, axis=1),
-        lengths=lengths,
-        terminated=terminated,
-        success=success if says else None,
-        value=np.asarray(first.value),
-        kl=np.nanmean(kl, axis=1),
-        fallbacks=fallbacks,
-        overruns=overruns,
-        clipped=clipped,
-        nfe=int(first.nfe[0]),
-        first=first,
-        decisions={"kl": kl, "value": value, "prior_value": prior_value},
-        goals=goals,
-    )
+class _Planning:
+    """An agent as `owma.courses.drive` asks it for actions; it keeps what it decided."""
+
+    def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
+        self._agent, self._space = agent, space
+        self._key = jax.random.key(seed)
+        self._decide = _deciding(agent, n)
+        self._psi: Any = None  # Step 0 plans.
+        self._first: Any = None
+        self._decisions: list[np.ndarray] = []
+        self._fallbacks, self._overruns, self._clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
+
+    def __call__(
+        self, obs: Float[HostArray, "n obs"], done: Bool[np.ndarray, " n"], step: int
+    ) -> Float[HostArray, "n act"]:
+        n, states = len(done), jnp.asarray(obs)
+        if step % self._agent.replan_every == 0:
+            self._key, plan_key = jax.random.split(self._key)
+            self._psi, info, late = self._decide(states, jax.random.split(plan_key, n))
+            if self._first is None:
+                self._first = info
+            self._overruns += ~done & late
+            self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
+            self._decisions.append(np.where(done, np.nan, _of_decisions(info)))
+        self._key, action_key = jax.random.split(self._key)
+        keys = jax.random.split(action_key, n)
+        found, was_clipped = _batch_read_out(self._agent.model.policy, states, self._psi, keys)
+        action, was_moved = actions_inside(np.asarray(found), self._space)
+        self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
+        return action
+
+    def found(self) -> _Planned:
+        # Of (decision, quantity, episode).
+        kl, value, prior_value = np.moveaxis(np.stack(self._decisions), (0, 1, 2), (2, 0, 1))
+        return _Planned(
+            first=self._first,
+            kl=np.nanmean(kl, axis=1),
+            decisions={"kl": kl, "value": value, "prior_value": prior_value},
+            fallbacks=self._fallbacks,
+            overruns=self._overruns,
+            clipped=self._clipped,
+        )
 
 
 @runtime_checkable

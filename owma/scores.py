@@ -183,12 +183,14 @@ def unfit_scores(origin: Origin, env: EnvSpec) -> dict[str, str]:
 
 
 def with_scores(rows: Sequence[Mapping[str, Any]], origin: Origin, env: EnvSpec) -> list[dict[str, Any]]:
-    """Rows of an evaluation in `env`, each with the scores on the run's dataset that its `return` comes to.
+    """Rows of an evaluation in `env`, each with the scores on the run's dataset that its return comes to: the
+    environment's own, `env_return`, where a task judges.
 
     These are `d4rl_normalized_score` for D4RL's datasets and `minari_normalized_score` for those of Minari that have
     references; none of `unfit_scores`.
     """
-    returns = np.array([float(row["return"]) for row in rows])
+    paid = [row.get("env_return", row["return"]) for row in rows]
+    returns = np.array([np.nan if value is None else float(value) for value in paid])
     found = {}
     if d4rl_name(origin.dataset_id) is not None:
         found["d4rl_normalized_score"] = d4rl_normalized_score(returns, origin.dataset_id)
@@ -196,7 +198,11 @@ def with_scores(rows: Sequence[Mapping[str, Any]], origin: Origin, env: EnvSpec)
         low, high = origin.references
         found["minari_normalized_score"] = (returns - low) / (high - low)
     unfit = unfit_scores(origin, env)
-    fit = {key: scores.tolist() for key, scores in found.items() if key not in unfit}
+    fit = {
+        key: [score if np.isfinite(score) else None for score in scores.tolist()]
+        for key, scores in found.items()
+        if key not in unfit
+    }
     return [dict(row) | {key: scores[i] for key, scores in fit.items()} for i, row in enumerate(rows)]
 
 

@@ -25,15 +25,19 @@ _CENTRES: dict[str, Callable[[np.ndarray], Any]] = {
 """How episodes become one number; the median for times, since one pause of the machine would own a mean."""
 
 SCORES: Mapping[str, str] = {
+    "env_success": "env success % [95 %]",
+    "env_return": "env return [95 %]",
     "d4rl_normalized_score": "D4RL normalized score [95 %]",
     "minari_normalized_score": "Minari normalized score [95 %]",
 }
-"""Metrics that rows of some benchmarks have (see `owma.scores`), and their headings."""
+"""Metrics that some rows have, and their headings: what the environment says of episodes that a task judges, and what
+benchmarks report (see `owma.scores`)."""
 
 WIDE_SCORES: Mapping[str, str] = SCORES | {"dense_return": "dense return [95 %]"}
 """The same of a wide table."""
 
 _WITH_INTERVAL = ("success", "return", "value", "promise_gap", "kl")
+_PROPORTIONS = ("success", "env_success")
 _COUNTS = ("fallbacks", "overruns", "clipped")
 _CONFIDENCE = 0.95
 _RESAMPLES = 5000
@@ -86,13 +90,15 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def with_known_success(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Rows of one environment: if any of them knows of success, those that do not had none.
+    """Rows of one environment: if any of them knows of success, those that do not had none; and so with `env_success`.
 
     Many environments speak of success only when it comes.
     """
-    if all(row.get("success") is None for row in rows):
-        return list(rows)
-    return [{**row, "success": False} if row.get("success") is None else row for row in rows]
+    found = list(rows)
+    for key in _PROPORTIONS:
+        if any(row.get(key) is not None for row in found):
+            found = [{**row, key: False} if row.get(key) is None else row for row in found]
+    return found
 
 
 def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: str) -> dict[str, Any]:
@@ -136,7 +142,7 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
         shown = "; ".join(f"{name} {' / '.join(counts(entry))}" for name, entry in results["planners"].items())
         table.caption = f"{_caption(results)}\n{' / '.join(COUNTS)}: {shown}"
     for key in scores_in(results):  # nor for these
-        of_planners = (f"{name} {_spread(entry, key)}" for name, entry in results["planners"].items())
+        of_planners = (f"{name} {_score(entry, key)}" for name, entry in results["planners"].items())
         table.caption = f"{table.caption}\n{SCORES[key]}: {'; '.join(of_planners)}"
     for heading in HEADINGS:
         is_name = heading == "planner"
@@ -185,7 +191,7 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
         if key in _WITH_INTERVAL or key in scores:
-            intervals[key] = interval(values, proportion=key == "success")
+            intervals[key] = interval(values, proportion=key in _PROPORTIONS)
     summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
     summary |= {"episodes": len(rows), "seeds": len({row["seed"] for row in rows}), "intervals": intervals}
     return summary | ({"missing": missing} if missing else {})
@@ -248,7 +254,7 @@ def cells(name: str, entry: Mapping[str, Any], scores: Sequence[str] = ()) -> li
         name,
         _spread(entry, "success", ".0f", 100.0),
         _spread(entry, "return"),
-        *(_spread(entry, key) for key in scores),
+        *(_score(entry, key) for key in scores),
         _shown(entry.get("value"), ".3g"),
         _shown(entry.get("promise_gap"), ".3g"),
         _shown(entry.get("kl"), ".3g"),
@@ -261,6 +267,10 @@ def cells(name: str, entry: Mapping[str, Any], scores: Sequence[str] = ()) -> li
 def counts(entry: Mapping[str, Any]) -> list[str]:
     """A planner's numbers under `COUNTS`, over all its episodes; rows of older versions may lack them."""
     return [str(entry.get(key, "–")) for key in _COUNTS]
+
+
+def _score(entry: Mapping[str, Any], key: str) -> str:
+    return _spread(entry, key, ".0f", 100.0) if key in _PROPORTIONS else _spread(entry, key)
 
 
 def _spread(entry: Mapping[str, Any], key: str, form: str = ".3g", scale: float = 1.0) -> str:

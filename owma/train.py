@@ -145,7 +145,7 @@ def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
-    from owma.material import promised_task
+    from owma.material import judge_of
     from owma.training.devices import is_first
 
     with ended_together():
@@ -165,7 +165,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         obs_keys=material.dataset.obs_keys,
         seed=config.seed,
         progress=open_progress,
-        promised=promised_task(config.task),
+        judge=judge_of(config.task, material.env),
         dataset=material.dataset.origin,
         warn=show_warning,
     )

@@ -13,9 +13,16 @@ class LineWorld(gym.Env[np.ndarray, np.ndarray]):
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
     def __init__(
-        self, *, terminates: bool, spoilt_after: int | None = None, most_action: float = 1.0, says_success: bool = True
+        self,
+        *,
+        terminates: bool,
+        spoilt_after: int | None = None,
+        spoilt_reward: bool = False,
+        most_action: float = 1.0,
+        says_success: bool = True,
     ) -> None:
-        self.terminates, self.spoilt_after, self.says_success = terminates, spoilt_after, says_success
+        self.terminates, self.says_success = terminates, says_success
+        self.spoilt_after, self.spoilt_reward = spoilt_after, spoilt_reward
         self.action_space = gym.spaces.Box(-most_action, most_action, (2,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -31,6 +38,7 @@ class LineWorld(gym.Env[np.ndarray, np.ndarray]):
         ended = self.step_number == 3 + self.start % 4
         success = ended and self.start % 2 == 0
         reward = float(self.step_number) if self.start != 1000 else 1e6
+        reward = np.nan if self.spoilt_reward else reward
         info = {"success": success} if self.says_success else {}
         return self._obs(), reward, ended and self.terminates, ended and not self.terminates, info
 

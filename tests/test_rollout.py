@@ -7,9 +7,10 @@ from line_world import line_world
 
 from owma._errors import ConfigError, OwmaError
 from owma.agent import Agent
+from owma.courses import Judge, random_course
 from owma.planners import AbstractPlanner, PlanInfo, PlanResult, RandomShooting, Static
 from owma.rollout import check_env, find_env, run_episodes, vector_env
-from owma.tasks import GoalTask
+from owma.tasks import GoalTask, RewardTask
 
 
 class _CountingPlanner(AbstractPlanner):
@@ -64,28 +65,91 @@ def test_a_truncated_episode_goes_on_with_its_last_reward(model) -> None:
     assert rows[0]["return"] == 6
 
 
-def test_a_promise_is_held_against_the_task_that_it_is_of(model) -> None:
-    """A goal at step 3 with a slope before it, in an environment that pays something else; γ = 0.9."""
+_SLOPE = np.exp(-0.5 * np.square([2.0, 1.0, 0.0, 1.0]))
+"""What a goal at step 3 with a slope before it pays for steps 1 to 4."""
+
+
+def _goal(step: float, **kwargs: float) -> GoalTask:
+    """A goal that is reached at a step, in the second coordinate of the line world."""
+    return GoalTask(np.array([step]), radius=0.0, first_coordinate=1, **kwargs)
+
+
+def _judged_by(judge: Judge, model, episodes: int = 2, **env) -> list[dict]:
     agent = Agent(model, _CountingPlanner())
-    goal = GoalTask(np.array([3.0]), radius=0.0, falloff=1.0, first_coordinate=1)
-    with vector_env(line_world(terminates=True), 2) as envs:
-        rows = run_episodes(agent, envs, planner_name="mine", seed=0, timed_decisions=0, promised=goal).rows
-    slope = np.exp(-0.5 * np.square([2.0, 1.0, 0.0, 1.0]))
-    gaps = [10 - slope[:steps] @ 0.9 ** np.arange(steps) for steps in (3, 4)]
+    with vector_env(line_world(**env), episodes) as envs:
+        return run_episodes(agent, envs, planner_name="mine", seed=0, timed_decisions=0, judge=judge).rows
+
+
+def test_a_promise_is_held_against_the_task_that_it_is_of(model) -> None:
+    """A goal at step 3 with a slope before it, in an environment that pays something else and judges; γ = 0.9."""
+    rows = _judged_by(Judge(promised=_goal(3.0, falloff=1.0)), model)
+    gaps = [10 - _SLOPE[:steps] @ 0.9 ** np.arange(steps) for steps in (3, 4)]
     np.testing.assert_allclose([row["promise_gap"] for row in rows], gaps, rtol=1e-6)
     # All else is the environment's.
     assert [(row["return"], row["success"], row["value"]) for row in rows] == [(6, True, 10), (10, False, 10)]
+    assert not {"env_return", "env_success"} & set(rows[0])
+
+
+def test_a_task_judges_and_the_environments_word_stands_beside(model) -> None:
+    """Episodes of 3 and 4 steps, which the environment pays with 1, 2, 3, ..., a success of the first; γ = 0.9."""
+    rows = _judged_by(Judge(_goal(4.0, falloff=1.0)), model)
+    slope = np.exp(-0.5 * np.square([3.0, 2.0, 1.0, 0.0]))
+    assert [row["return"] for row in rows] == pytest.approx([slope[:3].sum(), slope.sum()])
+    assert [row["success"] for row in rows] == [False, True]
+    assert [(row["env_return"], row["env_success"]) for row in rows] == [(6, True), (10, False)]
+    gaps = [10 - slope[:steps] @ 0.9 ** np.arange(steps) for steps in (3, 4)]
+    np.testing.assert_allclose([row["promise_gap"] for row in rows], gaps, rtol=1e-6)
+
+
+def test_a_task_that_knows_no_success_leaves_it_to_nobody(model) -> None:
+    """A reward of the state before, of the action and of the one after, each where it belongs."""
+
+    def reward(obs, action, next_obs):
+        assert np.all(np.abs(action) <= 1) and action.shape == (len(obs), 2)
+        return 10 * obs[:, 1] + next_obs[:, 1]
+
+    rows = _judged_by(Judge(RewardTask(reward)), model)
+    assert [(row["return"], row["success"]) for row in rows] == [(36, None), (70, None)]  # 1 + 12 + 23 (+ 34)
+    assert [(row["env_return"], row["env_success"]) for row in rows] == [(6, True), (10, False)]
+
+
+def test_where_the_promise_is_of_an_unknown_task_there_is_no_gap(model) -> None:
+    rows = _judged_by(Judge(knows_promise=False), model)
+    assert [(row["return"], row["promise_gap"]) for row in rows] == [(6, None), (10, None)]
+
+
+def test_a_reward_that_the_environment_cannot_say_is_not_known_where_a_task_judges(model) -> None:
+    rows = _judged_by(Judge(_goal(3.0)), model, spoilt_reward=True)
+    assert [(row["return"], row["success"], row["env_return"]) for row in rows] == [(1, True, None)] * 2
+    with pytest.raises(OwmaError, match="episode 0 gave a reward that is not finite after 0 steps"):
+        _judged_by(Judge(), model, spoilt_reward=True)
 
 
 def test_where_the_environment_says_nothing_of_success_it_is_not_known(model) -> None:
-    agent = Agent(model, _CountingPlanner())
-    rows = _run(agent, says_success=False).rows
+    rows = _judged_by(Judge(), model, 4, says_success=False)
     assert [row["success"] for row in rows] == [None] * 4 and [row["return"] for row in rows] == [6, 10, 15, 21]
     # A goal knows it by itself: reached at the first step by all.
-    goal = GoalTask(np.array([1.0]), radius=0.0, first_coordinate=1)
-    with vector_env(line_world(says_success=False), 2) as envs:
-        rows = run_episodes(agent, envs, planner_name="mine", seed=0, timed_decisions=0, task=goal).rows
-    assert [row["success"] for row in rows] == [True, True]
+    rows = _judged_by(Judge(_goal(1.0)), model, says_success=False)
+    assert [(row["success"], row["env_success"]) for row in rows] == [(True, None)] * 2
+
+
+def test_random_actions_are_uniform_in_the_action_space_and_start_where_planners_do(model) -> None:
+    def drawn(seed: int = 2, low: float = -0.3, high: float = 0.6, most_action: float = 2.0):
+        with vector_env(line_world(most_action=most_action), 64) as envs:
+            bounds = np.full(2, low), np.full(2, high)
+            return random_course(envs, seed=seed, obs_keys=None, low=bounds[0], high=bounds[1])
+
+    course = drawn()
+    np.testing.assert_array_equal(course.observations[:, 0, 0], 2000 + np.arange(64))
+    actions = course.actions[:, :3].ravel()
+    # Uniform on [-2, 2]: standard deviation 1.15, of which 384 draws miss the mean by 0.06.
+    assert abs(actions.mean()) < 0.2 and abs(actions.std() - 4 / np.sqrt(12)) < 0.1 and np.abs(actions).max() <= 2
+    np.testing.assert_array_equal(course.actions, drawn().actions)
+    assert not np.array_equal(course.actions, drawn(seed=3).actions)
+    # Where the space has no bounds, those that are given.
+    unbounded = drawn(most_action=np.inf).actions
+    assert -0.3 <= unbounded.min() < -0.25 and 0.55 < unbounded.max() <= 0.6
+    assert [row["return"] for row in course.judged(Judge())][:4] == [6, 10, 15, 21]
 
 
 def test_seeds_say_where_episodes_start_whatever_the_planner(model) -> None:

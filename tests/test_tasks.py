@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
-from owma.material import build_task, promised_task
+from owma.courses import Judge
+from owma.material import build_task, judge_of
 from owma.material_config import (
     GoalTaskConfig,
     LabelledTaskConfig,
@@ -60,15 +63,27 @@ def test_a_goal_that_falls_off_is_reached_within_its_radius_alone() -> None:
         GoalTaskConfig((0.0, 0.0), falloff=-1.0)
 
 
-def test_what_a_configuration_promises_returns_of() -> None:
+def test_the_task_judges_where_the_environment_does_not_pay_it() -> None:
+    two_routes, maze = gym.spec("owma/TwoRoutes-v0"), EnvSpec("test/Maze-v0")
     goal = GoalTaskConfig((1.0, 2.0), radius=0.25, falloff=3.0)
-    promised, built = promised_task(goal), build_task(goal)
-    assert isinstance(promised, GoalTask) and isinstance(built, GoalTask)
-    np.testing.assert_array_equal(promised.rewards(_transitions(_ROWS)), built.rewards(_transitions(_ROWS)))
-    assert isinstance(promised_task(PreferenceTaskConfig(((1.0, 0.0, 0.0, 1.0, 1.0),))), PreferenceTask)
-    # No code of a run's is imported for the sake of its evaluation.
-    for other in (RewardTaskConfig("nowhere:reward"), RecordedTaskConfig(), LabelledTaskConfig(Path("nowhere.npz"))):
-        assert promised_task(other) is None
+    judge, built = judge_of(goal, two_routes).task, build_task(goal)
+    assert isinstance(judge, GoalTask) and isinstance(built, GoalTask)
+    np.testing.assert_array_equal(judge.rewards(_transitions(_ROWS)), built.rewards(_transitions(_ROWS)))
+    assert isinstance(judge_of(PreferenceTaskConfig(((1.0, 0.0, 0.0, 1.0, 1.0),)), maze).task, PreferenceTask)
+    assert judge_of(RecordedTaskConfig(), maze) == Judge()
+    # The two-route maze pays its own reward, for one of the routes; others do not.
+    reward = RewardTaskConfig("owma.envs:preferred_route_reward")
+    other_route = dataclasses.replace(two_routes, kwargs={"preferred": "upper"})
+    assert judge_of(reward, two_routes) == Judge()
+    assert all(isinstance(judge_of(reward, env).task, RewardTask) for env in (maze, other_route))
+    assert isinstance(judge_of(RewardTaskConfig("owma.envs.hopper:stand"), two_routes).task, RewardTask)
+    # OGBench's pay the reward of one task each.
+    third = RewardTaskConfig("owma.envs.ogbench:pointmaze_medium_task3")
+    pointmaze = "owma/ogbench-pointmaze-medium"
+    assert judge_of(third, gym.spec(f"{pointmaze}-task3-v0")) == Judge()
+    assert all(judge_of(third, gym.spec(f"{pointmaze}{n}-v0")).task for n in ("", "-task1"))
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        judge_of(RewardTaskConfig("nowhere:reward"), maze)
 
 
 def test_reward_task_is_called_once_with_whole_arrays() -> None:

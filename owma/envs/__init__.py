@@ -20,6 +20,7 @@ from owma.envs.ogbench import (
     task_env as task_env,
     task_reward as task_reward,
 )
+from owma.envs.payment import pays as pays
 from owma.envs.registered import read_env as read_env
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.success import reported_success as reported_success

@@ -18,7 +18,7 @@ from owma._errors import ConfigError, OwmaError
 from owma.config_json import from_json, to_json
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
-from owma.material import load_dataset, promised_task
+from owma.material import judge_of, load_dataset
 from owma.planners import AbstractPlannerConfig
 from owma.rollout import find_env
 from owma.run import Run, load
@@ -160,7 +160,7 @@ def _evaluate(
         obs_keys=run.obs_keys,
         seed=experiment.seed,
         progress=silent,
-        promised=promised_task(experiment.task),
+        judge=judge_of(experiment.task, env),
         dataset=run.dataset,
         warn=warn,
     )

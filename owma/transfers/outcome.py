@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 
 from owma import plots
 from owma.agent import Agent
+from owma.courses import Judge
 from owma.envs import maze_of, without_goal
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
@@ -111,8 +112,7 @@ class _Stage:
                     seed=self.seed,
                     timed_decisions=self.evaluation.timed_decisions,
                     progress=advance,
-                    task=task.judge,
-                    promised=task.promised,
+                    judge=Judge(task.judge, task.promised),
                 )
             rows = [{**about, **row} for row in episodes.rows]
             for row in rows:

@@ -47,7 +47,7 @@ def summarise_ogbench(rows: Sequence[Mapping[str, Any]], tasks: Mapping[str, int
     for row in rows:
         if row["task"] in tasks:
             group = groups.setdefault((row["labels"], row["fit"], row["planner"]), {})
-            group.setdefault(tasks[row["task"]], []).append(row["success"])
+            group.setdefault(tasks[row["task"]], []).append(row.get("env_success", row["success"]))
     return [
         {"labels": labels, "fit": fit, "planner": planner} | ogbench_success(group)
         for (labels, fit, planner), group in groups.items()

@@ -10,7 +10,7 @@ from owma._errors import ConfigError
 from owma._types import Float
 from owma.data.waypoints import free_cells
 from owma.envs import EPISODE_STEPS, cell_position, env_of_reward, maze_of, ogbench_name, task_env, task_reward
-from owma.material import build_task
+from owma.material import build_task, judge_of
 from owma.material_config import GoalTaskConfig, TaskConfig, parse_task
 from owma.scores import OGBENCH_TASKS
 from owma.tasks import AbstractRewardTask, ConstantRewardError, GoalTask, RewardTask
@@ -56,7 +56,8 @@ def transfer_tasks(
 
 
 def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
-    task = build_task(parse_task(spec))
+    config = parse_task(spec)
+    task = build_task(config)
     if (where := env_of_reward(spec)) is not None:
         if ogbench_name(env) != ogbench_name(where):
             raise ConfigError(
@@ -65,7 +66,7 @@ def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
             )
         return TransferTask(spec, task.rewards(transitions), None, env=where)
     if isinstance(task, AbstractRewardTask):
-        return TransferTask(spec, task.rewards(transitions), task)
+        return TransferTask(spec, task.rewards(transitions), judge_of(config, env).task)
     # What OGBench's environments pay themselves is over where they end.
     return TransferTask(spec, task.rewards(transitions), None, env=env if ogbench_name(env) else None)
 

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("world", "policy", "value", "testbeds"),
     ("adaptation",),
     ("planners", "anytime", "agent"),
-    ("data", "envs", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
+    ("data", "envs", "courses", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
     + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_progress", "_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
@@ -38,10 +38,11 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "anytime": ("planners",),
     "agent": ("anytime", "planners"),
     "data": ("envs",),
-    "rollout": ("envs",),
-    "material": ("data", "envs", "rollout"),
+    "courses": ("envs",),
+    "rollout": ("courses", "envs"),
+    "material": ("courses", "data", "envs", "rollout"),
     "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
-    "evaluation": ("data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
+    "evaluation": ("courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
     "run": ("checkpoint", "data", "envs", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
     "analysis": ("tables",),
@@ -51,7 +52,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
     "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
-    "transfers": ("analysis", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
+    "transfers": ("analysis", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
     + ("tables",),
     "_command": ("_progress",),
     "job": ("_command",),
