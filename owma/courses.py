@@ -116,7 +116,8 @@ def drive(
     Raises `OwmaError` where the environment makes a mistake.
     """
     n = envs.num_envs
-    seeds: Any = [1000 * seed + i for i in range(n)]  # gymnasium's annotation forgets that a list is accepted
+    # gymnasium's annotation forgets that a list is accepted; simulators with generators of old take 32 bits.
+    seeds: Any = [(1000 * seed + i) % 2**32 for i in range(n)]
     with mistakes_of_the_environment("as it was reset"):
         raw_obs, _ = envs.reset(seed=seeds)
     goals = raw_obs.get("desired_goal") if isinstance(raw_obs, Mapping) else None

@@ -41,8 +41,8 @@ class Eval:
     seed: int = 0
     """Of start states and of the planner's draws."""
     trust: tuple[str, ...] = later_field(())
-    """Modules of yours that the run's reward function is imported from, so that it judges the episodes; the folder
-    alone, which may be somebody else's, is not believed."""
+    """Modules of yours that the run's reward function is imported from, so that it judges the episodes, or that
+    register its environment; the folder alone, which may be somebody else's, is not believed."""
     video: bool = False
     """Also an animation of one episode, video.gif: drawn by the simulator where it can, and from above elsewhere."""
 
@@ -63,21 +63,24 @@ def main() -> None:
     arguments = parse(Eval, prog="python -m owma.eval")
     keep_programs()
     from owma.agent import Agent
+    from owma.envs import check_env, find_env, import_modules, limit_note, statistics_note
     from owma.evaluation import evaluate
-    from owma.rollout import check_env, find_env
     from owma.run import load
     from owma.videos import find_renderer, record
 
+    import_modules(arguments.trust)
     run = load(arguments.run)
-    env = run.env if arguments.evaluation.env is None else find_env(arguments.evaluation.env)
-    if env is None:
-        raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
+    named, most_steps = arguments.evaluation.env, arguments.evaluation.max_steps
+    env = run.env if named is None else find_env(named)
     # Before the simulator is imported, which is when it chooses how to draw.
-    renderer = find_renderer(env) if arguments.video else None
+    modules = imported_modules((), named, arguments.trust)
+    renderer = find_renderer(env, modules) if arguments.video else None
     if renderer is not None:
         os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    for note in filter(None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps))):
+        show_warning(note)
     price = run.config.evaluation.kl_coef
     if price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
@@ -108,12 +111,13 @@ def main() -> None:
             replan_every=arguments.evaluation.replan_every,
             deadline_ms=arguments.deadline_ms,
         )
-        with open_progress("recording", env.max_episode_steps or 1000, 0) as advance:
+        with open_progress("recording", env.max_episode_steps or most_steps, 0) as advance:
             record(
                 agent,
                 env,
                 folder.path / "video.gif",
                 seed=arguments.seed,
+                most_steps=most_steps,
                 rendered=renderer is not None,
                 title=_name(arguments.planner).replace("_", " "),
                 progress=advance,

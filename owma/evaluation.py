@@ -53,7 +53,7 @@ def evaluate(
     rows = [row for row in rows if row["planner"] in done]
     rows = rows if dataset is None else with_scores(rows, dataset, env)
     folder.write_jsonl("episodes.jsonl", rows)
-    with vector_env(env, config.episodes) as envs:
+    with vector_env(env, config.episodes, most_steps=config.max_steps) as envs:
         for name in (name for name in planners if name not in done):
             agent = Agent(
                 model,
@@ -62,7 +62,8 @@ def evaluate(
                 replan_every=config.replan_every,
                 deadline_ms=deadline_ms,
             )
-            with progress(f"evaluating {name}", (env.max_episode_steps or 1000) * config.episodes, 0) as advance:
+            steps = (env.max_episode_steps or config.max_steps) * config.episodes
+            with progress(f"evaluating {name}", steps, 0) as advance:
                 episodes = run_episodes(
                     agent,
                     envs,

@@ -16,6 +16,7 @@ from owma._errors import CheckpointError
 from owma._tree import map_rows
 from owma._types import Array, Bool, Float, PyTree, Scalar
 from owma.data import read_origin
+from owma.envs import env_json
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
 from owma.features import LearnedFeatures
 from owma.logs import MetricsLog
@@ -116,7 +117,7 @@ class Experiment:
             "action": transitions.action.shape[1],
             "psi": world.whitening.dims,
             "obs_keys": None if keys is None else list(keys),
-            "env": None if self.env is None else self.env.to_json(),
+            "env": None if self.env is None else env_json(self.env),
             "dataset": dataclasses.asdict(self.dataset.origin),
         }
         # The models last: they are what says that training is done.

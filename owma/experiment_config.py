@@ -39,6 +39,8 @@ class EvaluationConfig:
     kl_coef: float | None = later_field(None)
     """The price of a nat (lambda) of all planners but `published`, so that they solve the same problem; guided
     diffusion is given its inverse. None leaves each its own, which is 0.25 for most."""
+    max_steps: int = later_field(1000)
+    """Steps after which an episode is cut, as truncated, in an environment that has no limit of its own."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.planners if name not in NAMED]
@@ -46,7 +48,7 @@ class EvaluationConfig:
             raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(NAMED)}.")
         if self.kl_coef is not None and not self.kl_coef > 0:
             raise ConfigError(f"kl_coef={self.kl_coef}: must be positive.")
-        for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0)):
+        for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0), ("max_steps", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
 
@@ -59,10 +61,13 @@ class EvaluationConfig:
         return planner if self.kl_coef is None or name == "published" else at_price(planner, self.kl_coef)
 
 
-def imported_modules(tasks: Iterable[TaskConfig], env: str | None) -> tuple[str, ...]:
-    """Modules outside owma that code is imported from: of reward functions, and of an environment `MODULE:ID`."""
+def imported_modules(tasks: Iterable[TaskConfig], env: str | None, trusted: Iterable[str] = ()) -> tuple[str, ...]:
+    """Modules outside owma that code is imported from: of reward functions, of an environment `MODULE:ID`, and those
+    that the user's command line trusts besides.
+    """
     named = [task.reward for task in tasks if isinstance(task, RewardTaskConfig)]
     named += [env] if ":" in (env or "") else []
+    named += trusted
     modules = (str(name).partition(":")[0] for name in named)
     return tuple(sorted({name for name in modules if name.partition(".")[0] != "owma"}))
 
@@ -108,5 +113,6 @@ class ExperimentConfig:
             progress,
             env=evaluation.env,
             needs_env=evaluation.episodes > 0,
+            most_steps=evaluation.max_steps,
             memory_gib=memory_gib,
         )

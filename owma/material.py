@@ -37,7 +37,16 @@ from owma.data import (
     read_whole,
     rows_in_piece,
 )
-from owma.envs import env_of_reward, ogbench_name, pays
+from owma.envs import (
+    MOST_STEPS,
+    check_env,
+    env_json,
+    env_of_reward,
+    find_env,
+    limit_note,
+    ogbench_name,
+    pays,
+)
 from owma.material_config import (
     ArrayFolder as ArrayFolder,
     D4rlFile as D4rlFile,
@@ -51,7 +60,6 @@ from owma.material_config import (
     RewardTaskConfig as RewardTaskConfig,
     TaskConfig as TaskConfig,
 )
-from owma.rollout import check_env, find_env
 from owma.tasks import (
     AbstractRewardTask,
     AbstractTask,
@@ -77,6 +85,8 @@ class Material:
     """Of the task, one a transition."""
     env: EnvSpec | None
     """Where to evaluate; `None` if the dataset names none."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of them beside the `OfflineDataset.notes` of the dataset; a sentence each."""
 
 
 def gather(
@@ -86,15 +96,17 @@ def gather(
     *,
     env: str | None = None,
     needs_env: bool = True,
+    most_steps: int = MOST_STEPS,
     memory_gib: float = MEMORY_GIB,
 ) -> Material:
     """The material of an experiment; a collector's dataset is collected if it is not there.
 
     **Arguments:** `env`: a Gymnasium id; by default that of a task of OGBench, or else the one that the dataset names.
-    `needs_env`: whether there must be one. `memory_gib`: of `load_dataset`.
+    `needs_env`: whether there must be one. `most_steps`: of an episode, where the environment has no limit of its own.
+    `memory_gib`: of `load_dataset`.
 
     **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
-    nothing in the data, or the environment cannot be made or is of another form than the data.
+    nothing in the data, or the environment cannot be made, kept or stepped, or is of another form than the data.
     """
     built = build_task(task)
     spec = find_env(env) if env is not None else None
@@ -106,6 +118,9 @@ def gather(
     rewards = _rewards(built, dataset.transitions)
     # Where none is needed it is kept all the same, unchecked: `owma.eval` and `owma.transfer` check it before they act.
     spec = spec or own or dataset.env_spec
+    note = None
+    if spec is not None:
+        env_json(spec)  # raises now, and not when the run is kept
     if needs_env:
         if spec is None:
             raise ConfigError(
@@ -115,7 +130,8 @@ def gather(
             )
         transitions = dataset.transitions
         check_env(spec, dataset.obs_keys, obs_dim=transitions.obs.shape[1], action_dim=transitions.action.shape[1])
-    return Material(dataset, rewards, spec)
+        note = limit_note(spec, most_steps)
+    return Material(dataset, rewards, spec, () if note is None else (note,))
 
 
 def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = MEMORY_GIB) -> OfflineDataset:

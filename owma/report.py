@@ -42,7 +42,7 @@ def main() -> None:
         if trained is not None:
             path, planner = trained
             run = load(path)
-            if run.env is not None:
+            if run.env_spec is not None:
                 decisions = explore(run, planner, states=arguments.states, draws=arguments.draws)
         advance(1)
         text = build(source, decisions)

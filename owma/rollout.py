@@ -1,9 +1,8 @@
 """Episodes of an agent in a vector environment, one row each."""
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,17 +11,18 @@ import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
-import owma.envs
 from owma._cores import usable_cores
-from owma._errors import ConfigError
 from owma._types import Array, Bool, Float, HostArray, Key, PRNGKeyArray, PyTree
 from owma.agent import Agent
 from owma.courses import Judge, drive
-from owma.envs import actions_inside
-from owma.observations import flatten_obs
+from owma.envs import (
+    actions_inside,
+    check_env as check_env,
+    find_env as find_env,
+    vector_env as vector_env,
+)
 from owma.planners import PlanInfo, PlanResult
 from owma.policy import ReadoutPolicy
 
@@ -45,54 +45,6 @@ class Episodes:
     of an episode, and where a planner makes no such draws."""
     goals: Any = None
     """`desired_goal` of each episode's first observation; `None` where the environment's observations have none."""
-
-
-def find_env(env_id: str) -> EnvSpec:
-    """A registered environment; `MODULE:ID` imports the module first. Raises `ConfigError` if there is none."""
-    owma.envs.load_robotics()
-    try:
-        return gym.spec(env_id)
-    except (gym.error.Error, ImportError) as error:
-        raise ConfigError(
-            f"There is no environment {env_id!r} ({error}); name a registered Gymnasium id, or MODULE:ID with the "
-            "module that registers it."
-        ) from error
-
-
-@contextlib.contextmanager
-def vector_env(env: EnvSpec, num_envs: int) -> Iterator[VectorEnv]:
-    """`num_envs` copies of an environment, stepped together; closed at the end.
-
-    Raises `ConfigError` if it cannot be made.
-    """
-    owma.envs.load_robotics()
-    try:
-        envs = gym.vector.SyncVectorEnv([lambda: gym.make(env)] * num_envs)
-    except (gym.error.Error, ImportError, TypeError) as error:
-        raise ConfigError(
-            f"The environment {env.id!r} cannot be made ({error}); install what it needs, or choose another one."
-        ) from error
-    try:
-        yield envs
-    finally:
-        envs.close()
-
-
-def check_env(env: EnvSpec, obs_keys: tuple[str, ...] | None, *, obs_dim: int, action_dim: int) -> None:
-    """Make one copy and raise `ConfigError` unless its observations and actions are of the models' form."""
-    with vector_env(env, 1) as envs:
-        raw_obs, _ = envs.reset(seed=0)
-        action_space = envs.single_action_space
-    try:
-        found = flatten_obs(raw_obs, obs_keys).shape[1:]
-    except ValueError as error:
-        raise ConfigError(f"The environment {env.id!r} does not fit the dataset: {error}") from error
-    if found != (obs_dim,) or not isinstance(action_space, gym.spaces.Box) or action_space.shape != (action_dim,):
-        raise ConfigError(
-            f"The environment {env.id!r} does not fit the dataset: its observations are of shape {found} and its "
-            f"actions are {action_space}, those of the dataset of shape ({obs_dim},) and ({action_dim},); choose "
-            "another environment."
-        )
 
 
 def run_episodes(

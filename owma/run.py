@@ -6,7 +6,7 @@ from pathlib import Path
 from gymnasium.envs.registration import EnvSpec
 
 from owma import checkpoint
-from owma._errors import CheckpointError
+from owma._errors import CheckpointError, ConfigError
 from owma.agent import Agent
 from owma.config_json import from_json
 from owma.data import Origin, read_origin
@@ -31,15 +31,29 @@ class Run:
     parts: TrainedParts
     obs_keys: tuple[str, ...] | None
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
-    env: EnvSpec | None
-    """The environment that the run was made for: `gymnasium.make(run.env)`; `None` if it was made for none."""
+    env_spec: EnvSpec | None
+    """The environment that the run was made for; `None` if it was made for none, or `env_refusal` says why it is not
+    to be made."""
     dataset: Origin | None
     """The dataset that it was trained on; `None` if it was trained before runs kept that."""
+    env_refusal: str | None = None
+    """See `owma.envs.read_env`: a run's folder may be somebody else's, and does not choose what is imported."""
+
+    @property
+    def env(self) -> EnvSpec:
+        """The environment that the run was made for, as `gymnasium.make(run.env)` takes it.
+
+        Raises `ConfigError` where there is none, or the module that registers it has not been imported.
+        """
+        if self.env_spec is None:
+            none = f"The run {self.folder.path} was made without an environment; pass --env ID."
+            raise ConfigError(self.env_refusal or none)
+        return self.env_spec
 
     @property
     def env_id(self) -> str | None:
-        """The Gymnasium id of `env`, without the arguments that it may come with."""
-        return None if self.env is None else self.env.id
+        """The Gymnasium id of `env_spec`, without the arguments that it may come with."""
+        return None if self.env_spec is None else self.env_spec.id
 
     @property
     def model(self) -> AgentModel:
@@ -64,7 +78,7 @@ def load(path: str | Path) -> Run:
     """A finished run: `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
 
     Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
-    belong together.
+    belong together. An environment that is not registered here is no mistake before it is asked for (`Run.env`).
     """
     folder = RunFolder.open(Path(path))
     config = from_json(ExperimentConfig, folder.read_json("config.json"))
@@ -75,7 +89,14 @@ def load(path: str | Path) -> Run:
         )
     shapes = read_shapes(folder)
     obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
-    env = None if shapes["env"] is None else read_env(shapes["env"], str(folder.path / "shapes.json"))
+    env, refusal = None, None
+    if shapes["env"] is not None:
+        named = config.evaluation.env
+        try:
+            by_module = named if ":" in (named or "") else None
+            env = read_env(shapes["env"], f"The run {folder.path}", flag="--env", named=by_module)
+        except ConfigError as error:
+            refusal = str(error)
     dataset = read_origin(shapes.get("dataset"))
     try:
         parts = restore_parts(folder, config)
@@ -84,4 +105,4 @@ def load(path: str | Path) -> Run:
             again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
             raise CheckpointError(f"{error} Or {again}") from error
         raise
-    return Run(folder, config, parts, obs_keys, env, dataset)
+    return Run(folder, config, parts, obs_keys, env, dataset, refusal)

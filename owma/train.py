@@ -67,8 +67,8 @@ class Train:
     log: tuple[LogKind, ...] = ()
     """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
     trust: tuple[str, ...] = ()
-    """With --resume: modules of yours that the run's reward or environment is imported from. The folder alone, which
-    may be somebody else's, is not believed."""
+    """Modules of yours that register the environment which the dataset names and, with --resume, that the run's reward
+    or environment is imported from. Data and folders alone, which may be somebody else's, import nothing."""
     job: JobConfig = JobConfig()
     """Where several processes train together; what they compute is the same."""
 
@@ -82,6 +82,7 @@ def main() -> None:
 
 def _train(arguments: Train) -> None:
     keep_programs()
+    from owma.envs import import_modules
     from owma.training.devices import is_first
 
     def gather(config: ExperimentConfig) -> "Material":
@@ -94,21 +95,25 @@ def _train(arguments: Train) -> None:
     if arguments.resume is None:
         config = arguments.preset
         # First the material: a mistake in it leaves no folder behind.
+        import_modules(arguments.trust)
         with resumable(same_command("owma.train")):
             material = gather(config)
         folder = _new_folder(arguments.runs, config)
-        again = _again(folder.path, arguments, config.imports)
+        again = _again(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
     else:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
         again = _again(folder.path, arguments, arguments.trust)
         require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
+        import_modules(arguments.trust)
         with resumable(again):
             material = gather(config)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
     if is_first():
         print(f"run {folder.path}", file=sys.stderr)
+        for note in material.notes:
+            show_warning(note)
     with resumable(again):
         with open_logs(arguments.log if is_first() else (), folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)

@@ -22,6 +22,7 @@ from owma._command import (
     resumable,
     same_command,
     show_table,
+    show_warning,
 )
 from owma._errors import ConfigError
 from owma.config_json import from_json, later_field, to_json
@@ -51,8 +52,8 @@ class Transfer:
     """Go on with this folder (RUN/transfers/NAME or one version of it), by its own configuration; all other flags are
     ignored."""
     trust: tuple[str, ...] = later_field(())
-    """With --resume: modules of yours that rewards or the environment are imported from. The folder alone, which may be
-    somebody else's, is not believed."""
+    """Modules of yours that register the run's environment and, with --resume, that rewards are imported from. A folder
+    alone, which may be somebody else's, is not believed."""
 
     def __post_init__(self) -> None:
         check_run_name(self.name)
@@ -71,8 +72,8 @@ def main() -> None:
     """Parse, fit and evaluate, print the folder."""
     arguments = parse(Transfer, prog="python -m owma.transfer")
     keep_programs()
+    from owma.envs import check_env, find_env, import_modules, limit_note
     from owma.material import load_dataset
-    from owma.rollout import check_env, find_env
     from owma.run import load
     from owma.training import sample_rows
     from owma.transfers import TaskInference, transfer, transfer_tables, transfer_tasks
@@ -85,6 +86,8 @@ def main() -> None:
         arguments = from_json(Transfer, folder.read_json("config.json"))
         require_trust(_imports(arguments), trust, _again(folder.path, ()))
         path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
+    # What a reward's module registers is known before environments are looked up.
+    import_modules(_imports(arguments))
     run = load(path)
     if folder is None and arguments.evaluation.kl_coef is None:
         # Planners are those of the run.
@@ -92,8 +95,6 @@ def main() -> None:
         arguments = dataclasses.replace(arguments, evaluation=priced)
     config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
-    if env is None:
-        raise ConfigError(f"The run {run.folder.path} was made without an environment; pass --env ID.")
     with resumable(again):
         dataset = load_dataset(run.config.data, open_progress, memory_gib=arguments.memory_gib)
     transitions = dataset.transitions
@@ -101,6 +102,8 @@ def main() -> None:
         transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps))):
+        show_warning(note)
     # First all tasks: a mistake in one leaves no folder behind.
     tasks = transfer_tasks(config, transitions, env, trained_for=run.config.task)
     if folder is None:
@@ -119,7 +122,7 @@ def main() -> None:
 
 
 def _imports(arguments: Transfer) -> tuple[str, ...]:
-    return imported_modules(map(parse_task, arguments.config.task), arguments.evaluation.env)
+    return imported_modules(map(parse_task, arguments.config.task), arguments.evaluation.env, arguments.trust)
 
 
 def _again(folder: Path, trust: Sequence[str]) -> str:

@@ -3,10 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import gymnasium as gym
 import jax
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -15,27 +14,27 @@ from owma import plots
 from owma._errors import ConfigError
 from owma._types import Float
 from owma.agent import Agent
-from owma.envs import GOAL_CELL, MAZE_MAP, TWO_ROUTES_ID, cell_center
+from owma.envs import GOAL_CELL, MAZE_MAP, MOST_STEPS, TWO_ROUTES_ID, cell_center, env_json, make_env
 
 _PROBE = """
-import sys, gymnasium, numpy, owma.envs
-owma.envs.load_robotics()
-env = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(sys.argv[1]), render_mode="rgb_array")
+import sys, numpy, owma.envs
+owma.envs.import_modules(sys.argv[2:])
+env = owma.envs.make_env(owma.envs.read_env(sys.argv[1], "it"), render_mode="rgb_array")
 env.reset(seed=0)
 assert isinstance(env.render(), numpy.ndarray)
 """
 
 
-def find_renderer(env: EnvSpec) -> str | None:
+def find_renderer(env: EnvSpec, modules: Iterable[str] = ()) -> str | None:
     """What `MUJOCO_GL` must be for the environment to be drawn without a display; `None` where nothing does.
 
     A library that is missing can end the process that asks for it, so that another one is asked to. To be called, and
-    its answer put into the environment's variables, before MuJoCo is imported.
+    its answer put into the environment's variables, before MuJoCo is imported. `modules` register the environment.
     """
     chosen = os.environ.get("MUJOCO_GL")
     for name in [chosen] if chosen else ["egl", "osmesa"]:
         variables = os.environ | {"MUJOCO_GL": name, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-c", _PROBE, env.to_json()]
+        command = [sys.executable, "-c", _PROBE, env_json(env), *modules]
         try:
             done = subprocess.run(command, env=variables, capture_output=True, timeout=120)
         except subprocess.TimeoutExpired:
@@ -53,19 +52,21 @@ def record(
     seed: int,
     rendered: bool,
     title: str,
+    most_steps: int = MOST_STEPS,
     every: int = 5,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
     """One episode from environment seed `1000 * seed`, that of an evaluation's first, as a GIF.
 
     **Arguments:** `rendered`: by the simulator (see `find_renderer`), or else the position seen from above, which is
-    taken to be the first two numbers of the state. `every`: steps from frame to frame.
+    taken to be the first two numbers of the state. `most_steps`: where the environment has no limit of its own.
+    `every`: steps from frame to frame.
 
     **Returns:** `path`. Raises `ConfigError` where there is no position.
     """
     if agent.obs_size < 2:
         raise ConfigError("An animation from above needs a state that begins with a position x, y.")
-    made = gym.make(env, render_mode="rgb_array") if rendered else gym.make(env)
+    made = make_env(env, most_steps=most_steps, render_mode="rgb_array" if rendered else None)
     frames: list[np.ndarray] = []
     try:
         obs, _ = made.reset(seed=1000 * seed % 2**32)

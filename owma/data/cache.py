@@ -27,7 +27,7 @@ from owma.data.recording import (
     checked_pieces,
     rows_in_piece,
 )
-from owma.envs import read_env
+from owma.envs import env_json, read_env
 from owma.transitions import Transitions
 
 Progress: TypeAlias = Callable[[int], None]
@@ -164,7 +164,7 @@ def recording_of_cache(folder: Path) -> Recording:
         env_spec=dataset.env_spec,
         env_refusal=dataset.env_refusal,
         references=dataset.references,
-        notes=tuple(content["notes"]),
+        notes=dataset.notes,
     )
 
 
@@ -212,7 +212,7 @@ def _write(recording: Recording, folder: Path, progress: Progress | None) -> Non
         "obs_keys": None if recording.obs_keys is None else list(recording.obs_keys),
         "action_low": low,
         "action_high": high,
-        "env_spec": None if recording.env_spec is None else recording.env_spec.to_json(),
+        "env_spec": None if recording.env_spec is None else env_json(recording.env_spec),
         "env_refusal": recording.env_refusal,
         "references": recording.references,
     }

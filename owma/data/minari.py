@@ -15,7 +15,7 @@ from owma.data.hub import download_dataset
 from owma.data.minari_metadata import environment, read_metadata, references, unreadable
 from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.store import dataset_folder
-from owma.envs import read_env
+from owma.envs import read_env, statistics_note
 from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
@@ -128,6 +128,7 @@ def _recording(
         env_spec=env_spec,
         env_refusal=env_refusal,
         references=references(data_path),
+        notes=tuple(filter(None, [statistics_note(env_spec, f"Dataset {dataset.id}")])),
     )
 
 

@@ -9,6 +9,14 @@ from owma.envs.guards import (
     finite_observations as finite_observations,
     mistakes_of_the_environment as mistakes_of_the_environment,
 )
+from owma.envs.making import (
+    MOST_STEPS as MOST_STEPS,
+    check_env as check_env,
+    limit_note as limit_note,
+    make_env as make_env,
+    statistics_note as statistics_note,
+    vector_env as vector_env,
+)
 from owma.envs.mazes import cell_position as cell_position, maze_of as maze_of, without_goal as without_goal
 from owma.envs.ogbench import (
     EPISODE_STEPS as EPISODE_STEPS,
@@ -21,7 +29,12 @@ from owma.envs.ogbench import (
     task_reward as task_reward,
 )
 from owma.envs.payment import pays as pays
-from owma.envs.registered import read_env as read_env
+from owma.envs.registered import (
+    env_json as env_json,
+    find_env as find_env,
+    import_modules as import_modules,
+    read_env as read_env,
+)
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.success import reported_success as reported_success
 from owma.envs.two_routes import (

@@ -1,8 +1,10 @@
 """Between an agent and an environment that may be anybody's: what passes is finite and inside its bounds."""
 
 import contextlib
+import os
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -10,16 +12,32 @@ import numpy as np
 from owma._errors import OwmaError
 from owma._types import Bool, Float
 
+_ROUNDING = 1e-6
+"""Of float32: an action at a bound of an action space of float64 may be beyond it by so much of its size."""
+
 
 def actions_inside(
     action: Float[np.ndarray, "n act"], space: gym.Space
 ) -> tuple[Float[np.ndarray, "n act"], Bool[np.ndarray, " n"]]:
-    """Actions that the environment takes, and which had to be moved: its bounds may be narrower than the data's."""
+    """Actions that the environment takes, a new array, and which had to be moved to its bounds, which may be narrower
+    than the data's.
+    """
     if not isinstance(space, gym.spaces.Box):
-        return action, np.zeros(len(action), bool)
-    taken = np.clip(action, space.low, space.high)
-    moved = np.any(taken != action, axis=1)
-    return (taken if moved.any() else action), moved
+        return np.array(action), np.zeros(len(action), bool)
+    taken = np.clip(action, space.low, space.high).astype(space.dtype)
+    moved = np.any(np.abs(taken - action) > _ROUNDING * np.maximum(np.abs(action), 1), axis=1)
+    return taken, moved
+
+
+def where_raised(error: BaseException) -> str:
+    """What an error says, on one line, with the file and line of the user's where it was raised, if there is one: not
+    those of Gymnasium's wrappers and of ours.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = (os.sep + "gymnasium" + os.sep, str(Path(__file__).parents[1]) + os.sep)
+    own = [frame for frame in frames if not any(place in frame.filename for place in ours)]
+    place = f"; {own[-1].filename}, line {own[-1].lineno}" if own else ""
+    return f"{' '.join(str(error).split())}{place}"
 
 
 @contextlib.contextmanager
@@ -28,10 +46,9 @@ def mistakes_of_the_environment(when: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise OwmaError(
-            f"The environment raised {type(error).__name__} {when} ({error}; {frame.filename}, line {frame.lineno}); "
-            "mend the environment, and run it again: planners that are done are not repeated."
+            f"The environment raised {type(error).__name__} {when} ({where_raised(error)}); mend the environment, and "
+            "run it again: planners that are done are not repeated."
         ) from error
 
 

@@ -67,7 +67,6 @@ def explore(run: Run, config: OnlineAdaptation, *, states: int, draws: int, seed
     every adaptation step from 0 `psi` (the first two principal directions of each draw), `values`, `kl` and
     `objective`; `plan` is what the planner chose; `optimum` tells of q* at other λ.
     """
-    assert run.env is not None, "the caller has seen to that"
     with vector_env(run.env, 1) as envs:
         agent = run.agent(Static(), replan_every=run.config.evaluation.replan_every)
         visited = run_episodes(agent, envs, planner_name="static", seed=seed, timed_decisions=0).observations[0]

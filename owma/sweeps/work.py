@@ -16,11 +16,11 @@ from gymnasium.envs.registration import EnvSpec
 from owma import checkpoint
 from owma._errors import ConfigError, OwmaError
 from owma.config_json import from_json, to_json
+from owma.envs import find_env
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
 from owma.material import judge_of, load_dataset
 from owma.planners import AbstractPlannerConfig
-from owma.rollout import find_env
 from owma.run import Run, load
 from owma.runs import RunFolder, versions
 from owma.sweeps.plan import Point
@@ -170,8 +170,8 @@ def _env(run: Run, experiment: ExperimentConfig) -> EnvSpec:
     named = experiment.evaluation.env
     if named is not None:
         return find_env(named)
-    if run.env is not None:
-        return run.env
+    if run.env_spec is not None:
+        return run.env_spec
     dataset = load_dataset(experiment.data, silent)
     if dataset.env_spec is None:
         refusal = dataset.env_refusal or "The dataset names no environment to evaluate in."

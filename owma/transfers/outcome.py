@@ -61,7 +61,7 @@ def transfer(
         if task.rewards is not None and (found := _left(task, sets, planners, done))
     ]
     for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
-        with vector_env(where, evaluation.episodes) as envs:
+        with vector_env(where, evaluation.episodes, most_steps=evaluation.max_steps) as envs:
             stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress)
             for number, task, rewards, label_sets_left in group:
                 returns = inference.returns(rewards)
@@ -98,7 +98,7 @@ class _Stage:
     ) -> list[dict[str, Any]]:
         """Let the planners of these names act by the value in `model`, and append their rows, each with `about`."""
         kept: list[dict[str, Any]] = []
-        steps = (self.env.max_episode_steps or 1000) * self.envs.num_envs
+        steps = (self.env.max_episode_steps or self.evaluation.max_steps) * self.envs.num_envs
         for name in names:
             agent = Agent(
                 model, self.planners[name].build(), obs_keys=self.obs_keys, replan_every=self.evaluation.replan_every

@@ -40,8 +40,8 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "data": ("envs",),
     "courses": ("envs",),
     "rollout": ("courses", "envs"),
-    "material": ("courses", "data", "envs", "rollout"),
-    "experiment": ("checkpoint", "data", "logs", "material", "runs", "training"),
+    "material": ("courses", "data", "envs"),
+    "experiment": ("checkpoint", "data", "envs", "logs", "material", "runs", "training"),
     "evaluation": ("courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
     "run": ("checkpoint", "data", "envs", "experiment", "runs"),
     "presets": ("data", "experiment", "material", "training"),
@@ -51,7 +51,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
-    "sweeps": ("checkpoint", "evaluation", "experiment", "material", "presets", "rollout", "run", "runs", "tables"),
+    "sweeps": ("checkpoint", "envs", "evaluation", "experiment", "material", "presets", "run", "runs", "tables"),
     "transfers": ("analysis", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
     + ("tables",),
     "_command": ("_progress",),

@@ -96,4 +96,4 @@ def test_training_on_files(invoke, files: dict[str, str]) -> None:
     )
     assert outcome.code == 0, outcome.stderr
     run = load(outcome.stdout.splitlines()[-1])
-    assert run.env is None and run.config.data == owma.D4rlFile(Path("walk.hdf5"))
+    assert run.env_spec is None and run.config.data == owma.D4rlFile(Path("walk.hdf5"))
