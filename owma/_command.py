@@ -82,6 +82,52 @@ def programs_folder() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "owma" / "programs"
 
 
+PLATFORM_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+"""What JAX is told of the platform by."""
+
+
+def require_platform() -> None:
+    """Raises `ConfigError` where JAX finds no device of the platform that it was told of, with those that are here."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(_platform_refusal(str(error).partition("\n")[0])) from None
+
+
+def _platform_refusal(said: str) -> str:
+    told = [f"{name}={os.environ[name]}" for name in PLATFORM_VARIABLES if os.environ.get(name)]
+    if not told:
+        return (
+            f"JAX finds no device to compute with ({said or 'it does not say why'}); reinstall it: `pip install jax`."
+        )
+    platforms = " and ".join(_platforms_here())
+    wanted = told[0].partition("=")[2].lower()
+    plugin = "`pip install 'jax[cuda12]'`" if "cuda" in wanted or "gpu" in wanted else "install JAX's plugin for it"
+    return (
+        f"{' and '.join(told)}: JAX finds no such platform here, only {platforms or 'none at all'}; unset "
+        f"{told[0].partition('=')[0]}, or, where the machine has such a device, {plugin}."
+    )
+
+
+def _platforms_here() -> list[str]:
+    import jax
+    from jax.extend.backend import clear_backends
+
+    told = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        jax.config.update("jax_platforms", None)
+        jax.config.update("jax_platform_name", "")
+        return sorted({device.platform for device in jax.devices()})
+    except (RuntimeError, AssertionError):
+        return []
+    finally:
+        clear_backends()
+        jax.config.update("jax_platforms", told)
+        jax.config.update("jax_platform_name", os.environ.get("JAX_PLATFORM_NAME", "").lower())
+
+
 def compile_plainly() -> None:
     """Compile without optimisation from here on: it takes half the time, and what it makes is slower."""
     import jax

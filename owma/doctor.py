@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from owma._command import command, parse, programs_folder
+from owma._command import command, parse, programs_folder, require_platform
+from owma._errors import OwmaError
 from owma._version import __version__
 
 _GIB = 2**30
@@ -81,6 +82,8 @@ def _tried(what: str, look: Callable[[], str | Finding], remedy: str, *, needed:
     """What `look` says. A machine that is ill is what the doctor is for: whatever is raised is the finding."""
     try:
         said = look()
+    except OwmaError as error:  # a sentence with its remedy
+        said = Finding(what, False, str(error))
     except Exception as error:
         said = Finding(what, False, f"{type(error).__name__}: {error}; {remedy}")
     if isinstance(said, str):
@@ -92,6 +95,7 @@ def _compute() -> str:
     import jax
     import jax.numpy as jnp
 
+    require_platform()
     total = float(jnp.sum(jnp.ones(8)))
     assert total == 8.0, f"the sum of eight ones is {total}"
     devices = ", ".join(f"{device.platform} {device.id}" for device in jax.devices())

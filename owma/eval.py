@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from owma._command import command, keep_programs, open_progress, parse, show_results, show_warning
+from owma._command import command, keep_programs, open_progress, parse, require_platform, show_results, show_warning
 from owma._errors import ConfigError
 from owma.config_fields import check_seeds
 from owma.config_json import later_field, to_json
@@ -18,7 +18,7 @@ from owma.experiment_config import EvaluationConfig, imported_modules
 from owma.material_config import LabelledTaskConfig, RewardTaskConfig, TaskConfig
 from owma.planners_config import OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import at_price
-from owma.runs import RunFolder, versions
+from owma.runs import RunFolder, require_models, versions
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -61,7 +61,9 @@ class Eval:
 def main() -> None:
     """Parse, evaluate, print the folder."""
     arguments = parse(Eval, prog="python -m owma.eval")
+    require_models(arguments.run)  # a mistake is answered before what computes is imported
     keep_programs()
+    require_platform()
     from owma.agent import Agent
     from owma.envs import check_env, find_env, import_modules, limit_note, statistics_note
     from owma.evaluation import evaluate

@@ -3,14 +3,20 @@
 import contextlib
 import importlib
 import importlib.util
+import json
+import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from owma._errors import ConfigError
+from owma._json import replace_text
 
 LogKind: TypeAlias = Literal["tensorboard", "wandb"]
 
+_WANDB_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_LONGEST_NAME = 100  # Characters; of a run's name Weights & Biases takes 128.
 _MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 
@@ -29,7 +35,9 @@ class TensorBoardLog:
     """Event files in the run's folder `tensorboard`."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer: Any = importlib.import_module("tensorboardX").SummaryWriter(str(folder / "tensorboard"))
+        self._writer: Any = importlib.import_module("tensorboardX").SummaryWriter(
+            str(folder.absolute() / "tensorboard")
+        )
 
     def log(self, row: Mapping[str, Any]) -> None:
         """A scalar for each number, called PHASE/NAME."""
@@ -42,14 +50,21 @@ class TensorBoardLog:
 
 
 class WandbLog:
-    """A run of the project `owma`, of the same id when training goes on; `WANDB_MODE=offline` keeps it here."""
+    """A run of the project `owma`, of the same id when training goes on; `WANDB_MODE=offline` keeps it here.
+
+    It is called NAME-v<N>; its id is a random one, which the run folder keeps in `wandb.json`.
+    """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        name = f"{folder.parent.name}-{folder.name}"
         wandb: Any = importlib.import_module("wandb")
         self._run = wandb.init(
-            project="owma", name=name, id=name, resume="allow", dir=str(folder), config=dict(config)
-        )  # fmt: skip
+            project="owma",
+            name=f"{folder.parent.name[:_LONGEST_NAME]}-{folder.name}",
+            id=_wandb_id(folder),
+            resume="allow",
+            dir=str(folder),
+            config=dict(config),
+        )
         self._phases: set[str] = set()
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -64,6 +79,26 @@ class WandbLog:
     def close(self) -> None:
         """End the run, and wait for its upload."""
         self._run.finish()
+
+
+def _wandb_id(folder: Path) -> str:
+    """Of this run and of no other one, whatever it is called and wherever it lies; made once."""
+    note = folder / "wandb.json"
+    if note.exists():
+        try:
+            kept = json.loads(note.read_text(encoding="utf-8"))["id"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            kept = None
+        if not isinstance(kept, str) or not _WANDB_ID.fullmatch(kept):
+            raise ConfigError(f"{note} holds no id of a run at Weights & Biases; delete it, and logging begins anew.")
+        return kept
+    before = f"{folder.parent.name}-{folder.name}"
+    # Runs from before ids were kept go on with the one that they had.
+    known = (folder / "wandb").is_dir() and _WANDB_ID.fullmatch(before)
+    made = before if known else secrets.token_hex(8)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(note, json.dumps({"id": made}) + "\n")
+    return made
 
 
 def check_logs(kinds: Sequence[LogKind]) -> None:

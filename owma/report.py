@@ -5,8 +5,9 @@ from pathlib import Path
 
 import tyro
 
-from owma._command import command, keep_programs, parse, progress
+from owma._command import command, keep_programs, parse, progress, require_platform
 from owma._errors import ConfigError
+from owma.runs import rows_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Report:
 def main() -> None:
     """Parse, report, print the file."""
     arguments = parse(Report, prog="python -m owma.report")
+    rows_folder(arguments.folder)  # a mistake is answered before what computes is imported
     keep_programs()
+    require_platform()
     from owma._json import replace_text
     from owma.reporting import Source, build, explore
     from owma.run import load

@@ -13,7 +13,7 @@ from owma.data import Origin, read_origin
 from owma.envs import read_env
 from owma.experiment import ExperimentConfig, TrainedParts, read_shapes, restore_parts
 from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
-from owma.runs import RunFolder
+from owma.runs import RunFolder, not_trained, require_models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +80,10 @@ def load(path: str | Path) -> Run:
     Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
     belong together. An environment that is not registered here is no mistake before it is asked for (`Run.env`).
     """
-    folder = RunFolder.open(Path(path))
+    folder = require_models(Path(path))
     config = from_json(ExperimentConfig, folder.read_json("config.json"))
     if checkpoint.latest(folder.path / "models") is None:
-        raise CheckpointError(
-            f"The run {folder.path} was not trained to the end; go on with "
-            f"`python -m owma.train --resume {folder.path}`."
-        )
+        raise not_trained(folder)
     shapes = read_shapes(folder)
     obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
     env, refusal = None, None

@@ -64,7 +64,7 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """Open `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
 
-        Raises `CheckpointError` where there is no such run, with the versions or runs that there are.
+        Raises `CheckpointError` where there is no such run, with the runs that there are.
         """
         path = Path(path)
         if path.is_dir() and _version(path.name) is not None:
@@ -72,9 +72,7 @@ class RunFolder:
         numbers = _versions_in(path)
         if numbers:
             return cls(path / f"v{numbers[-1]}")
-        beside = sorted(p.name for p in path.parent.iterdir() if p.is_dir()) if path.parent.is_dir() else []
-        remedy = f"choose one of {', '.join(beside[:10])}" if beside else "train first: `python -m owma.train`"
-        raise CheckpointError(f"There is no run at {path}; in {path.parent} {remedy}.")
+        raise CheckpointError(_no_run(path))
 
     @property
     def config_json(self) -> Path:
@@ -181,10 +179,86 @@ class RunFolder:
             raise CheckpointError(f"{self.path / name} is not text ({error}). Restore it, or run again.") from error
 
 
+def require_models(path: Path) -> RunFolder:
+    """The folder of a run that was trained, `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
+
+    Raises `CheckpointError` where there is none, or one without models. Looks at names only, so that commands can ask
+    before they import what reads models.
+    """
+    folder = RunFolder.open(path)
+    models = folder.path / "models"
+    if models.is_dir() and any(models.iterdir()):
+        return folder
+    if folder.episodes_jsonl.exists() and not folder.checkpoints.exists():
+        raise CheckpointError(_rows_only(folder.path))
+    folder.read_json("config.json")  # which says what is missing where there is not even that
+    raise not_trained(folder)
+
+
+def not_trained(folder: RunFolder) -> CheckpointError:
+    """What is to be raised of a run whose training was interrupted."""
+    return CheckpointError(
+        f"The run {folder.path} was not trained to the end; go on with `python -m owma.train --resume {folder.path}`."
+    )
+
+
+def rows_folder(path: Path) -> RunFolder:
+    """A folder with an `episodes.jsonl`: `path` itself, or the run there (its newest version, or `v<N>`).
+
+    Raises `CheckpointError` where there is none.
+    """
+    folder = RunFolder(path) if (path / "episodes.jsonl").exists() else RunFolder.open(path)
+    if not folder.episodes_jsonl.exists() or not folder.episodes_jsonl.stat().st_size:
+        raise CheckpointError(
+            f"{folder.path} has no episodes to report on; evaluate first (--evaluation.episodes above 0), or go "
+            "on with the sweep."
+        )
+    return folder
+
+
+def _no_run(path: Path) -> str:
+    if (path / "episodes.jsonl").exists():
+        return _rows_only(path)
+    versions = [path.parent / f"v{number}" for number in _versions_in(path.parent)]
+    for places in (_runs_in(path), versions if _version(path.name) is not None else [], _runs_in(path.parent)):
+        found = [str(other) for other in places if other != path]
+        if found:
+            more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+            return f"There is no run at {path}; choose one of {', '.join(found[:10])}{more}."
+    return f"There is no run at {path}, nor another one beside it; train first: `python -m owma.train`."
+
+
+def _rows_only(path: Path) -> str:
+    return (
+        f"{path} holds rows only, no models: `python -m owma.report {path}` shows what they say; for planners to act, "
+        "train a run (`python -m owma.train`)."
+    )
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """What in a folder is a run, by its name and what its newest version holds."""
+    try:
+        places = sorted(place for place in folder.iterdir() if place.is_dir())
+        newest = {place: place / f"v{numbers[-1]}" for place in places if (numbers := _versions_in(place))}
+    except OSError:
+        return []
+    return [place for place, version in newest.items() if (version / "config.json").exists()]
+
+
+_MOST_BYTES = 200
+"""Of a name: file systems take 255, and other names are made of it."""
+
+
 def check_run_name(name: str) -> None:
     """Raises `ConfigError` for a name that is not one plain folder name, or looks like a version."""
     if name != Path(name).name or name in ("", ".", "..") or _version(name) is not None:
         raise ConfigError(f"A run cannot be called {name!r}: use one folder name, and not one like `v1`.")
+    if not name.isprintable() or len(name.encode()) > _MOST_BYTES:  # surrogates are not printable
+        shown = name if len(name) <= 60 else f"{name[:60]}..."
+        raise ConfigError(
+            f"A run cannot be called {shown!r}: use a folder name of at most {_MOST_BYTES} bytes, without control "
+            "characters."
+        )
 
 
 def versions() -> dict[str, Any]:

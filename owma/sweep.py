@@ -7,6 +7,7 @@ import logging
 import operator
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 import tyro
 
 from owma._command import (
+    PLATFORM_VARIABLES,
     command,
     keep_programs,
     parse,
@@ -109,6 +111,12 @@ def _imports(found: Sequence[Point]) -> list[str]:
 def _need_ray() -> None:
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("A sweep runs on Ray, which is not installed: `pip install 'owma[sweep]'`.")
+    if any(os.environ.get(name) for name in PLATFORM_VARIABLES):
+        # In a process of its own: JAX starts threads when it is asked for its devices, and Ray forks.
+        script = "from owma._command import command, require_platform; command(require_platform)"
+        asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        if asked.returncode == 2:
+            raise ConfigError(asked.stderr.strip().splitlines()[-1].removeprefix("owma: error: "))
 
 
 @contextmanager

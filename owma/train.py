@@ -20,6 +20,7 @@ from owma._command import (
     keep_programs,
     open_progress,
     parse,
+    require_platform,
     require_trust,
     resumable,
     same_command,
@@ -82,6 +83,7 @@ def main() -> None:
 
 def _train(arguments: Train) -> None:
     keep_programs()
+    require_platform()
     from owma.envs import import_modules
     from owma.training.devices import is_first
 

@@ -18,6 +18,7 @@ from owma._command import (
     keep_programs,
     open_progress,
     parse,
+    require_platform,
     require_trust,
     resumable,
     same_command,
@@ -29,7 +30,7 @@ from owma.config_json import from_json, later_field, to_json
 from owma.data_config import MEMORY_GIB
 from owma.experiment_config import EvaluationConfig, imported_modules
 from owma.material_config import parse_task
-from owma.runs import RunFolder, check_run_name, versions
+from owma.runs import RunFolder, check_run_name, require_models, versions
 from owma.transfers_config import TransferConfig
 
 
@@ -71,7 +72,10 @@ class Transfer:
 def main() -> None:
     """Parse, fit and evaluate, print the folder."""
     arguments = parse(Transfer, prog="python -m owma.transfer")
+    if arguments.run is not None and arguments.resume is None:
+        require_models(arguments.run)  # a mistake is answered before what computes is imported
     keep_programs()
+    require_platform()
     from owma.envs import check_env, find_env, import_modules, limit_note
     from owma.material import load_dataset
     from owma.run import load

@@ -63,7 +63,7 @@ def test_the_agent_does_not_act_on_guesses(run: owma.Run) -> None:
 
 
 def test_what_is_no_run_is_refused(smoke_run, tmp_path: Path) -> None:
-    with pytest.raises(owma.CheckpointError, match="There is no run at .*choose one of smoke"):
+    with pytest.raises(owma.CheckpointError, match="There is no run at .*choose one of .*smoke"):
         owma.load(smoke_run.runs / "other")
     (tmp_path / "mine" / "v1").mkdir(parents=True)
     with pytest.raises(owma.CheckpointError, match="holds no `config.json`"):

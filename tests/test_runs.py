@@ -43,11 +43,12 @@ def test_create_refuses_a_name_that_is_no_folder(tmp_path: Path, name: str) -> N
 def test_open_takes_the_newest_or_the_one_named(tmp_path: Path) -> None:
     for _ in range(11):
         RunFolder.create(tmp_path, "run")
+    (tmp_path / "run" / "v11" / "config.json").write_text("{}")
     assert RunFolder.open(tmp_path / "run").path.name == "v11"
     assert RunFolder.open(tmp_path / "run" / "v2").path.name == "v2"
-    with pytest.raises(CheckpointError, match="no run at .*absent; .*choose one of run"):
+    with pytest.raises(CheckpointError, match="no run at .*absent; choose one of .*/run.$"):
         RunFolder.open(tmp_path / "absent")
-    with pytest.raises(CheckpointError, match="no run at .*v12; .*choose one of v1"):
+    with pytest.raises(CheckpointError, match="no run at .*v12; choose one of .*/run/v1, .*/v10 and 1 more"):
         RunFolder.open(tmp_path / "run" / "v12")
     with pytest.raises(CheckpointError, match="train first"):
         RunFolder.open(tmp_path / "no" / "runs")

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from owma import checkpoint
-from owma._errors import CheckpointError
 from owma._npz import read_run_arrays
 from owma.analysis import OURS, groups
 from owma.config_json import from_json
 from owma.data import TwoRoutesCollect
 from owma.experiment import ExperimentConfig
 from owma.planners import PLANNERS, OnlineAdaptation, PlannerConfig
-from owma.runs import RunFolder
+from owma.runs import RunFolder, rows_folder
 from owma.sweeps import Point, SweepConfig, read_points
 
 Traces = Mapping[str, Mapping[str, np.ndarray]]
@@ -40,12 +39,8 @@ class Source:
 
         Raises `CheckpointError` where there are no rows.
         """
-        folder = RunFolder(path) if (path / "episodes.jsonl").exists() else RunFolder.open(path)
-        if not folder.episodes_jsonl.exists() or not (rows := folder.read_jsonl("episodes.jsonl", drop_torn=True)):
-            raise CheckpointError(
-                f"{folder.path} has no episodes to report on; evaluate first (--evaluation.episodes above 0), or go "
-                "on with the sweep."
-            )
+        folder = rows_folder(path)
+        rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
         if (folder.path / "points.jsonl").exists():
             config = from_json(SweepConfig, folder.read_json("config.json"))
             return cls(folder, rows, sweep=config, points=read_points(folder.read_jsonl("points.jsonl")))

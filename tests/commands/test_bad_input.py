@@ -95,7 +95,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["runs/none"], "no run at runs/none; in runs choose one of smoke"),
+        (["runs/none"], "no run at runs/none; choose one of runs/smoke"),
         (["runs/smoke", "planner:online-adaptation", "--planner.kl-coef", "-1"], "kl_coef=-1.*small positive value"),
         (["runs/smoke", "planner:random-shooting", "--planner.num-elites", "0"], "needs 1 <= num_elites"),
         (["runs/smoke", "--episodes", "0"], "episodes=0: .* at least one"),

@@ -72,3 +72,25 @@ def test_a_full_disk_is_told(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("owma.doctor._drawing", lambda: owma.doctor.Finding("draw without a display", False, ""))
     (runs,) = [finding for finding in examine(elsewhere) if finding.what == "runs"]
     assert not runs.able and runs.needed and "0.2 GiB left; free some" in runs.detail
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize("variable", ["JAX_PLATFORMS=nowhere", "JAX_PLATFORM_NAME=nowhere"])
+def test_a_platform_that_is_not_here_is_named_with_those_that_are(variable: str, elsewhere: Path) -> None:
+    """By the doctor, and by the command that it is asked about: before anything is collected or written."""
+    name, _, value = variable.partition("=")
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), name: value}
+    environment |= {"MINARI_DATASETS_PATH": str(elsewhere.parent / "datasets")}
+    said = f"{variable}: JAX finds no such platform here, only cpu; unset {name}, or, where the machine has such"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, timeout=200)
+
+    doctor = run("owma.doctor")
+    assert doctor.returncode == 1 and doctor.stdout.splitlines()[0].startswith(f"NO   compute: {said}"), doctor
+    assert "reinstall" not in doctor.stdout.splitlines()[0]
+    train = run("owma.train", "smoke")
+    assert train.returncode == 2 and train.stderr.startswith(f"owma: error: {said}"), train.stderr
+    assert len(train.stderr.splitlines()) == 1 and not list(elsewhere.rglob("*"))
+    assert not list((elsewhere.parent / "datasets").rglob("*"))

@@ -1,5 +1,6 @@
 """Metrics reach the back ends that were asked for, and metrics.jsonl whatever was."""
 
+import re
 import struct
 import sys
 import types
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from test_train import TINY
 
+import owma.sweep
 import owma.train
 from owma import logs
+from owma._errors import ConfigError
 from owma.runs import RunFolder
 
 ROWS = ({"phase": "outcomes", "step": 5, "world_loss": 0.5, "note": "words"}, {"phase": "task", "r2": None, "n": 3})
@@ -75,7 +78,7 @@ def test_wandb(wandb: _Wandb, tmp_path: Path) -> None:
             log.log(row)
         raise RuntimeError
     (_, settings), *calls = wandb.calls
-    assert settings["id"] == "mine-v2" and settings["resume"] == "allow" and settings["config"] == {"seed": 1}
+    assert settings["name"] == "mine-v2" and settings["resume"] == "allow" and settings["config"] == {"seed": 1}
     assert calls == [
         ("define", ("outcomes/*", "outcomes/step")),
         ("log", {"outcomes/world_loss": 0.5, "outcomes/step": 5}),
@@ -84,6 +87,41 @@ def test_wandb(wandb: _Wandb, tmp_path: Path) -> None:
         ("log", {"outcomes/world_loss": 0.5, "outcomes/step": 5}),
         ("finish", None),  # whatever ended it
     ]
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize("name", ["two-routes", "kl:0.25", "a b#?", "naïve, 50 %;", "x" * 200])
+def test_every_run_has_an_id_of_its_own_at_wandb_whatever_its_name(name: str, wandb: _Wandb, tmp_path: Path) -> None:
+    """Two clones of one project hold runs of one name; a run that goes on is one and the same."""
+    for clone in ("one", "other", "one"):
+        with logs.open_logs(("wandb",), tmp_path / clone / name / "v1", {}):
+            pass
+    first, other, resumed = (settings for call, settings in wandb.calls if call == "init")
+    assert first["id"] != other["id"] and first["id"] == resumed["id"]
+    # wandb 0.31 refuses ids with any of :;,#?/' and those that begin or end with a space.
+    assert all(re.fullmatch("[0-9a-f]{16}", settings["id"]) for settings in (first, other))
+    assert first["name"] == f"{name[:100]}-v1" and len(first["name"]) <= 128
+
+
+@pytest.mark.cases
+def test_a_run_logged_before_ids_were_kept_goes_on_as_it_was(wandb: _Wandb, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "v1"
+    (folder / "wandb").mkdir(parents=True)
+    for _ in range(2):
+        with logs.open_logs(("wandb",), folder, {}):
+            pass
+    assert [settings["id"] for call, settings in wandb.calls if call == "init"] == ["mine-v1"] * 2
+    (folder / "wandb.json").write_text('{"id": "a:b"}')
+    with pytest.raises(ConfigError, match="holds no id .*delete it"), logs.open_logs(("wandb",), folder, {}):
+        pass
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize("name", ["a\0b", "two\nlines", "x" * 201, "\udcff"], ids=["NUL", "lines", "long", "bytes"])
+def test_a_name_that_no_folder_can_have_is_refused_first(name: str, invoke, elsewhere: Path) -> None:
+    for main, flags in ((owma.train.main, ("smoke", "--name")), (owma.sweep.main, ("ablations", "--name"))):
+        assert "A run cannot be called " in invoke(main, *flags, name).refused()
+    assert not list(elsewhere.rglob("*"))
 
 
 def test_what_is_not_installed_is_said_before_anything_runs(invoke, elsewhere: Path, monkeypatch) -> None:
