@@ -6,14 +6,15 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
 from owma._errors import ConfigError, OwmaError
+from owma._flags import flagged
 from owma._progress import (
     Advance as Advance,
     Stopped as Stopped,
@@ -24,6 +25,8 @@ from owma._progress import (
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from owma.experiment_config import ExperimentConfig
 
 _Arguments = TypeVar("_Arguments")
 _POOR_FIT = 0.5  # R² below which a value is called a guess.
@@ -138,19 +141,20 @@ def compile_plainly() -> None:
 def parse(cls: type[_Arguments] | Any, *, prog: str, description: str | None = None) -> _Arguments:
     """The command line as an instance of `cls`, which may be a union of annotated classes too.
 
-    A value that a configuration refuses raises its `OwmaError`; tyro would put it into a box, in pieces.
+    A value that a configuration refuses raises its `OwmaError`, with the flag that sets it; tyro would put it into a
+    box, in pieces.
     """
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
             return tyro.cli(cls, prog=prog, description=description, config=(tyro.conf.CascadeSubcommandArgs,))
-    except SystemExit as stop:
+    except (OwmaError, SystemExit) as stop:
         refusal: BaseException | None = stop
         while refusal is not None and not isinstance(refusal, OwmaError):
             refusal = refusal.__context__
         if refusal is not None:
             shown = io.StringIO()
-            raise refusal from None
+            raise type(refusal)(flagged(refusal, cls)) from None
         raise
     finally:
         sys.stderr.write(shown.getvalue())
@@ -198,6 +202,19 @@ def same_command(module: str) -> str:
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
+def said(field: str) -> bool:
+    """Whether the command line sets a field of a configuration, by its dotted name, or what is in it."""
+    flag = field.replace("_", "-")
+    words = [word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]]
+    return any(word == f"--{flag}" or word.startswith((f"--{flag}.", f"{flag}:")) for word in words)
+
+
+def show_subject(data: str, tasks: Sequence[str], env: str) -> None:
+    """Print what a run is of; see `owma.description`."""
+    for line in (f"data: {data}", *(f"task: {task}" for task in tasks), f"environment: {env}"):
+        print(line, file=sys.stderr)
+
+
 def show_warning(sentence: str) -> None:
     """Print what the user should know, though all goes on."""
     print(f"owma: warning: {sentence}", file=sys.stderr)
@@ -234,11 +251,12 @@ def _needed_width(table: "Table") -> int:
     return Measurement.get(wide, wide.options, table).maximum
 
 
-def show_fit(row: Mapping[str, Any], kind: Literal["decoder", "linear"]) -> None:
+def show_fit(row: Mapping[str, Any], config: "ExperimentConfig", *, obs_dim: int, kept: int) -> None:
     """Print how well the values explain the returns of the task, with a warning if the one acted by does badly.
 
-    `row`: the row of phase `task` in `metrics.jsonl`.
+    `row`: the row of phase `task` in `metrics.jsonl`. `kept`: coordinates of an outcome, after whitening.
     """
+    kind = config.value.kind
     for name in ("decoder", "linear"):
         print(
             f"V(psi), {name}: R^2 = {_r_squared(row, name)} on {row['labels']:,} labels, "
@@ -247,10 +265,11 @@ def show_fit(row: Mapping[str, Any], kind: Literal["decoder", "linear"]) -> None
         )
     explained = row[f"r2_{kind}"]
     if explained is None or explained < _POOR_FIT:
+        from owma.advice import advise
+
         show_warning(
-            f"the {kind} value explains little of the task's returns (R^2 = {_r_squared(row, kind)}), "
-            "so what planners promise is a guess; give training.updates and value.updates more, or let the outcomes "
-            "tell more of the task (world.features.num-features, world.max-dims)."
+            f"the {kind} value explains little of the task's returns (R^2 = {_r_squared(row, kind)}), so what planners "
+            f"promise is a guess; {advise(config, row, obs_dim=obs_dim, kept=kept)}."
         )
 
 

@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from owma._command import command, keep_programs, open_progress, parse, require_platform, show_results, show_warning
+from owma._command import (
+    command,
+    keep_programs,
+    open_progress,
+    parse,
+    require_platform,
+    said,
+    show_results,
+    show_subject,
+    show_warning,
+)
 from owma._errors import ConfigError
 from owma.config_fields import check_seeds
 from owma.config_json import later_field, to_json
+from owma.description import describe_env, describe_task
 from owma.experiment_config import EvaluationConfig, imported_modules
 from owma.material_config import LabelledTaskConfig, RewardTaskConfig, TaskConfig
-from owma.planners_config import OnlineAdaptation, PlannerConfig
+from owma.planners_config import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import at_price
 from owma.runs import RunFolder, require_models, versions
 
@@ -28,12 +39,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
-    """Evaluates one planner on a trained run; rows, table and pictures go to a folder of their own."""
+    """Evaluates a planner on a trained run, or several by name (--planners); rows, table and pictures go to a folder of
+    their own.
+    """
 
     run: tyro.conf.Positional[Path]
     """runs/NAME (its newest version) or runs/NAME/v<N>."""
     planner: PlannerConfig = OnlineAdaptation()
-    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig()
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(planners=())
     value: Literal["decoder", "linear"] | None = None
     """Which of the run's values to act by; by default the one that its configuration names."""
     deadline_ms: float | None = None
@@ -48,19 +61,33 @@ class Eval:
 
     def __post_init__(self) -> None:
         if self.evaluation.episodes < 1:
-            raise ConfigError(f"episodes={self.evaluation.episodes}: an evaluation needs at least one.")
-        if self.evaluation.kl_coef is not None:
+            raise ConfigError(f"--episodes={self.evaluation.episodes}: an evaluation needs at least one.")
+        named = self.evaluation.planners
+        if self.evaluation.kl_coef is not None and not named:
             raise ConfigError("kl_coef: one planner has its own; pass --planner.kl-coef, or --planner.guidance-coef.")
+        if self.video and len(named) > 1:
+            raise ConfigError(f"--video shows one planner, and --planners names {len(named)}; name one of them.")
         if self.deadline_ms is not None and not self.deadline_ms > 0:
             raise ConfigError(f"deadline_ms={self.deadline_ms}: must be positive.")
-        if self.deadline_ms is not None and not isinstance(self.planner, OnlineAdaptation):
+        if self.deadline_ms is not None and not all(isinstance(p, OnlineAdaptation) for p in self.acting().values()):
             raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
         check_seeds(self.seed)
+
+    def acting(self, price: float | None = None) -> dict[str, AbstractPlannerConfig]:
+        """The planners by name: `planner`, or those of --planners, at `price` unless --kl-coef has another."""
+        if not self.evaluation.planners:
+            return {_name(self.planner): self.planner}
+        return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or price).named_planners()
 
 
 def main() -> None:
     """Parse, evaluate, print the folder."""
     arguments = parse(Eval, prog="python -m owma.eval")
+    if arguments.evaluation.planners and said("planner"):
+        raise ConfigError(
+            "--planners are planners as a training run has them, and planner:NAME is one with settings of its own "
+            "(--planner.*); give one of the two."
+        )
     require_models(arguments.run)  # a mistake is answered before what computes is imported
     keep_programs()
     require_platform()
@@ -81,19 +108,24 @@ def main() -> None:
         os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    known = "of before runs kept its name" if run.dataset is None else run.dataset.dataset_id
+    show_subject(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
     for note in filter(None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps))):
         show_warning(note)
     price = run.config.evaluation.kl_coef
-    if price is not None and at_price(arguments.planner, price) != arguments.planner:
+    planners = arguments.acting(price)
+    is_alone = not arguments.evaluation.planners
+    if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
     judge = _judge(run.config.task, env, arguments)
-    folder = RunFolder.create(run.folder.path / "evaluations", _name(arguments.planner))
+    name = "planners" if len(planners) > 1 else next(iter(planners))
+    folder = RunFolder.create(run.folder.path / "evaluations", name)
     folder.write_json("config.json", to_json(arguments))
     folder.write_json("versions.json", versions())
     model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
     results = evaluate(
         model,
-        {_name(arguments.planner): arguments.planner},
+        planners,
         folder,
         arguments.evaluation,
         env=env,
@@ -108,7 +140,7 @@ def main() -> None:
     if arguments.video:
         agent = Agent(
             model,
-            arguments.planner.build(),
+            planners[name].build(),
             obs_keys=run.obs_keys,
             replan_every=arguments.evaluation.replan_every,
             deadline_ms=arguments.deadline_ms,
@@ -121,7 +153,7 @@ def main() -> None:
                 seed=arguments.seed,
                 most_steps=most_steps,
                 rendered=renderer is not None,
-                title=_name(arguments.planner).replace("_", " "),
+                title=name.replace("_", " "),
                 progress=advance,
             )
     show_results(results)

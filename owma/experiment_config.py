@@ -8,7 +8,7 @@ from owma._errors import ConfigError
 from owma.config_fields import check_seeds
 from owma.config_json import fingerprint, later_field
 from owma.data_config import MEMORY_GIB, TwoRoutesCollect
-from owma.material_config import DataConfig, RewardTaskConfig, TaskConfig
+from owma.material_config import DataConfig, RecordedTaskConfig, RewardTaskConfig, TaskConfig
 from owma.planners_config import NAMED, PLANNERS, AbstractPlannerConfig
 from owma.planners_config.matched import PlannerT, at_price
 from owma.policy_config import PolicyConfig
@@ -28,8 +28,8 @@ class EvaluationConfig:
     env: str | None = None
     """Gymnasium id; by default that of the task if it is one of OGBench's, or else the one that the dataset names."""
     planners: tuple[str, ...] = tuple(PLANNERS)
-    """What a training run compares; `cem`, `svdd`, `fk_steering`, `noise_optimization`, `adaptation_off` and others can
-    be named besides."""
+    """Which are compared, as training knows them; `cem`, `svdd`, `fk_steering`, `noise_optimization`, `adaptation_off`
+    and others can be named besides."""
     episodes: int = 32
     """0 trains only, for data without an environment."""
     replan_every: int = 10
@@ -72,6 +72,10 @@ def imported_modules(tasks: Iterable[TaskConfig], env: str | None, trusted: Iter
     return tuple(sorted({name for name in modules if name.partition(".")[0] != "owma"}))
 
 
+_TASK_OF_TWO_ROUTES: TaskConfig = RewardTaskConfig()
+"""The default of `ExperimentConfig.task`, known by its identity: whoever names an equal one has named it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
     """A whole run: data, models, task, evaluation."""
@@ -81,7 +85,8 @@ class ExperimentConfig:
     seed: int = 0
     """Of models, training and evaluation; the dataset has a seed of its own."""
     data: DataConfig = TwoRoutesCollect()
-    task: TaskConfig = RewardTaskConfig()
+    task: TaskConfig = _TASK_OF_TWO_ROUTES
+    """By default the reward of the two-route maze, and of any other data the rewards recorded with them."""
     world: WorldConfig = WorldConfig()
     policy: PolicyConfig = PolicyConfig()
     training: TrainingConfig = TrainingConfig()
@@ -91,6 +96,8 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         check_run_name(self.name)
         check_seeds(self.seed)
+        if self.task is _TASK_OF_TWO_ROUTES and not isinstance(self.data, TwoRoutesCollect):
+            object.__setattr__(self, "task", RecordedTaskConfig())
 
     @property
     def training_fingerprint(self) -> str:
@@ -103,11 +110,14 @@ class ExperimentConfig:
         return imported_modules((self.task,), self.evaluation.env)
 
     def gather(self, progress: "Progress", *, memory_gib: float = MEMORY_GIB) -> "Material":
-        """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most."""
+        """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most.
+
+        Raises as that does, and `ConfigError` where the features do not fit the observations.
+        """
         from owma.material import gather
 
         evaluation = self.evaluation
-        return gather(
+        material = gather(
             self.data,
             self.task,
             progress,
@@ -116,3 +126,5 @@ class ExperimentConfig:
             most_steps=evaluation.max_steps,
             memory_gib=memory_gib,
         )
+        self.world.features.check(material.dataset.transitions.obs.shape[1])
+        return material

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from owma._types import PRNGKeyArray
     from owma.features.base import AbstractFeatures
 
-_MOST_MONOMIALS = 4096
+MOST_MONOMIALS = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,18 +97,42 @@ class FeaturesConfig:
         stop = self.first_coordinate + self.coordinates
         return slice(self.first_coordinate, stop) if self.coordinates else slice(None)
 
+    def size(self, obs_dim: int) -> int:
+        """How many cumulants there are, of observations of `obs_dim` numbers."""
+        dims = self.coordinates or obs_dim
+        if self.kind == "polynomial":
+            return math.comb(dims + self.degree, self.degree) - 1
+        return {"identity": dims, "reward": 1}.get(self.kind, self.num_features)
+
+    def check(self, obs_dim: int) -> None:
+        """Raises `ConfigError` where observations of `obs_dim` numbers have fewer coordinates than are asked for, or
+        too many products.
+        """
+        start, stop = self.first_coordinate, self.first_coordinate + self.coordinates
+        if stop > obs_dim:
+            first = f" from {start} on" if start else ""
+            remedy = f"{'--world.features.first-coordinate 0 ' if start else ''}--world.features.coordinates 0"
+            raise ConfigError(
+                f"--world.features.coordinates={self.coordinates}{first}: the observations have {obs_dim}; ask for no "
+                f"more, or pass {remedy} for all of them."
+            )
+        if self.kind == "polynomial" and (count := self.size(obs_dim)) > MOST_MONOMIALS:
+            raise ConfigError(
+                f"--world.features.degree={self.degree}: {self.coordinates or obs_dim} coordinates have {count:,} "
+                f"products of that degree, more than {MOST_MONOMIALS:,}; lower it, or pass --world.features.kind "
+                "fourier."
+            )
+
     def build(self, obs_dim: int, *, key: "PRNGKeyArray") -> "AbstractFeatures":
         """The cumulants, or learned ones before they are trained: `owma.training.FeatureTrainer` trains them.
 
-        Raises `ConfigError` where there would be too many, or fewer coordinates than are asked for.
+        Raises `ConfigError` as `check` does.
         """
         from owma import features
 
+        self.check(obs_dim)
         if self.coordinates:
             start, stop = self.looked_at.start, self.looked_at.stop
-            if stop > obs_dim:
-                asked = f"features.coordinates={self.coordinates}" + (f" from {start} on" if start else "")
-                raise ConfigError(f"{asked}: the observations have {obs_dim}; ask for no more.")
             of_all = dataclasses.replace(self, coordinates=0, first_coordinate=0)
             return features.PartFeatures(of_all.build(self.coordinates, key=key), start, stop)
         if self.kind == "identity":
@@ -116,12 +140,6 @@ class FeaturesConfig:
         if self.kind == "reward":
             return features.RecordedReward()
         if self.kind == "polynomial":
-            count = math.comb(obs_dim + self.degree, self.degree) - 1
-            if count > _MOST_MONOMIALS:
-                raise ConfigError(
-                    f"features.degree={self.degree}: {obs_dim} coordinates have {count:,} products of that degree, "
-                    f"more than {_MOST_MONOMIALS:,}; lower it, or use kind fourier."
-                )
             return features.PolynomialFeatures(self.degree)
         if self.kind == "random":
             return features.RandomFeatures(

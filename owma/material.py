@@ -43,6 +43,7 @@ from owma.envs import (
     env_json,
     env_of_reward,
     find_env,
+    foreign_reward,
     limit_note,
     ogbench_name,
     pays,
@@ -115,6 +116,7 @@ def gather(
     known = spec or dataset.env_spec
     if own is not None and known is not None and ogbench_name(known) != ogbench_name(own):
         raise ConfigError(f"The task is of {own.id}, and the environment is {known.id!r}; choose a task of that one.")
+    foreign = None if known is None or not isinstance(task, RewardTaskConfig) else foreign_reward(task.reward, known)
     rewards = _rewards(built, dataset.transitions)
     # Where none is needed it is kept all the same, unchecked: `owma.eval` and `owma.transfer` check it before they act.
     spec = spec or own or dataset.env_spec
@@ -131,7 +133,7 @@ def gather(
         transitions = dataset.transitions
         check_env(spec, dataset.obs_keys, obs_dim=transitions.obs.shape[1], action_dim=transitions.action.shape[1])
         note = limit_note(spec, most_steps)
-    return Material(dataset, rewards, spec, () if note is None else (note,))
+    return Material(dataset, rewards, spec, tuple(said for said in (foreign, note) if said is not None))
 
 
 def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = MEMORY_GIB) -> OfflineDataset:
@@ -141,6 +143,11 @@ def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = 
     memory-mapped cache, and read from there.
     """
     most = memory_gib * 2**30
+    if isinstance(config, MinariDataset) and not config.dataset:
+        raise ConfigError(
+            "There are no data yet: name them by --data.dataset ID (a Minari dataset, or its folder), data:d4rl-file "
+            "--data.file FILE.hdf5, data:ogbench-file --data.file FILE.npz or data:array-folder --data.folder FOLDER."
+        )
     if isinstance(config, ArrayFolder) and is_cache(config.folder.expanduser()):
         dataset = open_cache(config.folder.expanduser())
         whole = dataset.num_bytes <= most

@@ -32,6 +32,7 @@ from owma._cores import usable_cores
 from owma._errors import ConfigError, OwmaError
 from owma._json import replace_text
 from owma.config_json import from_json, to_json
+from owma.description import describe_task
 from owma.runs import RunFolder, versions
 from owma.sweeps import SWEEPS, Point, SweepConfig, points, read_points, write_points
 
@@ -90,6 +91,8 @@ def main() -> None:
     again = [*_AGAIN, str(folder.path)]
     again += ["--trust", *_imports(found)] if _imports(found) else []
     print(f"sweep {folder.path}: {len(found)} points", file=sys.stderr)
+    for task in dict.fromkeys(describe_task(point.experiment.task) for point in found):
+        print(f"task: {task}", file=sys.stderr)
     with resumable(shlex.join(again)):
         failures = _run(found, folder, arguments)
     _finish(found, folder)

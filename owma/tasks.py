@@ -25,7 +25,9 @@ class ConstantRewardError(ConfigError):
         ConfigError.__init__(
             self,
             f"The {name} is {reward:g} for every transition of the dataset, so it prefers nothing. "
-            "Choose another task (`--task`), or a dataset in which this one is sometimes met.",
+            "Choose another task (of train: task:goal-task-config --task.goal X Y, or task:reward-task-config "
+            "--task.reward MODULE:FUNCTION; of transfer: --task goal:X,Y or MODULE:FUNCTION), or a dataset in which "
+            "this one is sometimes met.",
         )
         self.reward = reward
 

@@ -23,17 +23,20 @@ from owma._command import (
     require_platform,
     require_trust,
     resumable,
+    said,
     same_command,
     show_fit,
     show_results,
+    show_subject,
     show_warning,
 )
 from owma.config_json import from_json, to_json
 from owma.data_config import MEMORY_GIB
+from owma.description import describe_data, describe_env, describe_task
 from owma.experiment_config import ExperimentConfig
 from owma.job import JobConfig, ended_together, first_then_others, open_shared_progress, require_same, take_part
 from owma.logs import LogKind, MetricsLog, check_logs, open_logs
-from owma.presets import PRESETS
+from owma.presets import PRESETS, on_these_data
 from owma.runs import RunFolder, versions
 
 if TYPE_CHECKING:
@@ -87,19 +90,21 @@ def _train(arguments: Train) -> None:
     from owma.envs import import_modules
     from owma.training.devices import is_first
 
-    def gather(config: ExperimentConfig) -> "Material":
+    def gather(config: ExperimentConfig, notes: Sequence[str] = ()) -> "Material":
         material = first_then_others(lambda: config.gather(open_progress, memory_gib=arguments.memory_gib))
         require_same(config.training_fingerprint, material)
-        for note in material.dataset.notes if is_first() else ():
-            show_warning(note)
+        if is_first():
+            show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
+            for note in (*notes, *material.dataset.notes, *material.notes):
+                show_warning(note)
         return material
 
     if arguments.resume is None:
-        config = arguments.preset
+        config, notes = on_these_data(arguments.preset, said)
         # First the material: a mistake in it leaves no folder behind.
         import_modules(arguments.trust)
         with resumable(same_command("owma.train")):
-            material = gather(config)
+            material = gather(config, notes)
         folder = _new_folder(arguments.runs, config)
         again = _again(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
     else:
@@ -114,8 +119,6 @@ def _train(arguments: Train) -> None:
         compile_plainly()
     if is_first():
         print(f"run {folder.path}", file=sys.stderr)
-        for note in material.notes:
-            show_warning(note)
     with resumable(again):
         with open_logs(arguments.log if is_first() else (), folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)
@@ -160,7 +163,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
     if not is_first():
         return
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
-    show_fit(fit, config.value.kind)
+    show_fit(fit, config, obs_dim=material.dataset.transitions.obs.shape[1], kept=parts.world.whitening.dims)
     if material.env is None or not config.evaluation.episodes:
         return
     results = evaluate(

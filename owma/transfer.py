@@ -22,12 +22,14 @@ from owma._command import (
     require_trust,
     resumable,
     same_command,
+    show_subject,
     show_table,
     show_warning,
 )
 from owma._errors import ConfigError
 from owma.config_json import from_json, later_field, to_json
 from owma.data_config import MEMORY_GIB
+from owma.description import describe_data, describe_env, describe_task
 from owma.experiment_config import EvaluationConfig, imported_modules
 from owma.material_config import parse_task
 from owma.runs import RunFolder, check_run_name, require_models, versions
@@ -106,6 +108,10 @@ def main() -> None:
         transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
     world, policy = run.parts.world, run.parts.policy
     check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    told = [f"{spec}: {describe_task(parse_task(spec))}" for spec in config.task]
+    told += ["OGBench's five"] if config.ogbench_tasks else []
+    told += [f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else []
+    show_subject(describe_data(dataset), told, describe_env(env))
     for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps))):
         show_warning(note)
     # First all tasks: a mistake in one leaves no folder behind.

@@ -35,6 +35,7 @@ from owma.envs.registered import (
     import_modules as import_modules,
     read_env as read_env,
 )
+from owma.envs.rewards import foreign_reward as foreign_reward
 from owma.envs.robotics import load_robotics as load_robotics
 from owma.envs.success import reported_success as reported_success
 from owma.envs.two_routes import (

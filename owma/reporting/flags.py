@@ -7,13 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from owma.experiment import EvaluationConfig, ExperimentConfig
-from owma.presets import PRESETS
+from owma.presets import PRESETS, on_these_data
 from owma.sweeps import SWEEPS, SweepConfig
 
 
 def train_command(config: ExperimentConfig) -> str:
     """The shortest `python -m owma.train ...` that trains and evaluates by `config`."""
-    return _shortest("train", config, {name: preset for name, (_, preset) in PRESETS.items()})
+    # A command that names other data than the preset's own has not all of the preset; see `on_these_data`.
+    bases = {
+        name: on_these_data(dataclasses.replace(preset, data=config.data), lambda field: False)[0]
+        for name, (_, preset) in PRESETS.items()
+    }
+    presets = {
+        name: dataclasses.replace(base, data=PRESETS[name][1].data, task=base.task) for name, base in bases.items()
+    }
+    return _shortest("train", config, presets)
 
 
 def sweep_command(config: SweepConfig) -> str:

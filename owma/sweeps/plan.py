@@ -12,7 +12,7 @@ from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
 from owma.planners_config import ADAPTATION_ADAM, OnlineAdaptation, PlannerConfig
 from owma.planners_config.matched import matched
-from owma.presets import PRESETS
+from owma.presets import PRESETS, on_these_data
 from owma.runs import check_run_name
 
 COMPARED: Mapping[str, PlannerConfig] = {
@@ -91,12 +91,18 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
     combinations = _combinations(config)
     fields = {field for combination in combinations for choice in combination for field in choice.fields}
     _check_fields(fields, config.planners)
+    set_ones = fields | {field for text in config.overrides for choice in parse_axis(text) for field in choice.fields}
+
+    def said(field: str) -> bool:
+        return any(other == field or other.startswith(f"{field}.") for other in set_ones)
+
     found: dict[str, Point] = {}
     for combination, seed in itertools.product(combinations, config.seeds):
         ours = [choice for choice in combination if choice.shown.split(".")[0] not in config.planners]
         settings = {field: value for choice in ours for field, value in choice.fields.items()}
         label = "".join(f"-{_label(choice.shown, fields)}{spell(choice.fields[choice.shown])}" for choice in ours)
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
+        experiment, _ = on_these_data(experiment, said)
         for name in config.planners:
             planner = override(experiment.evaluation.priced(name, COMPARED[name]), overrides[name])
             theirs = [choice for choice in combination if choice.shown.split(".")[0] == name]

@@ -9,9 +9,18 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma._types import Float
 from owma.data.waypoints import free_cells
-from owma.envs import EPISODE_STEPS, cell_position, env_of_reward, maze_of, ogbench_name, task_env, task_reward
+from owma.envs import (
+    EPISODE_STEPS,
+    cell_position,
+    env_of_reward,
+    foreign_reward,
+    maze_of,
+    ogbench_name,
+    task_env,
+    task_reward,
+)
 from owma.material import build_task, judge_of
-from owma.material_config import GoalTaskConfig, TaskConfig, parse_task
+from owma.material_config import GoalTaskConfig, RewardTaskConfig, TaskConfig, parse_task
 from owma.scores import OGBENCH_TASKS
 from owma.tasks import AbstractRewardTask, ConstantRewardError, GoalTask, RewardTask
 from owma.transfers_config import TransferConfig
@@ -58,6 +67,12 @@ def transfer_tasks(
 def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
     config = parse_task(spec)
     task = build_task(config)
+    foreign = foreign_reward(config.reward, env) if isinstance(config, RewardTaskConfig) else None
+    if foreign is not None:
+        raise ConfigError(
+            f"Task {spec!r}: {foreign} Choose a task of that one or, if its observations are laid out alike, import the "
+            "function into a module of yours and name it by that."
+        )
     if (where := env_of_reward(spec)) is not None:
         if ogbench_name(env) != ogbench_name(where):
             raise ConfigError(

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("_types", "_cores", "_errors", "_json", "_lazy", "_npz", "_tree", "_version", "config_json", "config_fields"),
+    (
+        "_types",
+        "_cores",
+        "_errors",
+        "_flags",
+        "_json",
+        "_lazy",
+        "_npz",
+        "_tree",
+        "_version",
+        "config_json",
+        "config_fields",
+    ),
     ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
@@ -21,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("planners", "anytime", "agent"),
     ("data", "envs", "courses", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
     + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
+    + ("description", "advice")
     + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_progress", "_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
 )
@@ -44,7 +57,9 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "experiment": ("checkpoint", "data", "envs", "logs", "material", "runs", "training"),
     "evaluation": ("courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
     "run": ("checkpoint", "data", "envs", "experiment", "runs"),
-    "presets": ("data", "experiment", "material", "training"),
+    "description": ("data", "material"),
+    "advice": ("experiment",),
+    "presets": ("data", "description", "experiment", "material", "training"),
     "analysis": ("tables",),
     "claims": ("analysis", "tables"),
     "scores": ("data", "tables"),

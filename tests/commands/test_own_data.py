@@ -1,0 +1,160 @@
+"""Data of one's own: which task a run is of, what it says first, and what a preset does not bring along."""
+
+import json
+import re
+import shlex
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import owma.train
+
+README = Path(__file__).parent.parent.parent / "README.md"
+SHORT = (
+    *("--world.width", "8", "--world.embed-width", "8", "--policy.width", "8", "--policy.embed-width", "8"),
+    *("--training.updates", "4", "--training.report-every", "2", "--training.batch-size", "16"),
+    *("--value.updates", "4", "--value.report-every", "2", "--value.width", "8", "--value.batch-size", "16"),
+)
+TRAIN_ONLY = (*SHORT, "--evaluation.episodes", "0")
+UNPAID = ("data:d4rl-file", "--data.file", "unpaid.hdf5")
+
+
+def _line(paid: bool = True) -> dict[str, np.ndarray]:
+    """Twenty episodes of twenty steps: a place and a speed, pushed at random, and minus the distance to 1."""
+    rng, rows = np.random.default_rng(0), []
+    for _ in range(20):
+        state = rng.uniform(-1, 1, 2)
+        for t in range(20):
+            push = rng.uniform(-1, 1, 1)
+            after = 0.95 * state + np.array([0.05 * state[1], 0.1 * push[0]])
+            rows.append((state, push, -abs(after[0] - 1) if paid else 0.0, after, False, t == 19))
+            state = after
+    names = ("observations", "actions", "rewards", "next_observations", "terminals", "timeouts")
+    kinds = (np.float32, np.float32, np.float32, np.float32, bool, bool)
+    return {name: np.array(values).astype(kind) for name, kind, values in zip(names, kinds, zip(*rows))}
+
+
+@pytest.fixture
+def mine(elsewhere: Path) -> Path:
+    """`mine.hdf5`, in D4RL's form, with rewards; and `unpaid.hdf5`, whose rewards are 0 throughout."""
+    import h5py
+
+    for name, paid in (("mine", True), ("unpaid", False)):
+        with h5py.File(elsewhere / f"{name}.hdf5", "w") as file:
+            for key, values in _line(paid).items():
+                file[key] = values
+    return elsewhere
+
+
+def _config(done) -> dict:
+    assert done.code == 0, done.stderr
+    return json.loads((Path(done.stdout.strip()) / "config.json").read_text())
+
+
+def _readme(*has: str) -> list[str]:
+    """The flags of the command in README in which these words are."""
+    (line,) = [line for line in README.read_text().splitlines() if all(word in line for word in has)]
+    _, _, module, *flags = shlex.split(line)
+    assert module == "owma.train"
+    return flags
+
+
+def _record_pendulum() -> None:
+    import minari
+
+    env = minari.DataCollector(gym.make("Pendulum-v1", max_episode_steps=50))
+    rng = np.random.default_rng(0)
+    for seed in range(4):
+        env.reset(seed=seed)
+        while not env.step(rng.uniform(-2, 2, 1).astype(np.float32))[3]:
+            pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what this dataset does not say of itself
+        env.create_dataset("mine/pendulum-v0")
+    env.close()
+
+
+def test_the_readmes_command_trains_on_a_recorded_pendulums_own_rewards(invoke, elsewhere: Path) -> None:
+    _record_pendulum()
+    few = ("--evaluation.planners", "static", "--evaluation.episodes", "1", "--evaluation.timed-decisions", "0")
+    done = invoke(owma.train.main, *_readme("owma.train own", "mine/pendulum-v0"), *SHORT, *few)
+    config = _config(done)
+    assert config["task"] == {"class": "RecordedTaskConfig"}
+    assert config["world"]["features"]["coordinates"] == 0
+    assert done.stderr.splitlines()[:3] == [
+        "data: mine/pendulum-v0: 200 transitions in 4 episodes, 0 terminated and 4 cut; observations of 3 numbers, "
+        "actions of 1",
+        "task: the rewards recorded with the data",
+        "environment: Pendulum-v1, 50 steps",
+    ]
+
+
+def test_the_readmes_command_for_a_file_trains_on_the_rewards_in_it(invoke, mine: Path) -> None:
+    flags = [word for word in _readme("owma.train own", "mine.hdf5") if word not in ("--evaluation.env", "Pendulum-v1")]
+    done = invoke(owma.train.main, *flags, *TRAIN_ONLY)
+    assert _config(done)["task"] == {"class": "RecordedTaskConfig"}
+    assert done.stderr.splitlines()[0].startswith("data: mine: 400 transitions in 20 episodes, 0 terminated and 20 cut")
+    assert "warning: the preset" not in done.stderr
+    again = invoke(owma.train.main, "--resume", done.stdout.strip())
+    assert again.stderr.splitlines()[:3] == done.stderr.splitlines()[:3]
+
+
+def test_a_presets_task_is_of_its_own_data_alone(invoke, mine: Path) -> None:
+    other = ("data:d4rl-file", "--data.file", "mine.hdf5", *TRAIN_ONLY)
+    done = invoke(owma.train.main, "smoke", *other)
+    assert _config(done)["task"] == {"class": "RecordedTaskConfig"}
+    assert re.search("warning: the preset's task, the reward function owma.envs:preferred_route_reward, ", done.stderr)
+    # An explicit task is as it was said, whatever it is.
+    done = invoke(owma.train.main, "smoke", *other, "task:reward-task-config")
+    assert _config(done)["task"]["reward"] == "owma.envs:preferred_route_reward"
+    done = invoke(owma.train.main, "stitch", *other, "--task.goal", "0.5", "0", "--task.falloff", "1")
+    assert _config(done)["task"] == {
+        "class": "GoalTaskConfig",
+        "goal": [0.5, 0.0],
+        "radius": 0.5,
+        "falloff": 1.0,
+        "first_coordinate": 0,
+    }
+    assert "task: the goal (0.5, 0) within 0.5, with a slope of 1 about it, in coordinates 0 to 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("own",), "There are no data yet.*--data.dataset ID.*data:d4rl-file.*data:array-folder"),
+        (
+            ("two-routes", "data:d4rl-file", "--data.file", "unpaid.hdf5"),
+            "reward is 0 for every.*task:goal-task-config",
+        ),
+        (("own", "data:d4rl-file", "--data.file", "unpaid.hdf5"), "reward is 0 for every.*--task.reward MODULE:FUNC"),
+        (
+            ("own", "data:d4rl-file", "--data.file", "mine.hdf5", "--world.features.coordinates", "7"),
+            "--world.features.coordinates=7: the observations have 2; ask for no more, or pass --world.features.coord",
+        ),
+    ],
+)
+def test_is_refused_before_anything_is_written(flags: Sequence[str], sentence: str, invoke, mine: Path) -> None:
+    assert re.search(sentence, invoke(owma.train.main, *flags, *TRAIN_ONLY).refused())
+    assert not (mine / "runs").exists()
+
+
+def test_a_presets_features_do_not_hide_numbers_of_other_data(invoke, mine: Path) -> None:
+    other = ("data:d4rl-file", "--data.file", "mine.hdf5", *TRAIN_ONLY)
+    done = invoke(owma.train.main, "hopper", *other, "--world.features.bandwidth", "2")
+    features = _config(done)["world"]["features"]
+    assert (features["coordinates"], features["kind"], features["bandwidth"]) == (0, "fourier", 2.0)
+    assert (
+        "look at part of its own observations (--world.features.coordinates 7); of these data they are" in done.stderr
+    )
+
+
+def test_a_reward_of_another_environment_is_warned_of(invoke, elsewhere: Path) -> None:
+    _record_pendulum()
+    task = ("task:reward-task-config", "--task.reward", "owma.envs:preferred_route_reward")
+    done = invoke(owma.train.main, "own", "--data.dataset", "mine/pendulum-v0", *task, *TRAIN_ONLY)
+    assert _config(done)["task"]["reward"] == "owma.envs:preferred_route_reward"
+    assert re.search("owma: warning: The reward owma.envs:pref.* of TwoRoutes.*'Pendulum-v1'", done.stderr)
