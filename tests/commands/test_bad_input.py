@@ -32,10 +32,16 @@ MISTAKES = {
     "unknown environment": (["smoke", "--evaluation.env", "Nope-v0"], "no environment 'Nope-v0'.*name a registered"),
     "environment in no module": (["smoke", "--evaluation.env", "nowhere:N-v0"], "'nowhere:N-v0'.*name a registered"),
     "run name": (["smoke", "--name", "v1"], "A run cannot be called 'v1': use one folder name"),
-    "discount": (["smoke", "--world.discount", "1.5"], "discount=1.5: must lie strictly between 0 and 1"),
-    "updates": (["smoke", "--training.updates", "0"], "updates=0: must be at least 1"),
+    "discount": (["smoke", "--world.discount", "1.5"], "--world.discount=1.5: must lie strictly between 0 and 1"),
+    "updates": (["smoke", "--training.updates", "0"], "--training.updates=0: must be at least 1"),
+    "updates of another part": (["smoke", "--value.updates", "-5"], "error: --value.updates=-5: must be at least 1"),
+    "updates of features": (
+        ["smoke", "--world.features.pretraining.updates", "-5"],
+        "error: --world.features.pretraining.updates=-5: must be at least 1",
+    ),
+    "goal": (["stitch", "--task.radius", "-1"], "--task.radius=-1.0, --task.falloff=0.0, .*: of a goal none may be"),
     "unknown planner": (["smoke", "--evaluation.planners", "best"], r"\['best'\].*choose from static, random_shooting"),
-    "episodes": (["smoke", "--evaluation.episodes", "-1"], "episodes=-1: must be at least 0"),
+    "episodes": (["smoke", "--evaluation.episodes", "-1"], "--evaluation.episodes=-1: must be at least 0"),
     "skew": (["smoke", "--data.skew", "2"], "--skew is a share of the episodes, between 0 and 1; got 2"),
     "run to go on with": (["--resume", "runs/none"], "There is no run at runs/none.*train first"),
 }
@@ -96,7 +102,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
     ("arguments", "sentence"),
     [
         (["runs/none"], "no run at runs/none; choose one of runs/smoke"),
-        (["runs/smoke", "planner:online-adaptation", "--planner.kl-coef", "-1"], "kl_coef=-1.*small positive value"),
+        (["runs/smoke", "planner:online-adaptation", "--planner.kl-coef", "-1"], "planner.kl-coef=-1.*small positive"),
         (["runs/smoke", "planner:random-shooting", "--planner.num-elites", "0"], "needs 1 <= num_elites"),
         (["runs/smoke", "--episodes", "0"], "episodes=0: .* at least one"),
         (["runs/smoke", "--env", "owma/TwoRoots-v0"], "no environment 'owma/TwoRoots-v0'.*name a registered"),
@@ -141,4 +147,4 @@ def test_what_the_shell_sees(tmp_path: Path, smoke_run) -> None:
         text=True,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "owma: error: guidance_coef=-2.0: must not be negative.\n"
+    assert done.stderr == "owma: error: --planner.guidance-coef=-2.0: must not be negative.\n"

@@ -1,17 +1,25 @@
 """Data of one's own: which task a run is of, what it says first, and what a preset does not bring along."""
 
+import dataclasses
 import json
 import re
 import shlex
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 import owma.train
+from owma.config_json import from_json, to_json
+from owma.data import D4rlFile, TwoRoutesCollect
+from owma.experiment import ExperimentConfig
+from owma.material import RecordedTaskConfig, RewardTaskConfig
+from owma.presets import PRESETS, on_these_data
+from owma.sweeps import SweepConfig, points
 
 README = Path(__file__).parent.parent.parent / "README.md"
 SHORT = (
@@ -158,3 +166,34 @@ def test_a_reward_of_another_environment_is_warned_of(invoke, elsewhere: Path) -
     done = invoke(owma.train.main, "own", "--data.dataset", "mine/pendulum-v0", *task, *TRAIN_ONLY)
     assert _config(done)["task"]["reward"] == "owma.envs:preferred_route_reward"
     assert re.search("owma: warning: The reward owma.envs:pref.* of TwoRoutes.*'Pendulum-v1'", done.stderr)
+
+
+def test_in_python_too_data_alone_bring_no_task_of_other_data() -> None:
+    data = D4rlFile(Path("mine.hdf5"))
+    for config in (ExperimentConfig(data=data), dataclasses.replace(ExperimentConfig(), data=data)):
+        assert config.task == RecordedTaskConfig()
+        assert from_json(ExperimentConfig, to_json(config)) == config
+    # What is said stays, and a run of before, whose configuration says it, is read as it was.
+    said = ExperimentConfig(data=data, task=RewardTaskConfig())
+    assert said.task == RewardTaskConfig() and from_json(ExperimentConfig, to_json(said)) == said
+    assert ExperimentConfig(data=TwoRoutesCollect(skew=0.5)).task == RewardTaskConfig()
+
+
+def test_settings_of_a_collector_keep_the_task_and_another_maze_does_not() -> None:
+    def task(name: str, **fields: Any) -> Any:
+        preset = PRESETS[name][1]
+        data = dataclasses.replace(preset.data, **fields)
+        return on_these_data(dataclasses.replace(preset, name="other", data=data), lambda field: False)[0].task
+
+    assert task("two-routes", skew=0.05) == RewardTaskConfig()
+    assert task("stitch", episodes=7, dataset_id="mine/x-v0") == PRESETS["stitch"][1].task
+    assert task("pointmaze-umaze", maze="medium") == RecordedTaskConfig()
+
+
+def test_a_sweep_on_other_data_is_of_their_rewards() -> None:
+    other = 'data={"class":"D4rlFile","file":"mine.hdf5","episode_steps":null}'
+    (point,) = points(SweepConfig(overrides=(other,)))
+    assert point.experiment.task == RecordedTaskConfig()
+    task = 'task={"class":"RewardTaskConfig","reward":"mine:reward"}'
+    (point,) = points(SweepConfig(overrides=(other, task)))
+    assert point.experiment.task == RewardTaskConfig("mine:reward")

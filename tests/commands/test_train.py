@@ -3,9 +3,15 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import owma.train
+from owma._command import show_fit
 from owma.envs import TWO_ROUTES_ID
+from owma.experiment import ExperimentConfig
+from owma.features import FeaturesConfig
+from owma.value import ValueConfig
+from owma.world import WorldConfig
 
 PLANNERS = ("static", "random_shooting", "guided_diffusion", "online_adaptation", "published")
 
@@ -86,13 +92,39 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, 
     assert owma.load("my runs/smoke").env_id == TWO_ROUTES_ID
 
 
-def test_a_value_that_explains_little_is_called_a_guess(capsys) -> None:
-    from owma._command import show_fit
-
+def _fit_said(capsys, config: ExperimentConfig, linear: float | None, decoder: float | None, **sizes: int) -> str:
     row = {"labels": 1000, "value_scale_linear": 1.0, "value_scale_decoder": 2.0}
-    show_fit(row | {"r2_linear": 0.2, "r2_decoder": 0.9}, "decoder")
-    assert "warning" not in capsys.readouterr().err
-    show_fit(row | {"r2_linear": 0.2, "r2_decoder": 0.9}, "linear")
-    assert "warning: the linear value explains little of the task's returns (R^2 = 0.20)" in capsys.readouterr().err
-    show_fit(row | {"r2_linear": None, "r2_decoder": None}, "decoder")
-    assert "undefined (all returns are equal)" in capsys.readouterr().err
+    show_fit(row | {"r2_linear": linear, "r2_decoder": decoder}, config, **sizes)
+    return capsys.readouterr().err
+
+
+def test_a_value_that_explains_little_is_called_a_guess(capsys) -> None:
+    linear, decoder = (ExperimentConfig(value=ValueConfig(kind=kind)) for kind in ("linear", "decoder"))
+    assert "warning" not in _fit_said(capsys, decoder, 0.2, 0.9, obs_dim=4, kept=32)
+    said = _fit_said(capsys, linear, 0.2, 0.9, obs_dim=4, kept=32)
+    assert "warning: the linear value explains little of the task's returns (R^2 = 0.20)" in said
+    assert "--value.kind decoder, of which R^2 = 0.90" in said
+    said = _fit_said(capsys, decoder, None, None, obs_dim=4, kept=32)
+    assert "undefined (all returns are equal)" in said
+
+
+def _of_features(**fields: Any) -> ExperimentConfig:
+    return ExperimentConfig(world=WorldConfig(features=FeaturesConfig(**fields)))
+
+
+def test_the_advice_is_of_the_features_that_there_are(capsys) -> None:
+    """A flag that does nothing for a kind of features is not advised with it; nor is training, which psi is not of."""
+    polynomial = _of_features(kind="polynomial", coordinates=7)
+    said = _fit_said(capsys, polynomial, 0.4, 0.4, obs_dim=17, kept=32)
+    assert (
+        "outcomes of all 17 numbers of an observation and not of 0 to 6 alone (--world.features.coordinates 0)" in said
+    )
+    assert "--world.features.degree 3" in said and "--world.max-dims (now 32)" in said
+    assert "num-features" not in said and "updates" not in said
+    said = _fit_said(capsys, _of_features(), 0.4, 0.4, obs_dim=4, kept=14)
+    assert "--world.features.num-features 128 (now 64)" in said and "--world.min-variance (now 0.003)" in said
+    assert "max-dims" not in said and "coordinates 0" not in said
+    said = _fit_said(capsys, _of_features(kind="identity"), 0.4, 0.4, obs_dim=4, kept=4)
+    assert "--world.features.kind fourier" in said and not any(w in said for w in ("max-dims", "min-variance", "num-f"))
+    # Two thousand numbers have more products than are allowed.
+    assert "polynomial" not in _fit_said(capsys, _of_features(), 0.4, 0.4, obs_dim=2000, kept=14)

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from owma._command import parse
+from owma._command import parse, said
 from owma.data import PointMazeCollect, TwoRoutesCollect
 from owma.eval import Eval
 from owma.experiment import EvaluationConfig, ExperimentConfig
 from owma.features import FeaturesConfig, FeatureTrainingConfig
-from owma.material import GoalTaskConfig, MinariDataset, PreferenceTaskConfig
+from owma.material import D4rlFile, GoalTaskConfig, MinariDataset, PreferenceTaskConfig, RewardTaskConfig
 from owma.planners import PUBLISHED, FKSteering, OnlineAdaptation, PlannerConfig, Static
-from owma.presets import PRESETS
+from owma.presets import PRESETS, on_these_data
 from owma.reporting import eval_command, sweep_command, train_command
 from owma.sweep import Sweep
 from owma.sweeps import SWEEPS, SweepConfig
@@ -49,6 +49,10 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
         ),
         dataclasses.replace(USUAL, data=PointMazeCollect(maze="medium"), task=GoalTaskConfig((1.0, -2.0))),
         dataclasses.replace(USUAL, data=MinariDataset("D4RL/x/y-v0", download=True)),
+        # As the two-route maze's reward on other data was once, and as a preset's features on them.
+        dataclasses.replace(USUAL, data=MinariDataset("D4RL/x/y-v0"), task=RewardTaskConfig()),
+        dataclasses.replace(PRESETS["stitch"][1], data=D4rlFile(Path("mine.hdf5"))),
+        dataclasses.replace(PRESETS["hopper"][1], data=D4rlFile(Path("mine.hdf5"))),
         dataclasses.replace(
             USUAL,
             task=PreferenceTaskConfig(((1.0, -3.0, -3.0, 3.0, 0.0), (-1.0, 0.0, 0.0, 3.0, 3.0))),
@@ -60,7 +64,8 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
     ],
 )
 def test_train(config: ExperimentConfig, understood) -> None:
-    assert understood(Train, train_command(config)).preset == config
+    found, _ = on_these_data(understood(Train, train_command(config)).preset, said)
+    assert found == config
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_eval(planner: PlannerConfig, understood) -> None:
     evaluation = EvaluationConfig(planners=("static",), episodes=7, replan_every=3, kl_coef=2.0)
     found = understood(Eval, eval_command("runs/my run", planner, evaluation, 5))
     assert found.planner == planner and found.seed == 5 and found.run == Path("runs/my run")
-    assert found.evaluation == dataclasses.replace(evaluation, planners=EvaluationConfig().planners, kl_coef=None)
+    assert found.evaluation == dataclasses.replace(evaluation, planners=(), kl_coef=None)
 
 
 @pytest.mark.parametrize(
