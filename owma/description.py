@@ -49,6 +49,5 @@ def describe_env(env: "EnvSpec | None") -> str:
     """Where planners act, and for how long."""
     if env is None:
         return "none; nothing is evaluated"
-    return env.id + (
-        ", no limit of steps of its own" if env.max_episode_steps is None else f", {env.max_episode_steps:,} steps"
-    )
+    limit = env.max_episode_steps
+    return f"{env.id}, {'no limit of steps of its own' if limit is None else f'{limit:,} steps'}"

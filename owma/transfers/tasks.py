@@ -70,8 +70,8 @@ def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
     foreign = foreign_reward(config.reward, env) if isinstance(config, RewardTaskConfig) else None
     if foreign is not None:
         raise ConfigError(
-            f"Task {spec!r}: {foreign} Choose a task of that one or, if its observations are laid out alike, import the "
-            "function into a module of yours and name it by that."
+            f"Task {spec!r}: {foreign} Choose a task of that one or, if its observations are laid out alike, import "
+            "the function into a module of yours and name it by that."
         )
     if (where := env_of_reward(spec)) is not None:
         if ogbench_name(env) != ogbench_name(where):
