@@ -7,7 +7,7 @@ import pytest
 
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 80
-COMMANDS = ("_command", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor")
+COMMANDS = ("_command", "_progress", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor")
 """The modules that may print."""
 
 MAY_CALL_SUPER = {"envs/two_routes.py": "gymnasium-robotics' environments are initialised by inheritance"}
