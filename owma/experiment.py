@@ -23,6 +23,7 @@ from owma.logs import MetricsLog
 from owma.material import Material, Progress
 from owma.planners import AgentModel
 from owma.policy import ReadoutPolicy
+from owma.run_dataset import keep_dataset
 from owma.runs import RunFolder
 from owma.targets import monte_carlo
 from owma.training import (
@@ -101,9 +102,11 @@ class Experiment:
         """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read.
 
         What is damaged of these is made again from the newest checkpoint that is whole, bit for bit as it was. Raises
-        `CheckpointError` where none is, or the one there is is of another configuration.
+        `CheckpointError` where none is, or the one there is is of another configuration or was begun with other data.
         """
         models, transitions = self.folder.path / "models", self.dataset.transitions
+        if is_first():
+            keep_dataset(self.folder, self.config.data, self.dataset)
         if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
             return restore_parts(self.folder, self.config)
         world, policy = from_first(self._untrained())

@@ -1,7 +1,7 @@
 """The configuration of a whole experiment."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from owma._errors import ConfigError
@@ -18,6 +18,7 @@ from owma.value_config import ValueConfig
 from owma.world_config import WorldConfig
 
 if TYPE_CHECKING:
+    from owma.data import OfflineDataset
     from owma.material import Material, Progress
 
 
@@ -109,7 +110,13 @@ class ExperimentConfig:
         """Modules outside owma that code is imported from: of a reward function, of an environment `MODULE:ID`."""
         return imported_modules((self.task,), self.evaluation.env)
 
-    def gather(self, progress: "Progress", *, memory_gib: float = MEMORY_GIB) -> "Material":
+    def gather(
+        self,
+        progress: "Progress",
+        *,
+        memory_gib: float = MEMORY_GIB,
+        check: "Callable[[OfflineDataset], None] | None" = None,
+    ) -> "Material":
         """Dataset, task rewards and environment; see `owma.material.gather`. Writes a dataset at most.
 
         Raises as that does, and `ConfigError` where the features do not fit the observations.
@@ -125,6 +132,7 @@ class ExperimentConfig:
             needs_env=evaluation.episodes > 0,
             most_steps=evaluation.max_steps,
             memory_gib=memory_gib,
+            check=check,
         )
         self.world.features.check(material.dataset.transitions.obs.shape[1])
         return material

@@ -99,12 +99,13 @@ def gather(
     needs_env: bool = True,
     most_steps: int = MOST_STEPS,
     memory_gib: float = MEMORY_GIB,
+    check: Callable[[OfflineDataset], None] | None = None,
 ) -> Material:
     """The material of an experiment; a collector's dataset is collected if it is not there.
 
     **Arguments:** `env`: a Gymnasium id; by default that of a task of OGBench, or else the one that the dataset names.
     `needs_env`: whether there must be one. `most_steps`: of an episode, where the environment has no limit of its own.
-    `memory_gib`: of `load_dataset`.
+    `memory_gib`: of `load_dataset`. `check`: is shown the dataset before anything is made of it, and may raise.
 
     **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
     nothing in the data, or the environment cannot be made, kept or stepped, or is of another form than the data.
@@ -113,6 +114,8 @@ def gather(
     spec = find_env(env) if env is not None else None
     own = env_of_reward(task.reward) if isinstance(task, RewardTaskConfig) else None
     dataset = load_dataset(data, progress, memory_gib=memory_gib)
+    if check is not None:
+        check(dataset)
     known = spec or dataset.env_spec
     if own is not None and known is not None and ogbench_name(known) != ogbench_name(own):
         raise ConfigError(f"The task is of {own.id}, and the environment is {known.id!r}; choose a task of that one.")

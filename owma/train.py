@@ -88,10 +88,12 @@ def _train(arguments: Train) -> None:
     keep_programs()
     require_platform()
     from owma.envs import import_modules
+    from owma.run_dataset import require_same_dataset
     from owma.training.devices import is_first
 
-    def gather(config: ExperimentConfig, notes: Sequence[str] = ()) -> "Material":
-        material = first_then_others(lambda: config.gather(open_progress, memory_gib=arguments.memory_gib))
+    def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
+        check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
+        material = first_then_others(lambda: config.gather(open_progress, memory_gib=arguments.memory_gib, check=check))
         require_same(config.training_fingerprint, material)
         if is_first():
             show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
@@ -114,7 +116,7 @@ def _train(arguments: Train) -> None:
         require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
         import_modules(arguments.trust)
         with resumable(again):
-            material = gather(config)
+            material = gather(config, begun=folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
     if is_first():

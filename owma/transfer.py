@@ -81,6 +81,7 @@ def main() -> None:
     from owma.envs import check_env, find_env, import_modules, limit_note
     from owma.material import load_dataset
     from owma.run import load
+    from owma.run_dataset import require_same_dataset
     from owma.training import sample_rows
     from owma.transfers import TaskInference, transfer, transfer_tables, transfer_tasks
 
@@ -103,6 +104,7 @@ def main() -> None:
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     with resumable(again):
         dataset = load_dataset(run.config.data, open_progress, memory_gib=arguments.memory_gib)
+        require_same_dataset(run.folder, run.config.data, dataset)
     transitions = dataset.transitions
     if transitions.is_mapped:
         transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))

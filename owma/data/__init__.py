@@ -16,6 +16,7 @@ from owma.data.collect import (
     command_for as command_for,
 )
 from owma.data.collection import is_collected as is_collected, num_steps as num_steps
+from owma.data.digest import difference as difference, digest_of as digest_of, is_digest as is_digest
 from owma.data.files import open_d4rl as open_d4rl, open_folder as open_folder, open_ogbench as open_ogbench
 from owma.data.forms import open_by_name as open_by_name, open_files as open_files
 from owma.data.hopper import collect_hopper as collect_hopper

@@ -14,7 +14,7 @@ import jax
 from gymnasium.envs.registration import EnvSpec
 
 from owma import checkpoint
-from owma._errors import ConfigError, OwmaError
+from owma._errors import CheckpointError, ConfigError, OwmaError
 from owma.config_json import from_json, to_json
 from owma.envs import find_env
 from owma.evaluation import evaluate
@@ -22,6 +22,7 @@ from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
 from owma.material import judge_of, load_dataset
 from owma.planners import AbstractPlannerConfig
 from owma.run import Run, load
+from owma.run_dataset import require_same_dataset
 from owma.runs import RunFolder, versions
 from owma.sweeps.plan import Point
 from owma.tables import summarise
@@ -52,6 +53,7 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
         note = RunFolder(sweep / "trained")
         if (note.path / f"{config.name}.json").exists():
             folder = RunFolder(runs / note.read_json(f"{config.name}.json")["run"])
+            require_same_dataset(folder, config.data, load_dataset(config.data, silent))
         else:
             folder = _finished(config, runs) or RunFolder.create(runs, config.name)
             note.path.mkdir(exist_ok=True)
@@ -188,9 +190,18 @@ def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:
         except OwmaError:
             continue  # of another version of owma, or no run's
         same = found.training_fingerprint == config.training_fingerprint
-        if same and checkpoint.latest(folder.path / "models") is not None:
+        if same and checkpoint.latest(folder.path / "models") is not None and _is_of_its_dataset(folder, config):
             return folder
     return None
+
+
+def _is_of_its_dataset(folder: RunFolder, config: ExperimentConfig) -> bool:
+    """Whether the dataset is still the one that a run was trained on."""
+    try:
+        require_same_dataset(folder, config.data, load_dataset(config.data, silent))
+    except CheckpointError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

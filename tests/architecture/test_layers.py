@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "anytime", "agent"),
     ("data", "envs", "courses", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("material", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
+    + ("material", "run_dataset", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("description", "advice")
     + ("analysis", "claims", "logs", "reporting", "videos"),
     ("_progress", "_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
@@ -54,7 +54,8 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "courses": ("envs",),
     "rollout": ("courses", "envs"),
     "material": ("courses", "data", "envs"),
-    "experiment": ("checkpoint", "data", "envs", "logs", "material", "runs", "training"),
+    "run_dataset": ("checkpoint", "data", "material", "runs"),
+    "experiment": ("checkpoint", "data", "envs", "logs", "material", "run_dataset", "runs", "training"),
     "evaluation": ("courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
     "run": ("checkpoint", "data", "envs", "experiment", "runs"),
     "description": ("data", "material"),
@@ -66,7 +67,8 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables"),
-    "sweeps": ("checkpoint", "envs", "evaluation", "experiment", "material", "presets", "run", "runs", "tables"),
+    "sweeps": ("checkpoint", "envs", "evaluation", "experiment", "material", "presets", "run", "run_dataset")
+    + ("runs", "tables"),
     "transfers": ("analysis", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
     + ("tables",),
     "_command": ("_progress",),

@@ -266,15 +266,15 @@ def test_d4rl_dictionaries_in_npz_are_known_by_their_names(tmp_path: Path) -> No
     arrays: dict[str, Any] = walks()
     np.savez(tmp_path / "a.npz", **arrays)
     assert open_by_name(str(tmp_path / "a.npz")).form == "D4RL file" and facts(tmp_path / "a.npz")[1] == 1
-    np.savez(tmp_path / "a.npz", **without(arrays, "next_observations"))
+    np.savez(tmp_path / "a.npz", **without(arrays, "next_observations"))  # pyright: ignore[reportArgumentType]
     assert facts(tmp_path / "a.npz")[1] == 1
     with pytest.raises(DatasetError, match="has `timeouts`, which is not OGBench's; read it as D4RL's: data:d4rl-file"):
         open_ogbench(tmp_path / "a.npz")
     # As d4rl.qlearning_dataset has it, where jumps alone tell the cuts.
-    np.savez(tmp_path / "a.npz", **without(arrays, "timeouts"))
+    np.savez(tmp_path / "a.npz", **without(arrays, "timeouts"))  # pyright: ignore[reportArgumentType]
     assert facts(tmp_path / "a.npz")[1] == 1
     # Of two meanings of `terminals` the last row tells which one it is not.
-    np.savez(tmp_path / "a.npz", **without(arrays, "timeouts", "next_observations"))
+    np.savez(tmp_path / "a.npz", **without(arrays, "timeouts", "next_observations"))  # pyright: ignore[reportArgumentType]
     with pytest.raises(DatasetError, match="`terminals` do not mark the last row, as OGBench's do"):
         facts(tmp_path / "a.npz")
 

@@ -1,0 +1,97 @@
+"""A run goes on with the data that it was begun with, and with no others in their place."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import owma.train
+import owma.transfer
+from owma.data import digest_of, open_folder, read_whole
+from owma.data.cache import cached
+
+TINY = ("--training.updates", "2", "--value.updates", "2", "--evaluation.episodes", "0")
+
+
+def write(path: Path, rows: int = 60, columns: int = 3, scale: float = 1.0) -> Path:
+    rng = np.random.default_rng(0)
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w") as file:
+        file["observations"] = scale * np.cumsum(rng.normal(size=(rows, columns)), axis=0)
+        file["actions"] = rng.uniform(-1, 1, (rows, 2)).astype(np.float32)
+        file["rewards"] = rng.normal(size=rows)
+        file["terminals"] = np.arange(rows) % 20 == 19
+        file["timeouts"] = np.zeros(rows, bool)
+    return path
+
+
+@pytest.fixture
+def run(invoke, elsewhere: Path) -> Path:
+    """A finished run on `mine.hdf5`."""
+    data = ("data:d4rl-file", "--data.file", str(write(Path("mine.hdf5"))), "task:recorded-task-config")
+    outcome = invoke(owma.train.main, "smoke", *data, *TINY)
+    assert outcome.code == 0, outcome.stderr
+    return elsewhere / outcome.stdout.splitlines()[-1]
+
+
+def test_data_that_changed_are_refused(run: Path, invoke) -> None:
+    unfinished = Path(shutil.copytree(run, run.parent / "v2"))
+    shutil.rmtree(unfinished / "models")
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"rows": 40}, "60 transitions of 3 .*40 transitions of 3 numbers observed and 2 acted now"),
+        ({"columns": 4}, "60 transitions of 3 .*60 transitions of 4 "),
+        ({"scale": 2.0}, "of the same size, with other contents"),
+    ]
+    for change, sentence in changes:
+        write(Path("mine.hdf5"), **change)
+        wanted = rf"mine.hdf5 is not the dataset that the run .* was begun with \({sentence}.*\): restore it, or start"
+        for folder in (run, unfinished):
+            refusal = invoke(owma.train.main, "--resume", folder).refused()
+            assert re.search(wanted, refusal), refusal
+        transfer = ("--task", "goal:1,1", "--planners", "static", "--episodes", "1", "--env", "Pendulum-v1")
+        refusal = invoke(owma.transfer.main, run, *transfer).refused()
+        assert re.search(wanted, refusal), refusal
+    # As it was, written again at another time: it goes on.
+    write(Path("mine.hdf5"))
+    assert invoke(owma.train.main, "--resume", unfinished).code == 0
+    assert (unfinished / "models").is_dir()
+
+
+def test_runs_from_before_go_on_as_they_did(run: Path, invoke) -> None:
+    (run / "dataset.json").unlink()
+    write(Path("mine.hdf5"), scale=2.0)
+    outcome = invoke(owma.train.main, "--resume", run)
+    assert outcome.code == 0 and not (run / "dataset.json").exists()
+
+
+def test_a_record_of_another_form_is_refused(run: Path, invoke) -> None:
+    for content in ([], {}, {**json.loads((run / "dataset.json").read_text()), "transitions": "60"}):
+        (run / "dataset.json").write_text(json.dumps(content))
+        refusal = invoke(owma.train.main, "--resume", run).refused()
+        assert "dataset.json is not of the form that training writes" in refusal
+
+
+def test_the_digest_is_that_of_the_rows_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path / "a.hdf5", rows=30_000)
+    recording = open_folder(tmp_path)
+    whole, mapped = read_whole(recording), cached(recording)
+    assert mapped.transitions.is_mapped and digest_of(whole) == digest_of(mapped)
+    write(tmp_path / "a.hdf5", rows=30_000, scale=1 + 1e-6)
+    assert digest_of(read_whole(open_folder(tmp_path)))["sha256"] != digest_of(whole)["sha256"]
+
+
+def test_what_the_data_leave_open_is_said_when_training_begins(invoke, elsewhere: Path) -> None:
+    path = write(Path("mine.hdf5"))
+    with h5py.File(path, "a") as file:
+        file["infos/qpos"] = np.zeros((60, 2))
+    data = ("data:d4rl-file", "--data.file", str(path), "task:recorded-task-config")
+    outcome = invoke(owma.train.main, "smoke", *data, *TINY)
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stderr.count("owma: warning: Arrays that are not read: `infos/qpos`.") == 1
+    assert "`next_observations` are not there: steps that were cut off are dropped" in outcome.stderr
