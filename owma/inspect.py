@@ -65,7 +65,9 @@ def _overview(facts: Mapping[str, Any]) -> "Table":
 
     table = Table(title=facts["dataset"], show_header=False)
     table.add_row("form", f"{facts['form']}, {facts['files']} file{'' if facts['files'] == 1 else 's'}")
-    table.add_row("environment", facts["env"] or "not named: pass --evaluation.env to train and evaluate")
+    refused = "named, and refused (see the warning): pass --evaluation.env to train and evaluate"
+    absent = "not named: pass --evaluation.env to train and evaluate" if facts["env_refusal"] is None else refused
+    table.add_row("environment", facts["env"] or absent)
     table.add_row("size in memory", f"{facts['megabytes']:,.1f} MB")
     table.add_row("transitions", f"{facts['transitions']:,}")
     ends = f"{facts['terminated']:,} terminated, {facts['truncated']:,} truncated"

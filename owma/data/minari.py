@@ -14,6 +14,7 @@ from owma.data.hdf5 import check_hdf5
 from owma.data.hub import download_dataset
 from owma.data.minari_metadata import environment, read_metadata, references, unreadable
 from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
+from owma.data.seen import Seen, names_below
 from owma.data.store import dataset_folder
 from owma.envs import read_env, statistics_note
 from owma.observations import flatten_obs
@@ -46,8 +47,9 @@ def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
     episodes = list(_read(dataset, obs_parts, folder))
     _check_total(sum(len(episode["action"]) for episode in episodes), dataset, name, folder)
     obs_keys = _obs_keys(episodes, obs_parts)
-    transitions = _join(episodes, obs_keys, name)
-    recording = _recording(data_path, dataset, obs_keys, lambda: iter([transitions]))
+    transitions, seen = _join(episodes, obs_keys, name), Seen()
+    seen.see(episodes, obs_keys)
+    recording = _recording(data_path, dataset, obs_keys, lambda: iter([transitions]), seen)
     _check_spaces(transitions, recording, name)
     bounds = ActionBounds()
     bounds.see(np.asarray(transitions.action))
@@ -62,6 +64,7 @@ def open_minari(name: str, *, download: bool = False) -> Recording:
     dataset, obs_parts, data_path = _opened(name, download)
     folder = data_path.parent
     obs_keys = _obs_keys(_read(dataset, obs_parts, folder), obs_parts)
+    seen = Seen()
 
     def pieces() -> Iterator[Transitions]:
         total, held, steps = 0, [], 0
@@ -78,9 +81,10 @@ def open_minari(name: str, *, download: bool = False) -> Recording:
     def joined(episodes: list[dict[str, Any]]) -> Transitions:
         transitions = _join(episodes, obs_keys, name, strict=False)
         _check_spaces(transitions, recording, name)
+        seen.see(episodes, obs_keys)
         return transitions
 
-    recording = _recording(data_path, dataset, obs_keys, pieces)
+    recording = _recording(data_path, dataset, obs_keys, pieces, seen)
     rows = rows_in_piece(recording.obs_dim, recording.action_dim)
     return recording
 
@@ -108,6 +112,7 @@ def _recording(
     dataset: Any,
     obs_keys: tuple[str, ...] | None,
     pieces: Callable[[], Iterator[Transitions]],
+    seen: Seen,
 ) -> Recording:
     space, actions = dataset.observation_space, dataset.action_space
     parts = [space] if obs_keys is None else [space.spaces[key] for key in obs_keys]
@@ -129,6 +134,7 @@ def _recording(
         env_refusal=env_refusal,
         references=references(data_path),
         notes=tuple(filter(None, [statistics_note(env_spec, f"Dataset {dataset.id}")])),
+        found=seen.found,
     )
 
 
@@ -194,8 +200,13 @@ def _open(data_path: Path) -> Any:
     check_hdf5(data_path / "main_data.hdf5")
     try:
         return minari.MinariDataset(data_path)
+    except ImportError as error:
+        raise DatasetError(
+            f"{folder} is written in a form ({metadata.get('data_format')}) that needs a package which is missing "
+            f"({str(error).rstrip('.')}); the data are as they were."
+        ) from error
     except (
-        *(OSError, AssertionError, ImportError, AttributeError, KeyError, TypeError, ValueError, RecursionError),
+        *(OSError, AssertionError, AttributeError, KeyError, TypeError, ValueError, RecursionError),
         *(NotImplementedError, gym_error.Error),
     ) as error:
         raise unreadable(folder, error) from error
@@ -257,11 +268,17 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iter
                     "reward": episode.rewards,
                     "terminated": episode.terminations,
                     "truncated": episode.truncations,
+                    "unread": _unread(episode, obs_parts),
                 }
     except DatasetError:
         raise
     except (OSError, AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise unreadable(folder, error) from error
+
+
+def _unread(episode: Any, obs_parts: tuple[str, ...] | None) -> list[str]:
+    rest = {key: part for key, part in episode.observations.items() if key not in obs_parts} if obs_parts else {}
+    return names_below(rest, "observations") + names_below(episode.infos or {}, "infos")
 
 
 def _lengths(obs: Any) -> Iterator[int]:

@@ -113,7 +113,7 @@ class Recording:
     notes: tuple[str, ...] = ()
     """What the reader decided where the dataset leaves it open; a sentence each."""
     found: Callable[[], Found] = Found
-    """What reading the rows has shown; it reads them if they have not been read."""
+    """What reading the rows has shown; to be asked when `pieces` was read to its end."""
 
     @property
     def num_bytes(self) -> int:

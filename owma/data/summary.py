@@ -77,12 +77,13 @@ class _Moments:
 def summarise_dataset(recording: Recording) -> dict[str, Any]:
     """Read a recording once, a bounded piece at a time, and say what it holds.
 
-    **Returns:** plain values: `dataset`, `form`, `files`, `env` (or `None`), `obs_keys`, `observations`, `actions` and
-    `rewards` (`shape`, `dtype` as recorded, and `low`, `high`, `mean`, `std` of all columns), `transitions`,
-    `episodes`, `terminated`, `truncated`, `lengths` and `returns` (quantiles of the episodes', as recorded), `coverage`
-    (the share of the cells of a grid over the range of the leading two observation coordinates that were visited),
-    `at_bounds` (the share of action entries at the smallest or largest action), `duplicates` (the share of transitions
-    there twice or more), `megabytes` (of all transitions in memory) and `warnings`, a sentence each.
+    **Returns:** plain values: `dataset`, `form`, `files`, `env` (or `None`), `env_refusal` (why, if it names one),
+    `obs_keys`, `observations`, `actions` and `rewards` (`shape`, `dtype` as recorded, and `low`, `high`, `mean`, `std`
+    of all columns), `transitions`, `episodes`, `terminated`, `truncated`, `lengths` and `returns` (quantiles of the
+    episodes', as recorded), `coverage` (the share of the cells of a grid over the range of the leading two observation
+    coordinates that were visited), `at_bounds` (the share of action entries at the smallest or largest action),
+    `duplicates` (the share of transitions there twice or more), `megabytes` (of all transitions in memory) and
+    `warnings`, a sentence each.
 
     **Raises:** `DatasetError` if a file turns out to be damaged.
     """
@@ -140,6 +141,7 @@ class _Reading:
             "form": recording.form,
             "files": len(recording.files),
             "env": None if recording.env_spec is None else recording.env_spec.id,
+            "env_refusal": recording.env_refusal,
             "obs_keys": None if recording.obs_keys is None else list(recording.obs_keys),
             "transitions": self.rows,
             "episodes": len(self.lengths),
@@ -149,6 +151,8 @@ class _Reading:
         }
         found = recording.found()
         notes = [*recording.notes, *found.notes]
+        if recording.env_refusal is not None:
+            notes.insert(0, recording.env_refusal)
         if not self.rows:
             empty = "There is no transition in it: no step leads from one observation to another."
             return facts | {"warnings": [*notes, empty]}

@@ -1,14 +1,26 @@
+import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from owma._errors import DatasetError
-from owma.data import OfflineDataset, Origin, env_settings, load_minari, open_minari, reward_is_constant
+from owma.data import (
+    OfflineDataset,
+    Origin,
+    env_settings,
+    load_minari,
+    open_minari,
+    read_whole,
+    reward_is_constant,
+    summarise_dataset,
+)
 from owma.data.recording import ActionBounds
 from owma.observations import flatten_obs
 from owma.scores import with_scores
@@ -302,3 +314,60 @@ def test_references_that_are_none_are_refused(low: object, write, episode, datas
         load_minari("test/mine-v0")
     file.write_text(json.dumps(content | {"ref_min_score": low}))
     assert load_minari("test/mine-v0").references is None  # Minari has no score by one of them
+
+
+def test_what_is_not_read_is_named_and_rounding_is_said() -> None:
+    """Goals and infos are left out; metres at 5,400 km do not fit into float32."""
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+    box = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    rng = np.random.default_rng(0)
+    parts = {key: np.cumsum(rng.normal(size=(21, 2)), axis=0) for key in ("achieved_goal", "desired_goal")}
+    parts["observation"] = 0.1 * parts["achieved_goal"] + [0.0, 5_400_000.0]
+    minari.create_dataset_from_buffers(
+        "test/far-v0",
+        [
+            EpisodeBuffer(
+                id=0,
+                observations=parts,
+                actions=np.zeros((20, 2), np.float32),
+                rewards=[0.0] * 20,
+                terminations=[False] * 20,
+                truncations=[False] * 20,
+                infos={"success": np.zeros(21), "more": {"x": np.zeros(21)}},
+            )
+        ],
+        observation_space=gym.spaces.Dict(dict.fromkeys(parts, box)),
+        action_space=gym.spaces.Box(-1, 1, (2,), np.float32),
+    )
+    sentence = r"Observation coordinates whose steps are rounded away.*: 3 \(\d of 20 values left\)"
+    for notes in (load_minari("test/far-v0").notes, read_whole(open_minari("test/far-v0")).notes):
+        assert re.search(sentence, notes[0])
+        assert set(re.findall("`(.*?)`", notes[1])) == {"observations/desired_goal", "infos/success", "infos/more/x"}
+    warnings = summarise_dataset(open_minari("test/far-v0"))["warnings"]
+    assert not any("never vary" in warning and "3" in warning for warning in warnings)
+
+
+def test_a_form_that_needs_a_package_is_no_damage(write: Any, episode: Any, datasets: Path) -> None:
+    write([episode()], FLAT)
+    metadata = datasets / "test/mine-v0/data/metadata.json"
+    content = json.loads(metadata.read_text()) | {"data_format": "arrow"}
+    metadata.write_text(json.dumps(content))
+    with pytest.raises(DatasetError) as refusal:
+        load_minari("test/mine-v0")
+    if importlib.util.find_spec("pyarrow") is None:
+        assert re.search(r"\(arrow\) that needs a package which is missing .*pip install", str(refusal.value))
+        assert "delete it" not in str(refusal.value)
+
+
+def test_an_environment_that_is_refused_is_said_to_be_named(write: Any, episode: Any, datasets: Path) -> None:
+    write([episode()], gym.spaces.Box(-np.inf, np.inf, (3,), np.float32), env="Pendulum-v1")
+    metadata = datasets / "test/mine-v0/data/metadata.json"
+    content = json.loads(metadata.read_text())
+    spec = json.loads(content["env_spec"])
+    spec["additional_wrappers"] = [{"name": "Monitor", "entry_point": "mine:Monitor", "kwargs": None}]
+    metadata.write_text(json.dumps(content | {"env_spec": json.dumps(spec)}))
+    facts = summarise_dataset(open_minari("test/mine-v0"))
+    assert facts["env"] is None and "'Pendulum-v1'" in facts["env_refusal"] and "mine:Monitor" in facts["env_refusal"]
+    assert facts["warnings"][0] == facts["env_refusal"]
