@@ -20,8 +20,8 @@ from owma._command import command, open_progress
 from owma.data.ant_maze import WaypointAnt, environments, is_on_its_back
 from owma.data_config import AntMazeCollect
 from owma.envs import MazeMap
+from owma.intervals import interval
 from owma.runs import RunFolder, versions
-from owma.tables import interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _write(arguments: Demonstrator, rows: list[dict[str, Any]]) -> None:
     for maze, noise in dict.fromkeys((row["maze"], row["action_noise"]) for row in rows):
         found = [row for row in rows if (row["maze"], row["action_noise"]) == (maze, noise)]
         success = np.array([row["success"] for row in found], float)
-        low, high = interval(success, proportion=True) or (np.nan, np.nan)
+        low, high = interval(success, [row["seed"] for row in found], bounds=(0.0, 1.0)) or (np.nan, np.nan)
         took = [row["steps"] for row in found if row["success"]]
         fallen = np.mean([row["fallen"] for row in found])
         share = f"{100 * success.mean():.0f} [{100 * low:.0f}, {100 * high:.0f}]"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from owma._types import Float
-from owma.tables import by_episode, interval, paired_difference, summarise, with_known_success
+from owma.intervals import Weights, indexed_interval, interval, lacking, verdict
+from owma.tables import by_episode, paired_difference, summarise, with_known_success
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -52,47 +53,57 @@ def interquartile_mean(values: Float[np.ndarray, "*batch n"], axis: int = -1) ->
 
 
 def robust(rows: Rows, key: str = "return") -> dict[str, dict[str, Any]]:
-    """For each planner the interquartile mean of a metric over all episodes, `iqm`, and its 95 % `interval`."""
+    """For each planner the interquartile mean of a metric over all episodes, `iqm`, its 95 % `interval` over seeds and
+    episodes within them (`owma.intervals.interval`), and `by_seed`, that of each seed."""
     found = {}
     for name, group in _by_planner(rows).items():
-        values = _column(group, key)
-        found[name] = {"iqm": float(interquartile_mean(values)), "interval": interval(values, interquartile_mean)}
+        values, seeds = _column(group, key), _seeds(group)
+        found[name] = {
+            "iqm": float(interquartile_mean(values)),
+            "interval": interval(values, seeds, _resampled_iqm),
+            "by_seed": [float(interquartile_mean(values[seeds == seed])) for seed in np.unique(seeds)],
+        }
     return found
+
+
+def _resampled_iqm(values: Float[np.ndarray, " n"], weights: Weights) -> Float[np.ndarray, " resamples"]:
+    """`interquartile_mean` of each resample, in which values are there as often as their weights say."""
+    order = np.argsort(values)
+    ends = np.cumsum(weights[:, order], axis=1)
+    total = ends[:, -1:]
+    cut = np.floor(0.25 * total)  # as many are left out on each side as `scipy.stats.trim_mean` leaves out
+    kept = np.clip(ends, cut, total - cut)
+    kept = np.diff(kept, axis=1, prepend=cut)
+    return kept @ values[order] / kept.sum(axis=1)
 
 
 def probability_of_improvement(rows: Rows, a: str, b: str, key: str = "return") -> dict[str, Any]:
     """How likely an episode of `a` is better than one of `b`, ties counted half.
 
-    **Returns:** `{"probability", "interval"}`. The interval is by bootstrap over episodes that start alike, which keeps
-    what they share; it is `None` for one episode. Raises `ValueError` where the two have other episodes.
+    **Returns:** `{"probability", "interval", "by_seed"}`. The interval resamples seeds, then pairs of episodes that
+    start alike, which keeps what they share; it is `None` for one pair, and no point where one planner is always better
+    (`owma.intervals.interval`). Raises `ValueError` where the two have other episodes.
     """
-    from scipy.stats import bootstrap
-
-    left, right = _paired(rows, a, b, key)
-
-    def probability(x: Float[np.ndarray, "... n"], y: Float[np.ndarray, "... n"], axis: int = -1) -> Any:
-        del axis
-        difference = np.sign(x[..., :, None] - y[..., None, :])
-        return 0.5 + 0.5 * difference.mean(axis=(-2, -1))
-
-    found, ends = float(probability(left, right)), None
-    if len(left) > 1:
-        # The percentile method: BCa has no answer where one planner is always better.
-        spread = bootstrap(
-            (left, right), probability, paired=True, vectorized=True, n_resamples=2000, batch=50, rng=0,
-            method="percentile",
-        ).confidence_interval  # fmt: skip
-        ends = [float(spread.low), float(spread.high)]
-    return {"probability": found, "interval": ends}
+    seeds, left, right = _paired(rows, a, b, key)
+    better = 0.5 + 0.5 * np.sign(left[:, None] - right[None, :])
+    ends = None
+    if len(left) > 1 and np.ptp(better) == 0:
+        ends = interval(np.full(len(left), better[0, 0]), seeds, bounds=(0.0, 1.0))
+    elif len(left) > 1:
+        ends = indexed_interval(seeds, lambda w: np.sum((w @ better) * w, axis=1) / w.sum(axis=1) ** 2)
+    parts = [seeds == seed for seed in np.unique(seeds)]
+    by_seed = [float(better[np.ix_(part, part)].mean()) for part in parts]
+    return {"probability": float(better.mean()), "interval": ends, "by_seed": by_seed}
 
 
 def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", "return")) -> list[dict[str, Any]]:
     """`ours` minus every planner that is not a variation of it, in every group, paired by seed and episode.
 
     **Returns:** mappings with `group` (its label), `rival`, `metric`, `ours`, `theirs` (means), `mean` and `interval`
-    of the difference, `pairs`, and `verdict`: `"loses"`, `"wins"` or `"open"` by the interval. Rivals that were
-    evaluated on other episodes are left out, and so is a metric that one of the two does not have (success, where the
-    environment does not say).
+    of the difference, `pairs`, `seeds`, and `verdict`: `"loses"`, `"wins"` or `"open"` by the interval, or `"none"`
+    where seeds or pairs are too few for any, with what is missing in words under `lacking`. Rivals that were evaluated
+    on other episodes are left out, and so is a metric that one of the two does not have (success, where the environment
+    does not say).
     """
     found = []
     for group in groups(rows):
@@ -106,12 +117,11 @@ def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", 
                 if any(all(row[key] is None for row in its) for its in (planners[ours], theirs)):
                     continue
                 difference = paired_difference(group.rows, ours, rival, key)
-                low, high = difference["interval"] or [-np.inf, np.inf]
                 means = {"ours": _column(planners[ours], key).mean(), "theirs": _column(theirs, key).mean()}
-                verdict = "loses" if high < 0 else "wins" if low > 0 else "open"
+                sizes = {"seeds": difference["seeds"], "pairs": difference["pairs"]}
                 place = {"group": group.label, "rival": rival, "metric": key}
                 found.append(place | {name: float(mean) for name, mean in means.items()} | difference)
-                found[-1]["verdict"] = verdict
+                found[-1] |= {"verdict": verdict(difference["interval"], **sizes), "lacking": lacking(**sizes)}
     return found
 
 
@@ -130,7 +140,7 @@ def calibration(rows: Rows) -> dict[str, dict[str, Any]]:
             "promised": promised.tolist(),
             "realised": realised.tolist(),
             "gap": float(gap.mean()),
-            "interval": interval(gap),
+            "interval": interval(gap, _seeds(group)),
             "correlation": _correlation(promised, realised) if varies else None,
         }
     return found
@@ -210,11 +220,18 @@ def _column(rows: Rows, key: str) -> Float[np.ndarray, " n"]:
     return np.array([float(row[key]) for row in rows])
 
 
-def _paired(rows: Rows, a: str, b: str, key: str) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+def _seeds(rows: Rows) -> np.ndarray:
+    return np.array([row["seed"] for row in rows])
+
+
+def _paired(rows: Rows, a: str, b: str, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seeds and both planners' values of the pairs, in the order of their seeds and episodes."""
     left, right = (by_episode(name, [row for row in rows if row["planner"] == name]) for name in (a, b))
     if left.keys() != right.keys() or not left:
         raise ValueError(f"`{a}` and `{b}` were not evaluated on the same episodes, so they cannot be compared.")
-    return _column(list(left.values()), key), _column([right[pair] for pair in left], key)
+    pairs = sorted(left)
+    seeds = np.array([seed for seed, _ in pairs])
+    return seeds, _column([left[pair] for pair in pairs], key), _column([right[pair] for pair in pairs], key)
 
 
 def _correlation(x: Any, y: Any) -> float:

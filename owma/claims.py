@@ -1,10 +1,11 @@
 """What the method claims, each checked against rows; a claim that is false is said to be."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from owma.analysis import OURS, Axis, Group, comparisons, groups
+from owma.intervals import lacking
 from owma.tables import summarise
 
 SKEW = "data.skew"
@@ -49,18 +50,27 @@ def _rare_routes(by_skew: Mapping[float, Group]) -> list[Claim]:
     ]
     rarest = min(differences)
     level = [c["rival"] for c in differences[rarest] if c["verdict"] != "wins"]
+    missing = _missing(c for found in differences.values() for c in found)
+    missing_at_rarest = _missing(differences[rarest])
+    by = "by the paired 95 % intervals of success"
     return [
         Claim(
             "Where 0.1 % to 2 % of the data take the route, adaptation is not below any planner that does not adapt.",
-            not below,
-            f"Below: {', '.join(below)}." if below else "Below none, by the paired 95 % intervals of success.",
+            None if missing and not below else not below,
+            f"Below: {', '.join(below)}." if below else missing or f"Below none, {by}.",
         ),
         Claim(
             f"At the rarest ({rarest:g}) it is above all of them.",
-            not level,
-            f"Not above: {', '.join(level)}." if level else "Above each, by the paired 95 % intervals of success.",
+            None if missing_at_rarest else not level,
+            missing_at_rarest or (f"Not above: {', '.join(level)}." if level else f"Above each, {by}."),
         ),
     ]
+
+
+def _missing(compared: Iterable[Mapping[str, Any]]) -> str:
+    """What is missing for a verdict in some of the comparisons, as a sentence."""
+    found = dict.fromkeys(c["lacking"] for c in compared if c["lacking"])
+    return f"{'; '.join(found).capitalize()}." if found else ""
 
 
 def _negative_control(group: Group | None) -> list[Claim]:
@@ -68,15 +78,21 @@ def _negative_control(group: Group | None) -> list[Claim]:
     if entry is None:
         return []
     ends = entry["intervals"]["promise_gap"]
+    missing = lacking(seeds=entry["seeds"])
     share = "unknown" if entry["success"] is None else f"{100 * entry['success']:.0f} %"
     return [
         Claim(
             "Where the route was never recorded, the promise gap says that nobody knows the way.",
-            None if ends is None else ends[0] > 0,
+            None if ends is None or missing else ends[0] > 0,
             f"Gap of {OURS} {_spread(entry['promise_gap'], ends)}, success {share}: "
-            + ("what it promises it does not keep." if ends and ends[0] > 0 else "no broken promise gives it away."),
+            + (f"{missing}." if missing else _of_promises(ends)),
         )
     ]
+
+
+def _of_promises(ends: Sequence[float] | None) -> str:
+    broken = ends is not None and ends[0] > 0
+    return "what it promises it does not keep." if broken else "no broken promise gives it away."
 
 
 def _price(axis: Axis) -> list[Claim]:
@@ -85,8 +101,10 @@ def _price(axis: Axis) -> list[Claim]:
         trend = axis.trend(key)
         where = f" ({axis.group})" if axis.group else ""
         path = ", ".join(f"{value:g}: {entry[key]:.3g}" for value, entry in zip(axis.values, axis.entries))
+        missing = lacking(seeds=min(entry["seeds"] for entry in axis.entries))
         # Near 1 and not 1: means of a few episodes need not be in order to the last place.
-        found.append(Claim(text, None if trend is None else trend < -0.8, f"By λ{where}: {path}."))
+        holds = None if trend is None or missing else trend < -0.8
+        found.append(Claim(text, holds, f"By λ{where}: {path}." + (f" {missing.capitalize()}." if missing else "")))
     return found
 
 

@@ -12,7 +12,7 @@ from owma.runs import rows_folder
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Writes one HTML file that needs no other: where adaptation loses, results, pictures, how to reproduce each."""
+    """Writes one HTML file that needs no other: adaptation and its rivals, results, pictures, how to reproduce each."""
 
     folder: tyro.conf.Positional[Path]
     """runs/NAME (its newest version), runs/NAME/v<N> of a run or a sweep, or any folder with an episodes.jsonl."""

@@ -24,7 +24,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._errors import ConfigError
 from owma._types import Bool, Float, HostArray
 from owma.data import Origin, env_settings
-from owma.tables import wilson
+from owma.intervals import wilson
 
 _GYM = r"(random|medium|expert|medium-replay|full-replay|medium-expert)-v[0-2]"
 _ANTMAZE = r"(umaze|umaze-diverse|medium-play|medium-diverse|large-play|large-diverse)-v[02]"
@@ -147,7 +147,7 @@ def ogbench_success(successes: Mapping[int, Sequence[bool] | Bool[HostArray, " n
     shares = {task: np.asarray(successes[task], np.float64) for task in OGBENCH_TASKS}
     tasks = {str(task): float(found.mean()) for task, found in shares.items()}
     mean = float(np.mean(list(tasks.values())))
-    limits = np.array([wilson(found) for found in shares.values()])
+    limits = np.array([wilson(float(found.mean()), float(len(found))) for found in shares.values()])
     below, above = np.linalg.norm(limits - np.array(list(tasks.values()))[:, None], axis=0) / len(tasks)
     return {"ogbench_success": mean, "interval": [float(mean - below), float(mean + above)], "tasks": tasks}
 

@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from owma._types import Float
+from owma.intervals import counted, interval, lacking
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,10 +37,11 @@ WIDE_SCORES: Mapping[str, str] = SCORES | {"dense_return": "dense return [95 %]"
 """The same of a wide table."""
 
 _WITH_INTERVAL = ("success", "return", "value", "promise_gap", "kl")
-_PROPORTIONS = ("success", "env_success")
 _COUNTS = ("fallbacks", "overruns", "clipped")
-_CONFIDENCE = 0.95
-_RESAMPLES = 5000
+_BOUNDS = {"success": (0.0, 1.0), "env_success": (0.0, 1.0)}
+"""Of metrics whose interval is never a point; see `owma.intervals.interval`."""
+_MOST_SEEDS = 8
+"""That are listed one by one."""
 
 HEADINGS = (
     "planner",
@@ -74,12 +75,13 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     **Returns:** `{"planners": {NAME: {...}}}`. Each planner has the mean of success, return, value, promise_gap, kl
     and nfe, the median over episodes of ms_p50 and ms_p95, the sums of fallbacks, overruns and clipped, `episodes` and
-    `seeds` (how many), `missing` (metric to the number of episodes without it, where there are some) and `intervals`:
-    95 % intervals `[low, high]` of success, return, value, promise_gap and kl. A metric that no episode has is `None`.
+    `seeds` (how many), `missing` (metric to the number of episodes without it, where there are some), `intervals`:
+    95 % intervals `[low, high]` of success, return, value, promise_gap and kl, and `by_seed`: of the same metrics the
+    mean of each seed, by the seed in words. A metric that no episode has is `None`.
 
-    The intervals come from a bias-corrected and accelerated bootstrap over all episodes of all seeds. Two cases have
-    none that is honest: where all values agree the interval is that point, except for success, whose interval is then
-    Wilson's (0 of 10 is [0, 0.28], not [0, 0]); one single value has no interval (`None`).
+    The intervals are those of `owma.intervals.interval`: seeds are resampled, then episodes within them, and where
+    there is one seed, episodes only. Where all values agree the interval is that point, except for success, whose
+    interval is then Wilson's (0 of 10 episodes of one seed is [0, 0.28]); one single value has none (`None`).
 
     Raises `ValueError` where an episode occurs twice for a planner, or a return is not a number.
     """
@@ -95,7 +97,7 @@ def with_known_success(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, A
     Many environments speak of success only when it comes.
     """
     found = list(rows)
-    for key in _PROPORTIONS:
+    for key in _BOUNDS:
         if any(row.get(key) is not None for row in found):
             found = [{**row, key: False} if row.get(key) is None else row for row in found]
     return found
@@ -110,7 +112,8 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
     - `a`, `b`: names of planners evaluated on the same episodes.
     - `key`: the metric, e.g. `"return"`.
 
-    **Returns:** `{"mean", "interval", "pairs"}`, the 95 % interval by bootstrap over pairs (`None` for one pair).
+    **Returns:** `{"mean", "interval", "pairs", "seeds"}`, the 95 % interval of `owma.intervals.interval` over the
+    pairs, by their seeds (`None` for one pair).
 
     Raises `ValueError` where the two were not evaluated on the same episodes or an episode lacks the metric.
     """
@@ -122,9 +125,13 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
             f"(seed, episode) pairs{f', but {alone[0]} is in one only' if alone else ''}."
         )
     differences = np.array([_number(left[pair][key]) - _number(right[pair][key]) for pair in left])
+    seeds = [seed for seed, _ in left]
     if np.isnan(differences).any():
         raise ValueError(f"paired_difference: {int(np.isnan(differences).sum())} episodes have no `{key}`.")
-    return {"mean": float(differences.mean()), "interval": interval(differences), "pairs": len(differences)}
+    low, high = _BOUNDS.get(key, (0.0, 0.0))
+    ends = interval(differences, seeds, bounds=(low - high, high - low) if key in _BOUNDS else None)
+    counts = {"pairs": len(differences), "seeds": len(set(seeds))}
+    return {"mean": float(differences.mean()), "interval": ends} | counts
 
 
 def results_table(results: Mapping[str, Any], *, name_width: int | None = None) -> "Table":
@@ -136,14 +143,17 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
     from rich.table import Table
 
     # Headings and intervals go to a second line, so that eighty columns do; no name or number is ever cut short.
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=_caption(results))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption=caption(results))
     table.caption_justify = "left"
     if results["planners"]:  # beside the others there is no room for these
         shown = "; ".join(f"{name} {' / '.join(counts(entry))}" for name, entry in results["planners"].items())
-        table.caption = f"{_caption(results)}\n{' / '.join(COUNTS)}: {shown}"
+        table.caption = f"{caption(results)}\n{' / '.join(COUNTS)}: {shown}"
     for key in scores_in(results):  # nor for these
         of_planners = (f"{name} {_score(entry, key)}" for name, entry in results["planners"].items())
         table.caption = f"{table.caption}\n{SCORES[key]}: {'; '.join(of_planners)}"
+    if has_seeds(results):
+        of_planners = (f"{name} {of_each_seed(results, entry)}" for name, entry in results["planners"].items())
+        table.caption = f"{table.caption}\n{seeds_heading(results)}: {'; '.join(of_planners)}"
     for heading in HEADINGS:
         is_name = heading == "planner"
         narrow = heading.replace(" ", "\n", 1)
@@ -151,7 +161,7 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
     successes = [e["success"] for e in results["planners"].values() if e["success"] is not None]
     for name, entry in results["planners"].items():
         is_best = entry["success"] is not None and min(successes) < entry["success"] == max(successes)
-        shown, *others = (cell.replace(" [", "\n[") for cell in cells(name, entry))
+        shown, *others = (cell.replace(" [", "\n[") for cell in _cells(name, entry, ()))
         table.add_row(_on_lines(shown, name_width), *others, style="bold" if is_best else None)
     return table
 
@@ -167,13 +177,49 @@ def _on_lines(name: str, width: int | None) -> str:
 
 def results_markdown(results: Mapping[str, Any], *, wide: bool = False) -> str:
     """The same table as Markdown, for a README; ends with a line end. `wide`: with `WIDE_SCORES` and `COUNTS`."""
-    scores = scores_in(results, wide=wide)
-    columns = [*headings(scores), *(COUNTS if wide else ())]
+    columns, rows = columns_and_rows(results, wide=wide)
     lines = ["| " + " | ".join(columns) + " |", "|-" + "|-:" * (len(columns) - 1) + "|"]
-    for name, entry in results["planners"].items():
-        row = cells(name, entry, scores) + (counts(entry) if wide else [])
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join([*lines, "", _caption(results), ""])
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), "", caption(results), ""])
+
+
+def columns_and_rows(results: Mapping[str, Any], *, wide: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the table of planners. Where there are several seeds, with the mean of each seed."""
+    scores, planners = scores_in(results, wide=wide), results["planners"]
+    headings = [*HEADINGS[:_SCORES_AT], *(WIDE_SCORES[key] for key in scores), *HEADINGS[_SCORES_AT:]]
+    rows = [_cells(name, entry, scores) for name, entry in planners.items()]
+    if has_seeds(results):
+        place = 2 if _knows_success(results) else 3  # beside the interval of the same metric
+        headings.insert(place, seeds_heading(results))
+        for row, entry in zip(rows, planners.values()):
+            row.insert(place, of_each_seed(results, entry))
+    if wide:
+        headings += COUNTS
+        rows = [row + counts(entry) for row, entry in zip(rows, planners.values())]
+    return headings, rows
+
+
+def has_seeds(results: Mapping[str, Any]) -> bool:
+    """Whether a planner was evaluated on several seeds, whose means are shown; results of older versions lack them."""
+    return any(len(entry.get("by_seed", {}).get("return", ())) > 1 for entry in results["planners"].values())
+
+
+def seeds_heading(results: Mapping[str, Any]) -> str:
+    """Of the column of `of_each_seed`."""
+    return "success % by seed" if _knows_success(results) else "return by seed"
+
+
+def of_each_seed(results: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """The planner's success on each seed, in order, such as `0 / 94 / 94`; its return where nobody knows of success."""
+    key, scale, form = ("success", 100.0, ".0f") if _knows_success(results) else ("return", 1.0, ".3g")
+    means = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
+    shown = [_shown(mean, form, scale) for mean in means]
+    if len(means) > _MOST_SEEDS:
+        return f"{_shown(min(means), form, scale)} to {_shown(max(means), form, scale)}"
+    return " / ".join(shown) or "–"
+
+
+def _knows_success(results: Mapping[str, Any]) -> bool:
+    return any(entry["success"] is not None for entry in results["planners"].values())
 
 
 def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -181,6 +227,8 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
     summary: dict[str, Any] = {}
     intervals: dict[str, list[float] | None] = {}
     missing: dict[str, int] = {}
+    by_seed: dict[str, dict[str, float | None]] = {}
+    seeds = np.array([row["seed"] for row in rows])
     scores = {key: np.mean for key in WIDE_SCORES if any(row.get(key) is not None for row in rows)}
     for key, centre in (_CENTRES | scores).items():
         column = np.array([_number(row.get(key)) for row in rows])
@@ -191,9 +239,10 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"summarise: {missing[key]} episodes of `{name}` have no {key}; the rows are spoilt.")
         summary[key] = float(centre(values)) if len(values) else None
         if key in _WITH_INTERVAL or key in scores:
-            intervals[key] = interval(values, proportion=key in _PROPORTIONS)
+            intervals[key] = interval(values, seeds[~np.isnan(column)], bounds=_BOUNDS.get(key))
+            by_seed[key] = {str(seed): _mean(column[seeds == seed]) for seed in np.unique(seeds)}
     summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
-    summary |= {"episodes": len(rows), "seeds": len({row["seed"] for row in rows}), "intervals": intervals}
+    summary |= {"episodes": len(rows), "seeds": len(np.unique(seeds)), "intervals": intervals, "by_seed": by_seed}
     return summary | ({"missing": missing} if missing else {})
 
 
@@ -209,32 +258,9 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def interval(
-    values: Float[np.ndarray, " n"],
-    statistic: Callable[..., Any] = np.mean,
-    *,
-    proportion: bool = False,
-) -> list[float] | None:
-    """The 95 % bootstrap interval of a statistic, by default the mean; see `summarise` for its edge cases."""
-    if len(values) < 2 and not (proportion and len(values)):
-        return None
-    if np.ptp(values) == 0:
-        return wilson(values) if proportion else [float(values[0])] * 2
-    from scipy.stats import bootstrap
-
-    # A fixed seed: the same rows give the same table. Batches bound the memory, which grows with n squared otherwise.
-    found = bootstrap(
-        (values,), statistic, confidence_level=_CONFIDENCE, n_resamples=_RESAMPLES, batch=200, method="BCa", rng=0
-    ).confidence_interval
-    return [float(found.low), float(found.high)]
-
-
-def wilson(successes: Float[np.ndarray, " n"]) -> list[float]:
-    """Wilson's 95 % interval of the share of successes, each 0 or 1: it is never a point."""
-    from scipy.stats import binomtest
-
-    found = binomtest(int(successes.sum()), len(successes)).proportion_ci(_CONFIDENCE, method="wilson")
-    return [float(found.low), float(found.high)]
+def _mean(column: np.ndarray) -> float | None:
+    known = column[~np.isnan(column)]
+    return float(known.mean()) if len(known) else None
 
 
 def scores_in(results: Mapping[str, Any], *, wide: bool = False) -> tuple[str, ...]:
@@ -243,13 +269,7 @@ def scores_in(results: Mapping[str, Any], *, wide: bool = False) -> tuple[str, .
     return tuple(key for key in (WIDE_SCORES if wide else SCORES) if any(key in entry for entry in entries))
 
 
-def headings(scores: Sequence[str] = ()) -> list[str]:
-    """`HEADINGS`, with those of `scores` after the return."""
-    return [*HEADINGS[:_SCORES_AT], *(WIDE_SCORES[key] for key in scores), *HEADINGS[_SCORES_AT:]]
-
-
-def cells(name: str, entry: Mapping[str, Any], scores: Sequence[str] = ()) -> list[str]:
-    """A row of the table of planners, under `headings(scores)`."""
+def _cells(name: str, entry: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
     return [
         name,
         _spread(entry, "success", ".0f", 100.0),
@@ -270,7 +290,7 @@ def counts(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _score(entry: Mapping[str, Any], key: str) -> str:
-    return _spread(entry, key, ".0f", 100.0) if key in _PROPORTIONS else _spread(entry, key)
+    return _spread(entry, key, ".0f", 100.0) if key in _BOUNDS else _spread(entry, key)
 
 
 def _spread(entry: Mapping[str, Any], key: str, form: str = ".3g", scale: float = 1.0) -> str:
@@ -286,10 +306,25 @@ def _shown(value: float | None, form: str, scale: float = 1.0) -> str:
     return f"{scaled:.0f}" if form.endswith("g") and 1e3 <= abs(scaled) < 1e6 else f"{scaled:{form}}"
 
 
-def _caption(results: Mapping[str, Any]) -> str:
+def caption(results: Mapping[str, Any]) -> str:
+    """What the numbers of the table are, and over how many episodes and seeds."""
     sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
-    counts = "; ".join(f"{episodes} episodes over {seeds} seeds" for episodes, seeds in sorted(sizes))
+    shown = "; ".join(f"{counted(episodes, 'episode')} of {counted(n, 'seed')}" for episodes, n in sorted(sizes))
     return (
-        f"{counts or 'No episodes'}. Network calls and ms are per decision; the promise gap is V(ψ*) of the first "
-        "decision minus the discounted return then realised."
+        f"{shown or 'No episodes'}. {kind_of_interval(n for _, n in sizes)}Network calls and ms are per decision; the "
+        "promise gap is V(ψ*) of the first decision minus the discounted return then realised."
+    )
+
+
+def kind_of_interval(seeds: Iterable[int]) -> str:
+    """A sentence, or two, on the intervals of results of so many seeds; ends with a space where there is one."""
+    seeds = list(seeds)
+    if not seeds:
+        return ""
+    if max(seeds) == 1:
+        return "[95 %]: bootstrap over episodes of one seed: says nothing of other trainings. "
+    missing = lacking(seeds=min(seeds))
+    return (
+        "[95 %]: bootstrap that resamples seeds, then episodes within them; where all episodes agree on success, "
+        f"Wilson's of an effective number of episodes. {missing and missing.capitalize() + '. '}"
     )

@@ -42,22 +42,46 @@ def test_probability_of_improvement_by_hand() -> None:
     assert found["probability"] == pytest.approx(5.5 / 9)
     assert found["interval"][0] <= 5.5 / 9 <= found["interval"][1]
     certain = analysis.probability_of_improvement(_rows("a", [5.0] * 4) + _rows("b", [1.0] * 4), "a", "b")
-    assert certain == {"probability": 1.0, "interval": [1.0, 1.0]}
+    assert certain["probability"] == 1.0 and certain["interval"] == pytest.approx([4 / (4 + 1.959964**2), 1.0])
     with pytest.raises(ValueError, match="same episodes"):
         analysis.probability_of_improvement(_rows("a", [1.0]) + _rows("b", [1.0, 2.0]), "a", "b")
 
 
 def test_where_ours_loses_is_said_for_each_group() -> None:
-    ours = _rows("online_adaptation", [1.0, 1.5, 1.0, 1.2, 1.1], skew=0.1)
-    better = _rows("rival", [3.0, 3.5, 3.2, 3.1, 3.3], skew=0.1)
-    rows = [*ours, *better, *_rows("elsewhere", [9.0], skew=0.1)]
+    rows = _rows("elsewhere", [9.0], skew=0.1)
+    for seed in range(5):
+        rows += _rows("online_adaptation", [1.0, 1.5, 1.1], skew=0.1, seed=seed)
+        rows += _rows("rival", [3.0 + 0.1 * seed, 3.5, 3.3], skew=0.1, seed=seed)
     rows += _rows("online_adaptation", [3.0, 3.1], skew=0.5) + _rows("rival", [3.0, 3.2], skew=0.5)
     found = {(c["group"], c["rival"], c["metric"]): c for c in analysis.comparisons(rows)}
     assert len(found) == 4  # not with the planner that other episodes were run of
     lost = found["data.skew = 0.1", "rival", "return"]
-    assert lost["verdict"] == "loses" and lost["mean"] == pytest.approx(-2.06) and lost["pairs"] == 5
+    assert lost["verdict"] == "loses" and lost["mean"] == pytest.approx(-6.4 / 3) and lost["pairs"] == 15
+    assert lost["seeds"] == 5 and lost["lacking"] == ""
     assert found["data.skew = 0.1", "rival", "success"]["theirs"] == 1.0
-    assert found["data.skew = 0.5", "rival", "return"]["verdict"] == "open"
+    assert found["data.skew = 0.5", "rival", "return"]["verdict"] == "none"
+    assert found["data.skew = 0.5", "rival", "return"]["lacking"] == (
+        "no verdict: 1 seed, 5 are needed; 2 pairs, 10 are needed"
+    )
+
+
+def test_the_interquartile_mean_of_resamples_is_that_of_their_values() -> None:
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=11), rng.multinomial(11, np.full(11, 1 / 11), size=50).astype(float)
+    expected = [analysis.interquartile_mean(np.repeat(values, w.astype(int))) for w in weights]
+    np.testing.assert_allclose(analysis._resampled_iqm(values, weights), expected)
+
+
+def test_the_probability_of_improvement_of_seeds_that_disagree() -> None:
+    rows = [
+        row
+        for seed, ours in ((0, 2.0), (1, 2.0), (2, 0.0))
+        for name, middle in (("a", ours), ("b", 1.0))
+        for row in _rows(name, [middle, middle + 0.1, middle + 0.2], seed=seed)
+    ]
+    found = analysis.probability_of_improvement(rows, "a", "b")
+    assert found["by_seed"] == [1.0, 1.0, 0.0] and found["probability"] == pytest.approx(2 / 3)
+    assert found["interval"] == [0.0, 1.0]
 
 
 def test_a_success_that_nobody_tells_of_is_not_compared() -> None:

@@ -50,21 +50,23 @@ def test_summary_by_hand() -> None:
 
 
 def test_interval_covers_as_often_as_it_says() -> None:
-    """A 95 % interval of the mean of 40 exponentials: covers 0.9 to 0.99 of the time (BCa is a little narrow)."""
+    """Of the mean of 40 exponentials of one seed: covers 0.88 to 0.99 of the time (percentiles are a little narrow)."""
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(100):
-        low, high = summarise(_rows("a", list(rng.exponential(size=40))))["planners"]["a"]["intervals"]["return"]
+        rows = [row | {"seed": 0, "episode": i} for i, row in enumerate(_rows("a", list(rng.exponential(size=40))))]
+        low, high = summarise(rows)["planners"]["a"]["intervals"]["return"]
         covered += low <= 1.0 <= high
     assert 88 <= covered <= 99
 
 
 def test_success_of_all_or_none_has_wilsons_interval() -> None:
     # Wilson at 0 of n: [0, z²/(n + z²)], z = 1.959964, so 3.8415/13.8415 at n = 10.
-    none = summarise(_rows("a", [0.0] * 10))["planners"]["a"]
+    ten = [{"seed": 0, "episode": i} for i in range(10)]
+    none = summarise([row | place for row, place in zip(_rows("a", [0.0] * 10), ten)])["planners"]["a"]
     assert none["success"] == 0.0
     assert none["intervals"]["success"] == pytest.approx([0.0, 0.27753], abs=1e-4)
-    every = summarise(_rows("a", [1.0] * 10))["planners"]["a"]
+    every = summarise([row | place for row, place in zip(_rows("a", [1.0] * 10), ten)])["planners"]["a"]
     assert every["intervals"]["success"] == pytest.approx([0.72247, 1.0], abs=1e-4)
     one = summarise(_rows("a", [1.0]))["planners"]["a"]
     assert one["intervals"]["success"] == pytest.approx([0.20654, 1.0], abs=1e-4)
@@ -142,9 +144,11 @@ def test_both_tables_show_the_same_cells() -> None:
     printed, markdown = console.export_text(), results_markdown(results)
     assert "…" not in printed  # at eighty columns nothing is cut short
     for text in (printed, markdown):
-        assert all(cell in text for cell in ("75", "[0, 49]", "–", "320", "4 episodes over 2 seeds"))
+        assert all(cell in text for cell in ("75", "50 / 100", "0 / 0", "–", "320", "4 episodes of 2 seeds"))
+        assert "resamples seeds, then episodes" in " ".join(text.split())
+        assert "No verdict: 2 seeds, 5 are needed." in " ".join(text.split())
     header, rule, *body = markdown.splitlines()
-    assert header.count("|") == rule.count("|") == body[0].count("|") == 10
+    assert header.count("|") == rule.count("|") == body[0].count("|") == 11
 
 
 def test_counters_of_all_episodes_are_shown() -> None:
@@ -155,7 +159,7 @@ def test_counters_of_all_episodes_are_shown() -> None:
     assert "fallbacks / late / clipped: a 4 / 2 / 60; b" in " ".join(console.export_text().split())
     header, rule, first, *_ = results_markdown(results, wide=True).splitlines()
     assert header.endswith("| fallbacks | late | clipped |") and first.endswith("| 4 | 2 | 60 |")
-    assert header.count("|") == rule.count("|") == first.count("|") == 13
+    assert header.count("|") == rule.count("|") == first.count("|") == 14
 
 
 def test_what_benchmarks_report_has_columns_where_there_is_any() -> None:
@@ -176,9 +180,37 @@ def test_what_benchmarks_report_has_columns_where_there_is_any() -> None:
     benchmarks = "| return [95 %] | D4RL normalized score [95 %] | Minari normalized score [95 %] "
     assert f"{benchmarks}| V(ψ*) |" in narrow and f"{benchmarks}| dense return [95 %] | V(ψ*) |" in wide
     assert "| 92.8 [92.8, 92.8] | 0.925 [0.925, 0.925] | 346 [346, 346] | " in wide
-    for table, columns in ((narrow, 11), (wide, 15)):
+    for table, columns in ((narrow, 12), (wide, 16)):
         assert {line.count("|") for line in table.splitlines()[:4]} == {columns + 1}
-    assert table.splitlines()[3].startswith("| static | 50 [0, 100] | 0.5 [0, 1] | – | – | – | ")
+    assert table.splitlines()[3].startswith("| static | 50 [0, 100] | 0 / 100 | 0.5 [0, 1] | – | – | – | ")
+
+
+def test_three_seeds_of_which_one_fails_are_not_48_episodes() -> None:
+    """ρ = 0.001 of the reference rows: 0, 94 and 94 %. Taken as independent they would give 62 [48, 75]."""
+    rows = [
+        _rows("a", [0.0])[0] | {"seed": seed, "episode": episode, "success": episode < successes}
+        for seed, successes in ((1, 0), (2, 15), (3, 15))
+        for episode in range(16)
+    ]
+    results = summarise(rows)
+    low, high = results["planners"]["a"]["intervals"]["success"]
+    assert low == 0 and 0.93 < high < 1
+    assert results["planners"]["a"]["by_seed"]["success"] == {"1": 0.0, "2": 0.9375, "3": 0.9375}
+    assert "| 62 [0, 98] | 0 / 94 / 94 | " in results_markdown(results)
+
+
+def test_a_table_of_one_seed_says_that_it_is_of_one() -> None:
+    table = results_markdown(summarise([row | {"seed": 7} for row in _rows("a", [1.0, 2.0])[:1]]))
+    assert "1 episode of 1 seed. [95 %]: bootstrap over episodes of one seed: says nothing of other trainings." in table
+    assert "by seed" not in table
+
+
+def test_differences_that_all_agree_are_no_certainty() -> None:
+    rows = _rows("a", [1.0] * 20) + _rows("b", [1.0] * 20) + _rows("c", [0.0] * 20)
+    for rival, mean in (("b", 0.0), ("c", 1.0)):
+        found = paired_difference(rows, "a", rival, "success")
+        assert found["mean"] == mean and found["seeds"] == 2 and found["pairs"] == 20
+        assert found["interval"][0] < found["interval"][1] and -1 <= found["interval"][0] and found["interval"][1] <= 1
 
 
 def test_no_planner_at_all() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from owma._types import Float
-from owma.plots.canvas import GREY, INK, PALETTE, new_figure, panels, planner_colours, spoken
+from owma.plots.canvas import GREY, INK, PALETTE, new_figure, panels, planner_colours, seed_dots, seeds_of, spoken
 
 
 def calibration(path: Path, found: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -33,10 +33,10 @@ def calibration(path: Path, found: Mapping[str, Mapping[str, Any]]) -> Path:
 
 
 def centres(path: Path, found: Mapping[str, Mapping[str, Any]], *, label: str, centre: str = "iqm") -> Path:
-    """A dot and its 95 % interval for each planner, best first.
+    """A dot and its 95 % interval for each planner, best first, and small dots for its seeds.
 
-    `found` maps planners to mappings with `centre` and `interval`, as `owma.analysis.robust` and
-    `probability_of_improvement` give them. **Returns:** `path`.
+    `found` maps planners to mappings with `centre`, `interval` and, of each seed, `by_seed`, as `owma.analysis.robust`
+    and `probability_of_improvement` give them. **Returns:** `path`.
     """
     colours = planner_colours(found)
     ordered = sorted(found, key=lambda name: found[name][centre])
@@ -47,6 +47,9 @@ def centres(path: Path, found: Mapping[str, Mapping[str, Any]], *, label: str, c
             low, high = entry["interval"] or [entry[centre]] * 2
             axes.plot([low, high], [place, place], color=colours[name], linewidth=3, alpha=0.4)
             axes.plot(entry[centre], place, "o", color=colours[name], markersize=6)
+            seeds = entry.get("by_seed", ())
+            if len(seeds) > 1:
+                seed_dots(axes, list(seeds), [place - 0.25] * len(seeds), colours[name])
         axes.set_yticks(range(len(ordered)), [spoken(name) for name in ordered])
         axes.set(xlabel=f"{label} (95 % interval)")
         if centre == "probability":
@@ -56,7 +59,7 @@ def centres(path: Path, found: Mapping[str, Mapping[str, Any]], *, label: str, c
 
 
 def ablation(path: Path, values: Sequence[Any], entries: Sequence[Mapping[str, Any]], *, field: str) -> Path:
-    """Success, promise gap and KL along one knob, each with its 95 % interval.
+    """Success, promise gap and KL along one knob, each with its 95 % interval and a small dot a seed.
 
     `entries` are entries of `owma.tables.summarise`, one for each of `values`; success is left out where none has it.
     **Returns:** `path`.
@@ -72,6 +75,9 @@ def ablation(path: Path, values: Sequence[Any], entries: Sequence[Mapping[str, A
             ends = np.array([entry["intervals"][key] or [entry[key]] * 2 for entry in entries], float) * scale
             bars = np.clip(np.stack([middle - ends[:, 0], ends[:, 1] - middle]), 0, None)
             axes.errorbar(places, middle, yerr=bars, fmt="o-" if numbers else "o", color=colour, capsize=3)
+            for place, entry in zip(places, entries):
+                seeds = [scale * mean for mean in seeds_of(entry, key)]
+                seed_dots(axes, [float(place)] * len(seeds), seeds, INK)
             axes.set(ylabel=label, xlabel=field, xscale="log" if wide else "linear")
             names = [f"{value:g}" if numbers else spoken(str(value)) for value in values]
             axes.set_xticks(places, names, rotation=0 if numbers else 30)

@@ -6,7 +6,7 @@ Colours are fixed per planner, so that two figures of one run can be read side b
 import contextlib
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,17 @@ def panels(figure: "Figure | SubFigure", count: int, columns: int | None = None)
     columns = columns or max(1, count)
     lines = -(-max(1, count) // columns)
     return [figure.add_subplot(lines, columns, 1 + i) for i in range(count)]
+
+
+def seeds_of(entry: Mapping[str, Any], key: str) -> list[float]:
+    """The mean of each seed, of an entry of `owma.tables.summarise`; none of one seed, whose mean is drawn already."""
+    found = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
+    return found if len(found) > 1 else []
+
+
+def seed_dots(axes: "Axes", x: list[float], y: list[float], colour: str) -> None:
+    """Small dots beside an interval, one a seed: what an interval over three seeds rests on."""
+    axes.plot(x, y, ".", color=colour, markersize=4, alpha=0.55, markeredgewidth=0, label="_seeds")
 
 
 def plain_logarithms(axis: "Axis") -> None:

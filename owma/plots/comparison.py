@@ -8,11 +8,23 @@ import numpy as np
 
 from owma._errors import ConfigError
 from owma._types import Float
-from owma.plots.canvas import GREY, INK, new_figure, panels, plain_logarithms, planner_colours, spoken
+from owma.plots.canvas import (
+    GREY,
+    INK,
+    new_figure,
+    panels,
+    plain_logarithms,
+    planner_colours,
+    seed_dots,
+    seeds_of,
+    spoken,
+)
 
 
 def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
     """What a decision costs and what it brings: success with its 95 % interval against milliseconds, a dot a planner.
+
+    Small dots are seeds, where there are several.
 
     `results` is what `owma.tables.summarise` returns; planners without one of the two are left out.
 
@@ -34,6 +46,8 @@ def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
             bars = np.clip([[success - low], [high - success]], 0, None)
             style: dict[str, Any] = {"color": colours[name], "markersize": 7, "capsize": 3}
             axes.errorbar(ms, success, yerr=bars, fmt="o", label=spoken(name), **style)
+            seeds = [100 * share for share in seeds_of(entry, "success")]
+            seed_dots(axes, [ms] * len(seeds), seeds, colours[name])
             axes.plot([ms, entry["ms_p95"] or ms], [success, success], color=colours[name], linewidth=3, alpha=0.35)
         axes.set(xscale="log", ylim=(-4, 104), xlabel="milliseconds a decision (dot: p50, bar to p95)")
         axes.set(ylabel="success, % (95 % interval)", title="Success against latency")
@@ -76,7 +90,7 @@ def attainment_against_latency(path: Path, rows: Sequence[Mapping[str, Any]], *,
                 label=spoken(name),
             )
         axes.set(xscale="log", ylim=(-0.55, 1.15), xlabel="milliseconds a decision", title=title)
-        axes.set(ylabel="(J − J₀)/(J* − J₀), 95 % interval")
+        axes.set(ylabel="(J − J₀)/(J* − J₀), 95 % over decisions")
         plain_logarithms(axes.xaxis)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return path
@@ -110,7 +124,7 @@ def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
-    """Success with its 95 % interval against the share of the data that shows how: a line a planner.
+    """Success with its 95 % interval against the share of the data that shows how: a line a planner, small dots seeds.
 
     `results` maps skews, written as numbers, to what `owma.tables.summarise` returns; planners without a success are
     left out. **Returns:** `path`.
@@ -133,6 +147,9 @@ def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
             taken = colours[name] in (colours[other] for other in names[:i])
             style: dict[str, Any] = {"color": colours[name], "markersize": 5, "capsize": 2}
             axes.errorbar(x, success, yerr=bars, fmt="o--" if taken else "o-", label=spoken(name), **style)
+            for place, (_, entry) in zip(x, entries):
+                seeds = [100 * share for share in seeds_of(entry, "success")]
+                seed_dots(axes, [float(place)] * len(seeds), seeds, colours[name])
         # Zero, where the route was never recorded, has a place of its own, left of the rarest.
         rarest = min((float(skew) for skew in skews if float(skew) > 0), default=1.0)
         axes.set_xscale("symlog", linthresh=rarest / 2, linscale=0.5)

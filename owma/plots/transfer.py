@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from owma.plots.canvas import GREY, PALETTE, new_figure, panels, spoken
+from owma.plots.canvas import GREY, PALETTE, new_figure, panels, seed_dots, spoken
 from owma.plots.one_run import draw_walls
 
 _FITS = {"decoder": ("z* by gradient", PALETTE[0]), "linear": ("w by ridge", PALETTE[1])}
@@ -13,6 +13,8 @@ _DASHES = ("-", "--", ":", "-.")
 
 def few_shot(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
     """Return against the number of labels, a panel a task, a colour a fit and a dash a planner, with 95 % intervals.
+
+    A small dot is a draw of the labels, or a seed where there are several.
 
     `entries`: those of `owma.transfers.summarise_transfer`. **Returns:** `path`.
     """
@@ -34,6 +36,10 @@ def few_shot(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
                     ends = [row["intervals"]["return"] or [row["return"]] * 2 for row in rows]
                     name = label if len(planners) == 1 else f"{label}, {spoken(planner)}"
                     axes.plot(labels, means, dash, color=colour, marker="o", markersize=4, label=name)
+                    for row in rows:
+                        parts = row.get("parts", ())
+                        if len(parts) > 1:
+                            seed_dots(axes, [row["labels"]] * len(parts), list(parts), colour)
                     axes.fill_between(labels, [e[0] for e in ends], [e[1] for e in ends], color=colour, alpha=0.15)
             axes.set(xscale="log", xlabel="labelled samples", ylabel="return (95 % interval)", title=task)
             axes.title.set_fontsize(8)

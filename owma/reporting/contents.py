@@ -1,5 +1,6 @@
 """The sections of a report, each from rows, traces or models that are at hand."""
 
+import collections
 import functools
 import json
 from collections.abc import Iterator, Sequence
@@ -23,11 +24,14 @@ from owma.analysis import (
 from owma.claims import SKEW, claims
 from owma.config_json import to_json
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
+from owma.intervals import counted
 from owma.planners import NAMED
 from owma.reporting.flags import eval_command, sweep_command, train_command
 from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
-from owma.tables import COUNTS, cells, counts, headings, scores_in, summarise
+from owma.tables import caption, columns_and_rows, summarise
+
+_VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
 
 def build(source: Source, decisions: dict[str, Any] | None) -> str:
@@ -56,16 +60,7 @@ def _losses(source: Source, axes: Sequence[Axis]) -> Section:
         (c for c in compared if c["verdict"] == "loses"),
         key=lambda c: (c["group"], c["metric"] != "success", c["mean"]),
     )
-    won = sum(c["verdict"] == "wins" for c in compared)
-    if not compared:
-        said = f"No planner was evaluated on the same episodes as {OURS}, so nothing is compared."
-    else:
-        said = (
-            f"{OURS} is below a rival in {len(lost)} of {len(compared)} paired comparisons, above in {won}; the other "
-            f"{len(compared) - len(lost) - won} are open. By 95 % intervals of the difference over seeds and start "
-            "states, not corrected for their number."
-        )
-    body = paragraph(said)
+    body = paragraph(_said_of_comparisons(compared))
     for claim in claims(source.rows, axes):
         sign, kind = {True: ("holds", "true"), False: ("FALSE", "false"), None: ("open", "")}[claim.holds]
         evidence = escape(claim.evidence)
@@ -75,7 +70,24 @@ def _losses(source: Source, axes: Sequence[Axis]) -> Section:
         body += "</span></li></ul>"
     if lost:
         body += _differences(lost)
-    return Section("Where adaptation loses", body)
+    return Section("Adaptation against its rivals", body)
+
+
+def _said_of_comparisons(compared: Sequence[dict[str, Any]]) -> str:
+    if not compared:
+        return f"No planner was evaluated on the same episodes as {OURS}, so nothing is compared."
+    by_verdict = collections.Counter(c["verdict"] for c in compared)
+    judged = len(compared) - by_verdict["none"]
+    said = f"{counted(len(compared), 'paired comparison')} of {OURS} with a rival. "
+    if by_verdict["none"]:
+        missing = "; ".join(dict.fromkeys(c["lacking"].removeprefix("no verdict: ") for c in compared if c["lacking"]))
+        said += f"No verdict in {by_verdict['none']} of them ({missing or 'an interval is missing'}). "
+    if judged:
+        said += f"Below in {by_verdict['loses']}, above in {by_verdict['wins']}, open in {by_verdict['open']}. "
+    return said + (
+        "Intervals are 95 %, of the difference, by a bootstrap that resamples seeds, then pairs of episodes within "
+        "them; they are not corrected for their number."
+    )
 
 
 def _differences(found: Sequence[dict[str, Any]]) -> str:
@@ -85,9 +97,21 @@ def _differences(found: Sequence[dict[str, Any]]) -> str:
         ends = "–" if c["interval"] is None else "[" + ", ".join(f"{scale * e:+{form}}" for e in c["interval"]) + "]"
         unit = " %" if c["metric"] == "success" else ""
         place = [c["rival"], c["group"] or "all", c["metric"] + unit]
-        return [*place, *numbers, f"{scale * c['mean']:+{form}}", ends, str(c["pairs"])]
+        sizes = [str(c["seeds"]), str(c["pairs"]), _VERDICTS[c["verdict"]]]
+        return [*place, *numbers, f"{scale * c['mean']:+{form}}", ends, *sizes]
 
-    headings = ("rival", "where", "metric", "ours", "theirs", "difference", "95 % interval", "pairs")
+    headings = (
+        "rival",
+        "where",
+        "metric",
+        "ours",
+        "theirs",
+        "difference",
+        "95 % interval",
+        "seeds",
+        "pairs",
+        "verdict",
+    )
     return table(headings, [shown(c) for c in found], [c["verdict"] for c in found])
 
 
@@ -105,20 +129,14 @@ def _results(source: Source) -> Section:
         )
     for label, results in found.items():
         marks = ["ours" if name == OURS else "" for name in results["planners"]]
-        scores = scores_in(results, wide=True)
-        rows = [cells(name, entry, scores) + counts(entry) for name, entry in results["planners"].items()]
-        shown = table([*headings(scores), *COUNTS], rows, marks)
+        shown = table(*columns_and_rows(results, wide=True), marks) + paragraph(caption(results), "note")
         front = pareto(results)
         if front:
-            shown += paragraph(f"Not beaten in success at the same milliseconds: {', '.join(front)}.", "note")
+            shown += paragraph(f"Highest mean success at the same milliseconds or less: {', '.join(front)}.", "note")
             draw = functools.partial(plots.success_against_latency, results=results)
             shown += picture(draw, "What a decision costs and what it brings.")
         body += (f"<h3>{escape(label)}</h3>" if label else "") + shown
-    note = (
-        "Network calls and ms are of one decision; the promise gap is V(ψ*) of the first decision minus the discounted "
-        "return then realised."
-    )
-    return Section("Results", body + paragraph(note, "note"))
+    return Section("Results", body)
 
 
 def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
@@ -157,7 +175,7 @@ def _comparisons(source: Source) -> Section:
         found = {c["rival"] for c in comparisons(group.rows, keys=("return",))}
         better = {name: probability_of_improvement(group.rows, OURS, name) for name in names if name in found}
         draw = functools.partial(plots.centres, found=robust(group.rows), label="interquartile mean of the return")
-        figures = picture(draw, "Interquartile mean of the return over seeds and episodes.")
+        figures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
         if better:
             label = f"P({OURS.replace('_', ' ')} is better)"
             draw = functools.partial(plots.centres, found=better, label=label, centre="probability")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma.analysis import OURS, comparisons
+from owma.intervals import interval
 from owma.scores import OGBENCH_TASKS, ogbench_success
-from owma.tables import interval, paired_difference, results_markdown, summarise, with_known_success
+from owma.tables import kind_of_interval, paired_difference, results_markdown, summarise, with_known_success
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,9 +19,11 @@ def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     **Returns:** `{"entries": [...], "comparisons": [...]}`. Each entry has `task`, `labels`, `fit`, `planner`, the
     means `return`, `success` (`None` where the task has none), `promise_gap`, `kl` and `r2`, `intervals` of return and
-    success, `episodes` and `draws`. The 95 % intervals are those of `owma.tables.summarise`, over all episodes of all
-    draws. Each comparison is of the decoder minus the linear value, where both were fitted: `task`, `labels`,
-    `planner`, and for `return` and `success` what `owma.tables.paired_difference` says of the same labels and episodes.
+    success, `episodes`, `seeds` and `draws`, and `parts`: the mean return of each seed. The 95 % intervals are those of
+    `owma.intervals.interval`, over seeds and episodes within them; rows of one seed count by their draws of labels in
+    place of seeds, and `parts` is of draws. Each comparison is of the decoder minus the linear value, where both were
+    fitted: `task`, `labels`, `planner`, and for `return` and `success` what `owma.tables.paired_difference` says of the
+    same labels and episodes.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for task in dict.fromkeys(row["task"] for row in rows):
@@ -61,9 +64,17 @@ def _entry(task: str, labels: int, fit: str, planner: str, *, rows: Sequence[Map
 
     columns = {key: column(key) for key in ("return", "success", "promise_gap", "kl", "r2")}
     means = {key: float(values.mean()) if len(values) else None for key, values in columns.items()}
-    intervals = {key: interval(columns[key], proportion=key == "success") for key in ("return", "success")}
-    counts = {"episodes": len(rows), "draws": len({row["draw"] for row in rows})}
-    return {"task": task, "labels": labels, "fit": fit, "planner": planner} | means | {"intervals": intervals} | counts
+    seeds, draws = (np.array([row[key] for row in rows]) for key in ("seed", "draw"))
+    counts = {"episodes": len(rows), "seeds": len(set(seeds.tolist())), "draws": len(set(draws.tolist()))}
+    parts = seeds if counts["seeds"] > 1 else draws
+    successes = [row["success"] is not None for row in rows]
+    intervals = {
+        "return": interval(columns["return"], parts),
+        "success": interval(columns["success"], parts[successes], bounds=(0.0, 1.0)),
+    }
+    of_parts = [float(columns["return"][parts == part].mean()) for part in np.unique(parts)]
+    found = {"task": task, "labels": labels, "fit": fit, "planner": planner} | means
+    return found | {"intervals": intervals, "parts": of_parts} | counts
 
 
 def _comparison(
@@ -85,7 +96,7 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of the same transfer of several seeds: for each task a table of planners, and adaptation against each rival.
 
     Where there are several, tables are told apart by label count, draw of labels and fit too. Differences are paired by
-    seed and episode (`owma.analysis.comparisons`), and shown with their 95 % interval.
+    seed and episode (`owma.analysis.comparisons`), and shown with their 95 % interval over seeds and episodes.
     """
     about = ("task", "labels", "draw", "fit")
     varied = [key for key in about if key == "task" or len({row[key] for row in rows}) > 1]
@@ -98,11 +109,14 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         lines += ["**" + ", ".join(f"{'' if key == 'task' else key + ' '}{said[key]}" for key in varied) + "**", ""]
         lines += [results_markdown(summarise(group), wide=True)]
         differences: dict[str, list[str]] = {}
-        for each in comparisons(group):
+        compared = comparisons(group)
+        for each in compared:
             scale, form = (100.0, "+.0f") if each["metric"] == "success" else (1.0, "+.3g")
             spread = _spread(each["mean"], each["interval"], scale, form)
             differences.setdefault(each["rival"], []).append(f"{each['metric']} {spread}")
-        lines += [f"- {OURS} − {rival}: {', '.join(spreads)}" for rival, spreads in differences.items()] + [""]
+        lines += [f"- {OURS} − {rival}: {', '.join(spreads)}" for rival, spreads in differences.items()]
+        lacking = dict.fromkeys(each["lacking"] for each in compared if each["lacking"])
+        lines += [f"- {said.capitalize()}." for said in lacking] + [""]
     return "\n".join(lines)
 
 
@@ -118,6 +132,7 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
     for entry in [*_named(results), *sweep_means(results)]:
         if entry["task"] not in tables:
             table = Table(title=entry["task"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+            table.caption, table.caption_justify = _said_of_intervals(entry), "left"
             for heading in ("labels", "fit", "planner", "return\n[95 %]", "success %\n[95 %]", "R²", "promise\ngap"):
                 table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
             tables[entry["task"]] = table
@@ -140,6 +155,7 @@ def _ogbench_table(entries: Sequence[Mapping[str, Any]]) -> "Table":
 
     title = "ogbench_success: the mean over OGBench's five tasks"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.caption, table.caption_justify = kind_of_interval([1]), "left"
     for heading in ("labels", "fit", "planner", "ogbench_success %\n[95 %]", *(f"task {n}\n%" for n in OGBENCH_TASKS)):
         table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
     for entry in entries:
@@ -159,15 +175,21 @@ def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     for (labels, fit, planner), entries in groups.items():
         rows = [
             {"return": e["return"], "success": e["success"], "promise_gap": e["promise_gap"], "kl": e["kl"]}
-            | {"r2": e["r2"], "draw": 0}
+            | {"r2": e["r2"], "seed": 0, "draw": 0}
             for e in entries
         ]
         entry = _entry(f"{len(entries)} goal cells", labels, fit, planner, rows=rows)
         # A mean over cells is no proportion of trials.
         successes = np.array([row["success"] for row in rows])
-        entry["intervals"]["success"] = interval(successes)
+        entry["intervals"]["success"] = interval(successes, np.zeros(len(successes)))
         found.append(entry)
     return found
+
+
+def _said_of_intervals(entry: Mapping[str, Any]) -> str:
+    if entry["seeds"] == 1 and entry["draws"] > 1:
+        return "[95 %]: over draws of labels, then episodes, of one seed: says nothing of other trainings."
+    return kind_of_interval([entry["seeds"]]).strip()
 
 
 def _named(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "config_json",
         "config_fields",
     ),
-    ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets"),
+    ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets", "intervals"),
     ("diffusion", "tasks"),
     ("world", "policy", "value", "testbeds"),
     ("adaptation",),

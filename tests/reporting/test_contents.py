@@ -16,7 +16,7 @@ _QUANTITIES = ("kl", "value", "prior_value")
 
 SWEEP = SweepConfig(
     planners=("online_adaptation", "random_shooting"),
-    seeds=(1, 2),
+    seeds=(1, 2, 3, 4, 5),
     grid=("data.skew=0.001,0",),
     each=("online_adaptation.kl_coef=0.1,1,5",),
 )
@@ -64,15 +64,15 @@ def _section(text: str, title: str) -> str:
 
 def test_a_sweep(sweep: RunFolder) -> None:
     text = build(Source.read(sweep.path), None)
-    first = _section(text, "Where adaptation loses")
-    assert "online_adaptation is below a rival in 2 of 4 paired comparisons" in first
+    first = _section(text, "Adaptation against its rivals")
+    assert "4 paired comparisons of online_adaptation with a rival. Below in 2, above in 0, open in 2." in first
     assert first.count('<tr class="loses"><td>random_shooting</td><td>data.skew = 0.001</td>') == 2
     # Two claims of the skew curve are false; the negative control and the ablation of λ hold.
     assert first.count('class="false">FALSE') == 2 and "Below: random_shooting at 0.001." in first
     assert first.count('class="true">holds') == 1 + 2 * 2 and "nobody knows the way" in first
     assert _section(text, "Knobs").count("<img") == 2  # one axis, in two experiments
     assert _section(text, "Trajectories").count("<img") == 2
-    assert "Not beaten in success at the same milliseconds: random_shooting." in _section(text, "Results")
+    assert "Highest mean success at the same milliseconds or less: random_shooting." in _section(text, "Results")
     made = _section(text, "How to reproduce")
     assert "python -m owma.sweep own --grid data.skew=0.001,0 --each online_adaptation.kl_coef=0.1,1,5" in made
     assert "python -m owma.train two-routes --name two-routes-skew0-seed2 --seed 2 --data.skew 0" in made
@@ -80,14 +80,30 @@ def test_a_sweep(sweep: RunFolder) -> None:
     assert str(sweep.path.parent) not in text
 
 
+def test_a_sweep_of_too_few_seeds_pronounces_no_verdict(sweep: RunFolder) -> None:
+    rows = [row for row in sweep.read_jsonl("episodes.jsonl") if row["seed"] < 3]
+    sweep.write_jsonl("episodes.jsonl", rows)
+    text = build(Source.read(sweep.path), None)
+    first = _section(text, "Adaptation against its rivals")
+    assert "No verdict in 4 of them (2 seeds, 5 are needed; 8 pairs, 10 are needed)." in first
+    assert "FALSE" not in first and ">holds<" not in first and 'class="loses"' not in text
+    assert "No verdict: 2 seeds, 5 are needed." in _section(text, "Results")
+    assert "<th>success % by seed</th>" in text and "<td>100 / 100</td>" in text
+
+
 def test_a_sweep_whose_environment_says_nothing_of_success(sweep: RunFolder) -> None:
     rows = [row | {"success": None} for row in sweep.read_jsonl("episodes.jsonl")]
     sweep.write_jsonl("episodes.jsonl", rows)
     text = build(Source.read(sweep.path), None)
-    first, results = _section(text, "Where adaptation loses"), _section(text, "Results")
-    assert "in 1 of 2 paired comparisons" in first and "success unknown" in first and "success %</td>" not in first
+    first, results = _section(text, "Adaptation against its rivals"), _section(text, "Results")
+    assert (
+        "2 paired comparisons" in first
+        and "Below in 1, above in 0, open in 1." in first
+        and "success unknown" in first
+        and "success %</td>" not in first
+    )
     assert "0.1 % to 2 % of the data" not in first  # a claim about success
-    assert "<img" not in results and "Not beaten in success" not in results
+    assert "<img" not in results and "Highest mean success" not in results
     assert "<td>random_shooting</td><td>–</td>" in results and results.count("<td>random_shooting</td>") == 2
 
 
