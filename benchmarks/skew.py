@@ -24,8 +24,8 @@ from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, ExperimentConfig
 from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
 from owma.presets import PRESETS
+from owma.reporting import skew_summary
 from owma.runs import RunFolder, versions
-from owma.tables import paired_difference, results_markdown, summarise
 
 _OURS = "online_adaptation"
 
@@ -117,20 +117,7 @@ def _write(
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
     """Baseline, tables, paired differences and the picture, all from the rows."""
-    pairs = [(_OURS, name) for name in planners if name != _OURS]
-    if "adaptation_draw" in planners:
-        pairs.append(("adaptation_draw", "static"))
-    results: dict[str, Any] = {}
-    tables = []
-    for skew in arguments.skews:
-        here = [row for row in rows if row["skew"] == skew]
-        found = summarise(here)
-        paired = {
-            f"{a} - {b}": {key: paired_difference(here, a, b, key) for key in ("success", "return", "promise_gap")}
-            for a, b in pairs
-        }
-        results[f"{skew:g}"] = found | {"paired": paired}
-        tables += [f"**ρ = {skew:g}**", "", results_markdown(found), "", _differences(paired), ""]
+    results, table = skew_summary(rows)
     metrics = [
         {"key": f"{key}/skew-{skew}/{name}", "value": entry[key], "unit": unit, "better": better}
         for skew, found in results.items()
@@ -140,18 +127,10 @@ def _write(
     config = {name: to_json(planner) for name, planner in planners.items()}
     settings = {"seeds": list(arguments.seeds), "episodes": arguments.episodes, "planners": config}
     out.write_json("results.json", results)
-    (out.path / "table.md").write_text("\n".join(tables))
+    (out.path / "table.md").write_text(table)
     summary = {"metrics": metrics, "machine": versions(), "config": settings}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
     plots.skew_curve(out.path / "skew_curve.png", results)
-
-
-def _differences(paired: Mapping[str, Any]) -> str:
-    lines = ["| difference in success, points | mean | 95 % interval |", "|-|-:|-:|"]
-    for names, difference in paired.items():
-        mean, (low, high) = difference["success"]["mean"], difference["success"]["interval"]
-        lines.append(f"| {names} | {100 * mean:+.0f} | [{100 * low:+.0f}, {100 * high:+.0f}] |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

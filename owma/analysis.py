@@ -26,9 +26,14 @@ class Group:
     @property
     def label(self) -> str:
         """The settings in words; empty where nothing was varied."""
-        return ", ".join(f"{field} = {value:g}" for field, value in self.settings.items() if _is_number(value)) or (
-            ", ".join(f"{field} = {value}" for field, value in self.settings.items())
-        )
+        return label(self.settings)
+
+
+def label(settings: Mapping[str, Any]) -> str:
+    """What was varied of an experiment, in words; empty where nothing was."""
+    return ", ".join(f"{field} = {value:g}" for field, value in settings.items() if _is_number(value)) or (
+        ", ".join(f"{field} = {value}" for field, value in settings.items())
+    )
 
 
 def groups(rows: Rows) -> list[Group]:

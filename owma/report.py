@@ -1,6 +1,7 @@
 """`python -m owma.report RUN-or-SWEEP`: one HTML file with tables, pictures, losing cases, and decisions to explore."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import tyro
@@ -22,15 +23,25 @@ class Report:
     """Start states in the explorer of decisions; 0 leaves it out."""
     draws: int = 64
     """Draws of each state that it shows."""
+    check: bool = False
+    """Instead of a report: whether the tables, results, pictures and reports below the folder follow from the rows
+    beside them, and the marked tables of README.md in it and in the two folders above. Names what does not."""
+    remake: bool = False
+    """Write anew what `--check` would name."""
 
     def __post_init__(self) -> None:
         if self.states < 0 or self.draws < 2:
             raise ConfigError(f"states={self.states}, draws={self.draws}: at least 0 states and 2 draws.")
+        if self.check and self.remake:
+            raise ConfigError("check and remake: the one changes nothing, the other does; name one.")
 
 
 def main() -> None:
     """Parse, report, print the file."""
     arguments = parse(Report, prog="python -m owma.report")
+    if arguments.check or arguments.remake:
+        _follow(arguments)
+        return
     rows_folder(arguments.folder)  # a mistake is answered before what computes is imported
     keep_programs()
     require_platform()
@@ -54,6 +65,21 @@ def main() -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(out, text)
     print(out)
+
+
+def _follow(arguments: Report) -> None:
+    """Hold what is below the folder against its rows, or write it anew."""
+    from owma.reporting import remake, stale
+
+    if arguments.remake:
+        print("\n".join(map(str, remake(arguments.folder))) or f"All below {arguments.folder} follows from its rows.")
+    elif found := stale(arguments.folder):
+        for path in found:
+            print(f"{path} does not follow from its rows", file=sys.stderr)
+        print(f"Write them anew: `python -m owma.report --remake {arguments.folder}`.", file=sys.stderr)
+        sys.exit(1)
+    else:
+        print(f"All below {arguments.folder} follows from its rows.")
 
 
 if __name__ == "__main__":

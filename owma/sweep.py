@@ -219,23 +219,19 @@ def _failure(ray: Any, reference: Any) -> list[str]:
 
 def _finish(found: Sequence[Point], folder: RunFolder) -> None:
     """Results and tables of the rows that there are, for each experiment that was varied."""
-    from owma.analysis import comparisons, groups
+    from owma.analysis import label
+    from owma.reporting import sweep_summary
     from owma.sweeps import work
-    from owma.tables import results_markdown, summarise
 
     rows, episodes = work.gather_rows(found, folder)
     for sentence in dict.fromkeys(said for row in rows for said in row.get("warnings", ())):
         show_warning(sentence)
-    results, tables = [], []
-    for group in groups(episodes):
-        summary = summarise(group.rows)
-        results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
-        tables += [f"**{group.label}**", ""] if group.label else []
-        tables.append(results_markdown(summary, wide=True))
-        print(f"\n{group.label}", file=sys.stderr)
+    results, table = sweep_summary(episodes)
+    for summary in results["groups"]:
+        print(f"\n{label(summary['settings'])}", file=sys.stderr)
         show_results(summary)
-    folder.write_json("results.json", {"groups": results})
-    replace_text(folder.path / "table.md", "\n".join(tables))
+    folder.write_json("results.json", results)
+    replace_text(folder.path / "table.md", table)
 
 
 if __name__ == "__main__":

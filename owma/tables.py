@@ -152,7 +152,8 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
         of_planners = (f"{name} {_score(entry, key)}" for name, entry in results["planners"].items())
         table.caption = f"{table.caption}\n{SCORES[key]}: {'; '.join(of_planners)}"
     if has_seeds(results):
-        of_planners = (f"{name} {of_each_seed(results, entry)}" for name, entry in results["planners"].items())
+        key = _seeds_metric(results)
+        of_planners = (f"{name} {of_each_seed(entry, key)}" for name, entry in results["planners"].items())
         table.caption = f"{table.caption}\n{seeds_heading(results)}: {'; '.join(of_planners)}"
     for heading in HEADINGS:
         is_name = heading == "planner"
@@ -188,10 +189,10 @@ def columns_and_rows(results: Mapping[str, Any], *, wide: bool = False) -> tuple
     headings = [*HEADINGS[:_SCORES_AT], *(WIDE_SCORES[key] for key in scores), *HEADINGS[_SCORES_AT:]]
     rows = [_cells(name, entry, scores) for name, entry in planners.items()]
     if has_seeds(results):
-        place = 2 if _knows_success(results) else 3  # beside the interval of the same metric
+        place = 2 if _seeds_metric(results) == "success" else 3  # beside the interval of the same metric
         headings.insert(place, seeds_heading(results))
         for row, entry in zip(rows, planners.values()):
-            row.insert(place, of_each_seed(results, entry))
+            row.insert(place, of_each_seed(entry, _seeds_metric(results)))
     if wide:
         headings += COUNTS
         rows = [row + counts(entry) for row, entry in zip(rows, planners.values())]
@@ -204,13 +205,13 @@ def has_seeds(results: Mapping[str, Any]) -> bool:
 
 
 def seeds_heading(results: Mapping[str, Any]) -> str:
-    """Of the column of `of_each_seed`."""
-    return "success % by seed" if _knows_success(results) else "return by seed"
+    """Of the column of `of_each_seed`: success, or return where nobody knows of success."""
+    return "success % by seed" if _seeds_metric(results) == "success" else "return by seed"
 
 
-def of_each_seed(results: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """The planner's success on each seed, in order, such as `0 / 94 / 94`; its return where nobody knows of success."""
-    key, scale, form = ("success", 100.0, ".0f") if _knows_success(results) else ("return", 1.0, ".3g")
+def of_each_seed(entry: Mapping[str, Any], key: str) -> str:
+    """A planner's mean success (in %) or return on each seed, in order, such as `0 / 94 / 94`."""
+    scale, form = (100.0, ".0f") if key == "success" else (1.0, ".3g")
     means = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
     shown = [_shown(mean, form, scale) for mean in means]
     if len(means) > _MOST_SEEDS:
@@ -218,8 +219,9 @@ def of_each_seed(results: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     return " / ".join(shown) or "–"
 
 
-def _knows_success(results: Mapping[str, Any]) -> bool:
-    return any(entry["success"] is not None for entry in results["planners"].values())
+def _seeds_metric(results: Mapping[str, Any]) -> str:
+    told = any(entry["success"] is not None for entry in results["planners"].values())
+    return "success" if told else "return"
 
 
 def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def seeds_of(entry: Mapping[str, Any], key: str) -> list[float]:
 
 def seed_dots(axes: "Axes", x: list[float], y: list[float], colour: str) -> None:
     """Small dots beside an interval, one a seed: what an interval over three seeds rests on."""
-    axes.plot(x, y, ".", color=colour, markersize=4, alpha=0.55, markeredgewidth=0, label="_seeds")
+    axes.plot(x, y, ".", color=colour, markersize=7, alpha=0.6, markeredgewidth=0, label="_seeds")
 
 
 def plain_logarithms(axis: "Axis") -> None:

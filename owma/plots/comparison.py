@@ -124,7 +124,7 @@ def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
-    """Success with its 95 % interval against the share of the data that shows how: a line a planner, small dots seeds.
+    """Success with its 95 % interval against the share of the data that shows how, small dots seeds.
 
     `results` maps skews, written as numbers, to what `owma.tables.summarise` returns; planners without a success are
     left out. **Returns:** `path`.
@@ -133,29 +133,27 @@ def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
     planners = {skew: _with_success(results[skew]["planners"]) for skew in skews}
     names = list(dict.fromkeys(name for skew in skews for name in planners[skew]))
     colours = planner_colours(names)
-    with new_figure(path, 6.4, 4.0) as figure:
+    # A place a skew, at which planners stand side by side: as points of one axis they would cover one another.
+    step = 0.8 / max(1, len(names))
+    with new_figure(path, 9.6, 4.2) as figure:
         (axes,) = panels(figure, 1)
         for i, name in enumerate(names):
-            entries = [(float(skew), planners[skew].get(name)) for skew in skews]
-            entries = [(skew, entry) for skew, entry in entries if entry is not None]
+            entries = [(place, planners[skew].get(name)) for place, skew in enumerate(skews)]
+            entries = [(place, entry) for place, entry in entries if entry is not None]
             success = np.array([100 * entry["success"] for _, entry in entries])
             ends = 100 * np.array([entry["intervals"]["success"] or [entry["success"]] * 2 for _, entry in entries])
             bars = np.clip(np.stack([success - ends[:, 0], ends[:, 1] - success]), 0, None)
-            # Side by side: at the ends of the axis planners coincide.
-            x = np.array([skew for skew, _ in entries]) * 1.02 ** (i - len(names) / 2)
-            # There are fewer colours than planners: one whose colour is taken is dashed.
+            x = np.array([place for place, _ in entries]) + step * (i + 0.5) - 0.4
+            # There are fewer colours than planners: one whose colour is taken has a square.
             taken = colours[name] in (colours[other] for other in names[:i])
-            style: dict[str, Any] = {"color": colours[name], "markersize": 5, "capsize": 2}
-            axes.errorbar(x, success, yerr=bars, fmt="o--" if taken else "o-", label=spoken(name), **style)
+            style: dict[str, Any] = {"color": colours[name], "markersize": 5, "linewidth": 1.2}
+            axes.errorbar(x, success, yerr=bars, fmt="s" if taken else "o", label=spoken(name), **style)
             for place, (_, entry) in zip(x, entries):
                 seeds = [100 * share for share in seeds_of(entry, "success")]
-                seed_dots(axes, [float(place)] * len(seeds), seeds, colours[name])
-        # Zero, where the route was never recorded, has a place of its own, left of the rarest.
-        rarest = min((float(skew) for skew in skews if float(skew) > 0), default=1.0)
-        axes.set_xscale("symlog", linthresh=rarest / 2, linscale=0.5)
-        axes.set_xticks([float(skew) for skew in skews], skews)
-        axes.set(ylim=(-4, 104), xlabel="share of the episodes that take the rare route", title="Skew")
-        axes.set(ylabel="success, % (95 % interval)")
+                seed_dots(axes, [float(place) + 0.3 * step] * len(seeds), seeds, colours[name])
+        axes.set_xticks(range(len(skews)), skews)
+        axes.set(ylim=(-4, 104), xlim=(-0.5, len(skews) - 0.5), title="Skew; small dots are seeds")
+        axes.set(xlabel="share of the episodes that take the rare route", ylabel="success, % (95 % interval)")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return path
 

@@ -39,7 +39,7 @@ def few_shot(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
                     for row in rows:
                         parts = row.get("parts", ())
                         if len(parts) > 1:
-                            seed_dots(axes, [row["labels"]] * len(parts), list(parts), colour)
+                            seed_dots(axes, [float(row["labels"])] * len(parts), list(parts), colour)
                     axes.fill_between(labels, [e[0] for e in ends], [e[1] for e in ends], color=colour, alpha=0.15)
             axes.set(xscale="log", xlabel="labelled samples", ylabel="return (95 % interval)", title=task)
             axes.title.set_fontsize(8)

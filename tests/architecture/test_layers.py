@@ -66,7 +66,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "scores": ("data", "tables"),
     "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
-    + ("run", "runs", "sweeps", "tables"),
+    + ("run", "runs", "sweeps", "tables", "transfers"),
     "sweeps": ("checkpoint", "envs", "evaluation", "experiment", "material", "presets", "run", "run_dataset")
     + ("runs", "tables"),
     "transfers": ("analysis", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")

@@ -1,4 +1,4 @@
-"""`python -m owma.report`: one file that needs no other, and says first where adaptation loses."""
+"""`python -m owma.report`: one file that needs no other, and says first how adaptation stands against its rivals."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_the_report_of_a_run_holds_everything_itself(report: Path) -> None:
     assert targets and all(target.startswith(("data:", "#")) for target in targets)
     assert "https://" not in text and str(report.parent.parent.parent.parent) not in text
     headings = re.findall(r"<h2>(.*?)</h2>", text)
-    assert headings[:3] == ["Where adaptation loses", "Results", "One decision"]
+    assert headings[:3] == ["Adaptation against its rivals", "Results", "One decision"]
     assert {"Comparisons", "Promises", "The course of decisions", "Trajectories", "Training"} <= set(headings)
     assert headings[-1] == "How to reproduce" and "python -m owma.train smoke" in text
     data = json.loads(re.findall(r'id="decision-data">(.*?)</script>', text)[0])
@@ -97,12 +97,14 @@ def test_a_browser_shows_it_wide_and_narrow_without_an_error(report: Path) -> No
         assert found["seen"][2] != found["seen"][1] and found["state"] == "1" and found["dots"] == 16
 
 
-def test_committed_rows_say_first_where_adaptation_loses(invoke, elsewhere: Path) -> None:
+def test_committed_rows_of_three_seeds_say_first_that_there_is_no_verdict(invoke, elsewhere: Path) -> None:
     done = invoke(owma.report.main, REFERENCE / "skew", "--out", "made/report.html")
     assert done.code == 0 and done.stdout == "made/report.html\n"
     text = Path("made/report.html").read_text()
-    first = text[text.index("Where adaptation loses</h2>") : text.index("Results</h2>")]
-    assert 'class="false">FALSE' in first and '<tr class="loses"><td>twisted_smc</td>' in first
+    first = text[text.index("Adaptation against its rivals</h2>") : text.index("Results</h2>")]
+    assert "No verdict in 104 of them (3 seeds, 5 are needed)." in first and "104 paired comparisons" in first
+    assert "FALSE" not in text and ">holds<" not in text and '<tr class="loses">' not in text
+    assert "<td>62 [0, 98]</td><td>0 / 94 / 94</td>" in text
     assert "models, which are not beside these rows" in text and str(REFERENCE) not in text
 
 
