@@ -40,7 +40,10 @@ def training_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
             for colour, (key, points) in zip(itertools.cycle(PALETTE), lines.items()):
                 steps, losses = np.array(points).T
                 raw: dict[str, Any] = (
-                    {"alpha": 0.3, "linewidth": 0.9} if len(losses) > 40 else {"linewidth": 1.6, "label": key}
+                    {"alpha": 0.3, "linewidth": 0.9}
+                    if len(losses) > 40
+                    # One point makes no line: it is the marker that shows.
+                    else {"linewidth": 1.6, "label": key, "marker": "o", "markersize": 4}
                 )
                 axes.plot(steps, losses, color=colour, **raw)
                 if len(losses) > 40:
