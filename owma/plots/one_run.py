@@ -43,11 +43,11 @@ def training_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
                     {"alpha": 0.3, "linewidth": 0.9}
                     if len(losses) > 40
                     # One point makes no line: it is the marker that shows.
-                    else {"linewidth": 1.6, "label": key, "marker": "o", "markersize": 4}
+                    else {"linewidth": 1.6, "label": spoken(key), "marker": "o", "markersize": 4}
                 )
                 axes.plot(steps, losses, color=colour, **raw)
                 if len(losses) > 40:
-                    axes.plot(steps, _smoothed(losses), color=colour, linewidth=1.8, label=f"{key}, smoothed")
+                    axes.plot(steps, _smoothed(losses), color=colour, linewidth=1.8, label=f"{spoken(key)}, smoothed")
             axes.set(title=phase, xlabel="update", ylabel="loss", yscale="log")
             plain_logarithms(axes.yaxis)
             axes.legend(loc="upper right")
