@@ -1,5 +1,6 @@
 """An agent: what was learnt, and a planner that uses it."""
 
+import functools
 import time
 from collections.abc import Mapping
 
@@ -75,17 +76,19 @@ class Agent(eqx.Module):
             )
 
     def init(self) -> AgentState:
-        """The state at the start of an episode; with a deadline, compiles and times a decision."""
+        """The state at the start of an episode; with a deadline, compiles all that `act` runs and times its parts."""
         state = _init(self)
         if self.deadline_ms is None:
             return state
         assert isinstance(self.planner, AbstractAnytimePlanner)
-        obs, key = self.model.world.observation.mean, jax.random.key(0)
-        paces = measure_paces(self.planner, self.model, obs)
-        # What acts on the plan is compiled too, and what takes the place of one that is not finite.
-        jax.block_until_ready(_guard(self, obs, (state.psi, state.planner, state.info), key))
-        jax.block_until_ready(_read_out(self, obs, state.psi, key))
-        return eqx.tree_at(lambda s: s.paces, state, paces, is_leaf=lambda leaf: leaf is None)
+        obs = example_obs(self)
+        paces = measure_paces(self.planner, self.model, obs, state.planner)
+        state = eqx.tree_at(lambda s: s.paces, state, paces, is_leaf=lambda leaf: leaf is None)
+        reached = state
+        for _ in range(2):  # as `act` does it: from the state of `init`, and from what `act` returns
+            reached = eqx.tree_at(lambda s: s.steps_left, reached, state.steps_left)
+            _, reached, _ = self._act_in_time(obs, reached, time.perf_counter(), jax.random.key(0))
+        return state
 
     def act(
         self, obs: Mapping[str, HostArray] | HostArray, state: AgentState, *, key: PRNGKeyArray
@@ -170,7 +173,21 @@ def _plan(agent: Agent, obs: Obs, state: PyTree, key: PRNGKeyArray) -> tuple[Psi
     return agent.plan(obs, state, key=key)
 
 
-@eqx.filter_jit
+def example_obs(agent: Agent) -> Obs:
+    """The mean state of the data, on the device as `act` puts an observation there: to compile for what will come."""
+    return jnp.asarray(np.asarray(agent.model.world.observation.mean))
+
+
+# JAX compiles anew for arrays that are committed to a device where those before were not. What a function returns is
+# committed if any of its arguments is, of those that it uses: here all of them count, as they do in `step`, so that the
+# state of `init` is like the states that follow it.
+@functools.partial(eqx.filter_jit, keep_unused=True)
+def planner_state(agent: Agent) -> PyTree:
+    """The planner's state at the start of an episode."""
+    return agent.planner.init(agent.model)
+
+
+@functools.partial(eqx.filter_jit, keep_unused=True)
 def _init(agent: Agent) -> AgentState:
     planner_state = agent.planner.init(agent.model)
     obs = agent.model.world.observation.mean

@@ -98,10 +98,11 @@ def decide_in_time(
     return *found, Paces(pace, paces.finish.updated(measured(elapsed() - now)))
 
 
-def measure_paces(planner: AbstractAnytimePlanner, model: AgentModel, obs: Obs, *, repeats: int = 5) -> Paces:
-    """Compile the parts of a decision, and time each `repeats` times."""
-    key, state = jax.random.key(0), planner.init(model)
-    decision, reached = _begin(planner, model, obs, state, key)
+def measure_paces(
+    planner: AbstractAnytimePlanner, model: AgentModel, obs: Obs, state: PyTree, *, repeats: int = 5
+) -> Paces:
+    """Compile the parts of a decision, and time each `repeats` times; `state`: the planner's, as at the first one."""
+    decision, reached = _begin(planner, model, obs, state, jax.random.key(0))
 
     def timed(function, *args: PyTree) -> Pace:
         jax.block_until_ready(function(*args))
@@ -117,7 +118,7 @@ def measure_paces(planner: AbstractAnytimePlanner, model: AgentModel, obs: Obs, 
     finish = timed(_finish, planner, model, decision, reached)
     if planner.num_steps == 0:
         return Paces(Pace(0.0, 0.0), finish)
-    return Paces(timed(_advance, planner, decision, reached, jnp.asarray(0.0)), finish)
+    return Paces(timed(_advance, planner, decision, reached, jnp.asarray(0.0, jnp.float32)), finish)
 
 
 @eqx.filter_jit

@@ -168,7 +168,8 @@ def restore(
     - `step`: which step; the newest by default.
     - `config_fingerprint`: refuse a checkpoint of another configuration; `None` accepts any.
 
-    **Returns:** the restored tree and its step.
+    **Returns:** the restored tree and its step. As arrays of `like` are committed to a device or not, so are its own
+    (a shape without a sharding is not): programs that were compiled for one kind would be compiled again for another.
 
     Raises `CheckpointError` where there is nothing, where a file is damaged, where the configuration is another one,
     and where the leaves differ from those of `like`; checked in this order, before orbax reads anything.
@@ -236,9 +237,16 @@ def _target(leaf: Any) -> Any:
 def _like_leaf(stored: Any, leaf: Any) -> Any:
     if stored is None:  # orbax refuses to store arrays of no elements; nothing is lost
         return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else jnp.zeros(leaf.shape, leaf.dtype)
+    if isinstance(stored, jax.Array) and not _is_committed(leaf):
+        stored = jax.device_put(np.asarray(stored))
     if _is_key(leaf):
         return jax.random.wrap_key_data(stored, impl=_key_impl(leaf))
     return leaf.dtype.type(stored) if isinstance(leaf, np.generic) else stored
+
+
+def _is_committed(leaf: Any) -> bool:
+    """Whether `like` asks for a certain device."""
+    return leaf.committed if isinstance(leaf, jax.Array) else leaf.sharding is not None
 
 
 def _key_impl(leaf: Any) -> Any:

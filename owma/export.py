@@ -11,7 +11,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from owma._errors import CheckpointError
+from owma._errors import CheckpointError, ConfigError
 from owma._npz import read_npz
 from owma._types import Array, Float, HostArray, PRNGKeyArray
 from owma.agent import Agent, StepInfo, step
@@ -59,7 +59,9 @@ class ExportedAgent:
 
     def init(self) -> list[Array]:
         """The state at the start of an episode."""
-        return [jnp.asarray(leaf) for leaf in self._start]
+        start = [jax.device_put(leaf) for leaf in self._start]
+        # Committed to their device, as what the program returns is: JAX would compile it once for either.
+        return [jax.device_put(leaf, leaf.sharding) for leaf in start]
 
     def act(
         self, obs: Mapping[str, HostArray] | HostArray, state: list[Array], *, key: PRNGKeyArray
@@ -73,19 +75,33 @@ class ExportedAgent:
 
 
 def export_agent(
-    agent: Agent, path: str | Path, *, platforms: Sequence[str] | None = None, compact: bool = False
+    agent: Agent, path: str | Path, *, platforms: str | Sequence[str] | None = None, compact: bool = False
 ) -> Path:
     """Write `agent` to one file: its model, planner and policy as a program, with their numbers in it.
 
     **Arguments:**
 
     - `path`: where to; the ending `.npz` is added if it is not there.
-    - `platforms`: such as `("cpu", "cuda")`; by default the one that JAX has here.
+    - `platforms`: of cpu, cuda, rocm and tpu, such as `("cpu", "cuda")`; by default the one that JAX has here.
     - `compact`: write a program whose loops are not written out, and which compiles to less. It is ready to act in
       less than half of the time, and takes twice as long for each decision (`benchmarks/cold_start.py`).
 
     **Returns:** the file. A file of one version of JAX can be read by those of the next six months at least.
+
+    **Raises:** `ConfigError` for an agent with a deadline, and for a platform that is none of these.
     """
+    platforms = (platforms,) if isinstance(platforms, str) else tuple(platforms or ())
+    if unknown := [platform for platform in platforms if platform not in _PLATFORMS]:
+        raise ConfigError(
+            f"export_agent(platforms={platforms!r}): {unknown[0]!r} is none of {', '.join(_PLATFORMS)}, which is what "
+            "JAX calls what it compiles for."
+        )
+    if agent.deadline_ms is not None:
+        raise ConfigError(
+            f"export_agent: the agent has deadline_ms={agent.deadline_ms:g}, which takes the host's clock, and the "
+            "program of a file has none. Export one without a deadline, with as many steps as there is time for: "
+            "run.agent(planner=owma.OnlineAdaptation(adaptation_steps=...))."
+        )
     if compact:
         chain = dataclasses.replace(agent.model.world.chain, compact=True)
         agent = eqx.tree_at(lambda agent: agent.model.world.chain, agent, chain)
@@ -99,7 +115,7 @@ def export_agent(
         return action, jax.tree.leaves(next_state), _told(info)
 
     shapes = jax.eval_shape(lambda: (jnp.zeros(agent.obs_size), state, jax.random.key_data(jax.random.key(0))))
-    exported = jax.export.export(jax.jit(program), platforms=platforms)(*shapes)
+    exported = jax.export.export(jax.jit(program), platforms=platforms or None)(*shapes)
     meta = {"obs_keys": agent.obs_keys, "obs_size": agent.obs_size}
     path = Path(path)
     path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
@@ -107,6 +123,9 @@ def export_agent(
     leaves = [np.asarray(leaf) for leaf in state]  # arr_0, arr_1, … of the archive
     np.savez(path, *leaves, program=np.frombuffer(exported.serialize(), np.uint8), meta=np.array(json.dumps(meta)))
     return path
+
+
+_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
 def load_exported(path: str | Path) -> ExportedAgent:
@@ -126,7 +145,7 @@ def load_exported(path: str | Path) -> ExportedAgent:
         raise CheckpointError(
             f"{path} is not an agent that this version can read ({error}); write it again with `owma.export_agent`."
         ) from error
-    here = jax.default_backend()
+    here = jax.export.default_export_platform()  # cuda or rocm, where the backend is called gpu
     if here not in program.platforms:
         raise CheckpointError(
             f"{path} was exported for {', '.join(program.platforms)} and this process runs on {here}; "

@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 
 from owma._cores import usable_cores
 from owma._types import Array, Bool, Float, HostArray, Key, PRNGKeyArray, PyTree
-from owma.agent import Agent
+from owma.agent import Agent, example_obs, planner_state
 from owma.courses import Judge, drive
 from owma.envs import (
     actions_inside,
@@ -185,10 +185,9 @@ class _OneByOne:
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
-        self._states = [_init(agent)] * n
+        self._states = [planner_state(agent)] * n
         # Compiled here: threads that met a new program would each compile it.
-        mean, key = agent.model.world.observation.mean, jax.random.key(0)
-        jax.block_until_ready(_single_plan(agent, mean, self._states[0], key))
+        jax.block_until_ready(_single_plan(agent, example_obs(agent), self._states[0], jax.random.key(0)))
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
@@ -208,7 +207,7 @@ class _Together:
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
-        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), _init(agent))
+        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), planner_state(agent))
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
@@ -259,7 +258,7 @@ def _time_decisions(
     if repeats == 0:
         return times
     steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
-    state = _init(agent)
+    state = planner_state(agent)
     keys = jax.random.split(jax.random.key(seed), repeats)
     # The first call compiles, which is not a decision's cost.
     jax.block_until_ready(_single_plan(agent, jnp.asarray(observations[0, 0]), state, keys[0]))
@@ -275,11 +274,6 @@ def _time_decisions(
 @eqx.filter_jit
 def _single_plan(agent: Agent, obs: Float[Array, " obs"], state: PyTree, key: PRNGKeyArray) -> tuple:
     return agent.plan(obs, state, key=key)
-
-
-@eqx.filter_jit
-def _init(agent: Agent) -> PyTree:
-    return agent.planner.init(agent.model)
 
 
 @eqx.filter_jit

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import pytest
 from filelock import FileLock
@@ -70,6 +71,20 @@ def gaussian_model() -> Callable[..., Any]:
         return planners.AgentModel(world, policy, value, jnp.asarray(value_scale))
 
     return build
+
+
+@pytest.fixture
+def compiled() -> Iterator[list[str]]:
+    """The names of the programs that XLA has compiled since the list was cleared last, such as `jit(step)`."""
+    names: list[str] = []
+
+    def listen(event: str, seconds: float, **about: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(about["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(autouse=True, scope="module")

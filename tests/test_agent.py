@@ -1,17 +1,14 @@
 """The agent: refuses what it cannot read, keeps its plans and its shapes, stays inside the action space."""
 
-import inspect
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma import agent as agent_module
 from owma._errors import OwmaError
 from owma.agent import Agent
-from owma.planners import OnlineAdaptation, RandomShooting, Static
+from owma.planners import RandomShooting, Static
 
 
 def _agent(gaussian_model, planner=None, **changes) -> Agent:
@@ -75,21 +72,6 @@ def test_actions_are_in_the_units_of_the_environment(getkey, gaussian_model) -> 
     key, obs = getkey(), np.zeros(2, np.float32)
     one, ten = (a.act(obs, a.init(), key=key)[0] for a in (wide, scaled))
     np.testing.assert_allclose(ten, 10 * one, rtol=1e-4)
-
-
-def test_a_step_compiles_once(getkey, gaussian_model, monkeypatch) -> None:
-    """Shapes and types of the state are those of `init`, and other numbers make no other program."""
-    config = OnlineAdaptation(adaptation_steps=1, n_adaptation_samples=2, adapt="all", warm_start=True)
-    agent = _agent(gaussian_model, config, replan_every=2)
-    traced = eqx.debug.assert_max_traces(inspect.unwrap(agent_module.step), max_traces=1)
-    monkeypatch.setattr(agent_module, "step", eqx.filter_jit(traced))
-    state = agent.init()
-    for n in range(4):
-        before = jax.tree.map(lambda x: (x.shape, x.dtype), state)
-        _, state, _ = agent.act(np.full(2, n, np.float32), state, key=getkey())
-        assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == before
-    other = Agent(agent.model, OnlineAdaptation(**{**vars(config), "kl_coef": 0.1}).build(), replan_every=2)
-    other.act(np.zeros(2, np.float32), state, key=getkey())
 
 
 def test_a_dictionary_is_flattened_by_its_keys(getkey, gaussian_model) -> None:

@@ -1,5 +1,6 @@
 """An exported agent acts as the agent does, in a process that knows nothing of it."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,10 +11,10 @@ import jax.export
 import numpy as np
 import pytest
 
-from owma._errors import CheckpointError, OwmaError
+from owma._errors import CheckpointError, ConfigError, OwmaError
 from owma.agent import Agent
 from owma.export import export_agent, load_exported
-from owma.planners import OnlineAdaptation, RandomShooting
+from owma.planners import OnlineAdaptation, RandomShooting, Static
 
 _OBS = np.array([0.3, -0.2], np.float32)
 
@@ -82,6 +83,27 @@ def test_bad_observations_are_refused_as_by_the_agent(gaussian_model, tmp_path: 
         exported.act(np.array([0.0, np.nan]), exported.init(), key=jax.random.key(0))
     with pytest.raises(OwmaError, match="has 3 components, the model was trained on 2"):
         exported.act(np.zeros(3), exported.init(), key=jax.random.key(0))
+
+
+def test_an_agent_with_a_deadline_is_not_exported(agent, tmp_path: Path) -> None:
+    hurried = dataclasses.replace(agent, deadline_ms=30.0)
+    with pytest.raises(ConfigError, match="deadline_ms=30, which takes the host's clock.* Export one without"):
+        export_agent(hurried, tmp_path / "robot")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("platforms", ["gpu", ("cpu", "gpu"), ["CPU"]])
+def test_platforms_by_names_that_jax_does_not_export_for(agent, platforms, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'(gpu|CPU)' is none of cpu, cuda, rocm, tpu"):
+        export_agent(agent, tmp_path / "robot", platforms=platforms)
+
+
+@pytest.mark.parametrize("platforms", ["cpu", ("cpu",), ["cpu", "cuda"], ()])
+def test_one_platform_or_several(gaussian_model, platforms, tmp_path: Path) -> None:
+    small = Agent(gaussian_model([0.0], [1.0], [1.0]), Static().build())
+    robot = load_exported(export_agent(small, tmp_path / "robot", platforms=platforms))
+    action, _, _ = robot.act(_OBS[:1], robot.init(), key=jax.random.key(0))
+    assert action.flags.writeable and np.isfinite(action).all()
 
 
 def test_files_that_are_no_agents(gaussian_model, tmp_path: Path) -> None:
