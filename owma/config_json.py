@@ -35,8 +35,8 @@ def from_json(cls: type[_Config], obj: Any) -> _Config:
     """Build a configuration of class `cls` from what `to_json` made of one.
 
     Every field must be there, and none but the fields: a default that has changed since must not slip into an old
-    run. Only a field that came later (`later_field`) may be absent, and then has its default. Raises `ConfigError`
-    naming the field otherwise, and where a value is not of the annotated type.
+    run. Only a field that came later (`later_field`) may be absent, and then does what was done before. Raises
+    `ConfigError` naming the field otherwise, and where a value is not of the annotated type.
     """
     return _decode(cls, obj, cls.__name__)
 
@@ -46,32 +46,36 @@ def fingerprint(config: Any, *, without: Collection[str] = ()) -> str:
 
     Two configurations that compare equal have the same one: values pass through the annotated types first, so that
     `1` given for a float counts as `1.0`. `without`: names of fields that do not count. A field that came later
-    (`later_field`) counts only where it is not at its default: the fingerprints of older runs stay as they were.
+    (`later_field`) counts only where it does not do what was done before: the fingerprints of older runs stay.
     """
-    normal = _encode(from_json(type(config), to_json(config)), type(config).__name__, with_later_defaults=False)
+    normal = _encode(from_json(type(config), to_json(config)), type(config).__name__, with_all_fields=False)
     normal = {name: value for name, value in normal.items() if name not in without}
     return hashlib.sha256(canonical(normal).encode()).hexdigest()
 
 
-def later_field(default: Any) -> Any:
+_SAME: Any = object()
+
+
+def later_field(default: Any, *, before: Any = _SAME) -> Any:
     """A field of a configuration that runs exist without: `degree: int = later_field(2)`.
 
-    Their configurations are read as having the default, and their checkpoints fit a configuration that has it. The
-    default must therefore do what was done before there was the field, and must never change.
+    Their configurations are read as having the value `before`, by default that of `default`, and their checkpoints fit
+    a configuration that has it. That value must therefore do what was done before there was the field, and must never
+    change; `later_field(True, before=False)` is a field by which new runs do otherwise.
     """
-    return dataclasses.field(default=default, metadata={_LATER: True})
+    return dataclasses.field(default=default, metadata={_LATER: default if before is _SAME else before})
 
 
 def _is_config(value: Any) -> bool:
     return dataclasses.is_dataclass(value) and not isinstance(value, type)
 
 
-def _encode(value: Any, where: str, *, with_later_defaults: bool = True) -> Any:
-    encode = functools.partial(_encode, with_later_defaults=with_later_defaults)
+def _encode(value: Any, where: str, *, with_all_fields: bool = True) -> Any:
+    encode = functools.partial(_encode, with_all_fields=with_all_fields)
     if _is_config(value):
         fields = [field for field in dataclasses.fields(value) if field.init]
-        if not with_later_defaults:
-            fields = [f for f in fields if _LATER not in f.metadata or getattr(value, f.name) != f.default]
+        if not with_all_fields:
+            fields = [f for f in fields if _LATER not in f.metadata or getattr(value, f.name) != f.metadata[_LATER]]
         return {_TAG: type(value).__name__} | {
             field.name: encode(getattr(value, field.name), f"{where}.{field.name}") for field in fields
         }
@@ -127,8 +131,9 @@ def _decode_dataclass(cls: Any, value: Any, where: str) -> Any:
             raise ConfigError(
                 f"{where} lacks the field `{field.name}`: add it, or use the version of owma that wrote it."
             )
+    before = {field.name: field.metadata[_LATER] for field in fields if field.name not in value}
     given = [name for name in names if name in value]
-    return cls(**{name: _decode(_hints(cls)[name], value[name], f"{where}.{name}") for name in given})
+    return cls(**before, **{name: _decode(_hints(cls)[name], value[name], f"{where}.{name}") for name in given})
 
 
 def _decode_items(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> list[Any]:

@@ -1,4 +1,13 @@
-"""Targets of the outcome model: one function for bootstrapped, n-step and Monte-Carlo ψ."""
+r"""Targets of the outcome model: one function for bootstrapped, n-step and Monte-Carlo ψ.
+
+ψ counts the states of an episode from s_t on, each once. Where the episode *terminates* after j steps that is
+$\psi_t = \sum_{k\le j}\gamma^k c(s_{t+k})$: the terminal state $s_{t+j}$ counts, and nothing follows it. Where it was
+truncated, there is more to come in place of $\gamma^j c(s_{t+j})$: a draw $\gamma^j\psi(s_{t+j})$ of the model, or, where
+things stay as they are, $\gamma^j c(s_{t+j})/(1-\gamma)$. A return $G_t = \sum_{k<j}\gamma^k r_{t+k}$ has the reward of the
+terminating step. For a reward of the state that is reached, $r_t = f(s_{t+1})$, it is then
+$\gamma G_t = \psi^f_t - f(s_t)$ at either end, $\psi^f$ being the outcome whose cumulant is f: what is linear in the
+cumulants is linear in ψ.
+"""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,13 +20,14 @@ from owma.transitions import Transitions
 class Segments(eqx.Module):
     r"""For each transition t, the discounted sum of what follows it for up to n steps, and where that stops.
 
-    $\psi_t = \sum_{k<j}\gamma^k c_{t+k} + \gamma^j\psi(s_{t+j})$, where $j\le n$ is cut at the end of the episode.
+    $\psi_t = \sum_{k<j}\gamma^k c_{t+k} + \gamma^j\psi(s_{t+j})$, where $j\le n$ is cut at the end of the episode. If
+    that is a termination, and what the terminal state adds is given, the sum has it too and is one step longer.
     """
 
     sums: Float[np.ndarray, "n d"]
-    r"""$\sum_{k<j}\gamma^k c_{t+k}$."""
+    r"""$\sum_{k<j}\gamma^k c_{t+k}$; at a termination $\sum_{k\le j}\gamma^k c_{t+k}$."""
     discount: Float[np.ndarray, " n"]
-    r"""$\gamma^j$."""
+    r"""$\gamma^j$; at a termination $\gamma^{j+1}$. Of what comes after the sum."""
     last: Int[np.ndarray, " n"]
     """The index t + j − 1 of the last transition that was summed; the outcome goes on from its `next_obs`."""
 
@@ -29,8 +39,13 @@ class Segments(eqx.Module):
         *,
         discount: float,
         horizon: int | None,
+        terminal: Float[HostArray, "n d"] | None = None,
     ) -> "Segments":
-        """Sums of `values` (c_t, one row a transition) over `horizon` steps, or to the episode's end if `None`."""
+        """Sums of `values` (c_t, one row a transition) over `horizon` steps, or to the episode's end if `None`.
+
+        **Arguments:** `terminal`: what the state that each transition leads to adds if the episode terminates there;
+        only such rows are read. `None` leaves it out, as with rewards, which are of transitions.
+        """
         ends = np.flatnonzero(transitions.ends)
         index = np.arange(len(transitions))
         end = ends[transitions.episode_ids]
@@ -43,6 +58,11 @@ class Segments(eqx.Module):
             beyond = np.where((index + horizon <= end)[:, None], to_end[np.minimum(index + horizon, end)], 0.0)
             sums = to_end - discount**horizon * beyond
         steps = last - index + 1
+        if terminal is not None:
+            ended = np.flatnonzero(np.asarray(transitions.terminated)[last])
+            reached = np.asarray(terminal, np.float64)[last[ended]]
+            sums[ended] += (discount ** steps[ended])[:, None] * reached
+            steps[ended] += 1
         return cls(sums.astype(np.float32), (discount**steps).astype(np.float32), last)
 
     def staying(self, transitions: Transitions, *, discount: float, tail: Float[HostArray, "n d"]) -> "Segments":
@@ -76,7 +96,7 @@ def outcome_target(sums: Psi, discount: Scalar, terminal: Bool[Array, ""], boots
 
     **Arguments:** `sums`, `discount`: one row of `Segments`; `terminal`: whether the episode *terminated* there;
     `bootstrap`: ψ' drawn at the state where the sum stops; `nothing`: the outcome in which nothing more happens,
-    whitened 0, which takes the place of ψ' at terminations.
+    whitened 0, which takes the place of ψ' after terminations.
     """
     return sums + discount * jnp.where(terminal, nothing, bootstrap)
 
@@ -87,11 +107,13 @@ def monte_carlo(
     *,
     discount: float,
     tail: Float[HostArray, "n d"],
+    terminal: Float[HostArray, "n d"] | None = None,
 ) -> Float[np.ndarray, "n d"]:
     r"""Discounted sums to the end of each episode, for fitting coordinates and values (no model needed).
 
     The stated tail at a *truncation*: things stay as they are, $\gamma^j\,\text{tail}/(1-\gamma)$, `tail` being what
-    one more step in the last state would add. At a termination there is no tail.
+    one more step in the last state would add. At a termination it is $\gamma^j\,\text{terminal}$, once, and without
+    `terminal` nothing.
     """
-    segments = Segments.build(values, transitions, discount=discount, horizon=None)
+    segments = Segments.build(values, transitions, discount=discount, horizon=None, terminal=terminal)
     return segments.staying(transitions, discount=discount, tail=tail).sums

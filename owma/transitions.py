@@ -15,8 +15,8 @@ class Transitions(eqx.Module):
     """A flat run of transitions, episode after episode, in recorded order.
 
     `terminated` and `truncated` mark the *last* transition of an episode: after a termination there is no future
-    (the outcome stops there), after a truncation there is one that was not recorded (the outcome is bootstrapped).
-    The last transition of the whole array must carry one of the two marks.
+    (s_{t+1} is the last state that the outcome counts), after a truncation there is one that was not recorded (the
+    outcome is bootstrapped). The last transition of the whole array must carry one of the two marks.
 
     Arrays live in host memory (`numpy`); training moves them to the device once, unless they are memory-mapped, when
     it reads batches of them.

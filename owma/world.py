@@ -30,6 +30,8 @@ class WorldModel(eqx.Module):
     chain: Chain
     """The sampler whose law p_φ is, its widths calibrated on held-out data."""
     discount: float = eqx.field(static=True)
+    counts_terminal: bool = eqx.field(static=True, default=True)
+    """Whether ψ has c of the state in which an episode terminates (`owma.targets`); a recorded reward is of none."""
 
     def context(self, obs: Obs) -> Float[Array, " obs"]:
         """What the denoiser is conditioned on."""
@@ -45,7 +47,7 @@ class WorldModel(eqx.Module):
 
     @property
     def nothing(self) -> Psi:
-        """The whitened outcome in which nothing more happens (raw ψ = 0): that of a terminal state."""
+        """The whitened outcome in which nothing more happens (raw ψ = 0): what comes after a terminal state."""
         return self.whitening.whiten(jnp.zeros_like(self.whitening.mean))
 
     def sample(self, obs: Obs, *, key: PRNGKeyArray) -> Psi:
@@ -54,11 +56,20 @@ class WorldModel(eqx.Module):
 
 
 def raw_outcomes(
-    transitions: Transitions, observation: Standardisation, features: AbstractFeatures, discount: float
+    transitions: Transitions,
+    observation: Standardisation,
+    features: AbstractFeatures,
+    discount: float,
+    *,
+    counts_terminal: bool,
 ) -> Float[np.ndarray, "n features"]:
-    """Monte-Carlo ψ of every transition, raw; truncated episodes are taken to stay in their last state."""
+    """Monte-Carlo ψ of every transition, raw; truncated episodes are taken to stay in their last state.
+
+    `counts_terminal`: of `WorldModel`.
+    """
     cumulants, tail = raw_cumulants(transitions, observation, features)
-    return monte_carlo(cumulants, transitions, discount=discount, tail=tail)
+    terminal = tail if counts_terminal else None
+    return monte_carlo(cumulants, transitions, discount=discount, tail=tail, terminal=terminal)
 
 
 def raw_cumulants(
@@ -103,7 +114,9 @@ def cumulant_mapper(
 
 def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:
     """Monte-Carlo ψ of every transition, in the model's coordinates, with the tail of `raw_outcomes`."""
-    raw = raw_outcomes(transitions, world.observation, world.features, world.discount)
+    raw = raw_outcomes(
+        transitions, world.observation, world.features, world.discount, counts_terminal=world.counts_terminal
+    )
     return map_rows(world.whitening.whiten, raw)
 
 
@@ -115,7 +128,9 @@ def untrained_world(
     observation = Standardisation.fit(transitions.obs)
     if features is None:
         features = config.features.build(transitions.obs.shape[1], key=features_key)
-    outcomes = raw_outcomes(transitions, observation, features, config.discount)
+    outcomes = raw_outcomes(
+        transitions, observation, features, config.discount, counts_terminal=_counts_terminal(config, features)
+    )
     whitening = Whitening.fit(outcomes, min_variance=config.min_variance, max_dims=config.max_dims)
     psi = map_rows(whitening.whiten, outcomes)
     data_range = (jnp.asarray(psi.min(axis=0)), jnp.asarray(psi.max(axis=0)))
@@ -150,4 +165,11 @@ def _assemble(
         key=key,
     )
     chain = config.chain(ErrorCurve.untrained(whitening.dims), data_range)
-    return WorldModel(observation, features, whitening, denoiser, chain, config.discount)
+    return WorldModel(
+        observation, features, whitening, denoiser, chain, config.discount, _counts_terminal(config, features)
+    )
+
+
+def _counts_terminal(config: WorldConfig, features: AbstractFeatures) -> bool:
+    # What is recorded of the last transition is its reward; of the state that it leads to nothing is.
+    return config.count_terminal and not isinstance(features, RecordedReward)

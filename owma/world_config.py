@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from owma._errors import ConfigError
+from owma.config_json import later_field
 from owma.features_config import FeaturesConfig
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class WorldConfig:
     """Principal directions of the dataset's outcomes with less than this share of the largest variance are dropped."""
     max_dims: int = 32
     """At most this many whitened coordinates."""
+    count_terminal: bool = later_field(True, before=False)
+    """Whether outcomes count the state in which an episode terminates, once, and not only the states that are left."""
     width: int = 96
     """Units in each hidden layer."""
     depth: int = 3

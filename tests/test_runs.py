@@ -192,6 +192,20 @@ def test_a_field_that_came_later_leaves_older_configurations_as_they_were() -> N
     assert all(from_json(_Grown, to_json(config)) == config for config in others)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Changed:
+    rate: float = 0.1
+    counts: bool = later_field(True, before=False)
+
+
+def test_a_field_that_came_later_may_do_otherwise_in_new_configurations() -> None:
+    older = {"class": "_Changed", "rate": 0.5}
+    assert from_json(_Changed, older) == _Changed(0.5, counts=False) != _Changed(0.5)
+    assert fingerprint(_Changed(0.5, counts=False)) == hashlib.sha256(canonical(older).encode()).hexdigest()
+    assert fingerprint(_Changed(0.5)) != fingerprint(_Changed(0.5, counts=False))
+    assert all(from_json(_Changed, to_json(_Changed(counts=counts))).counts is counts for counts in (True, False))
+
+
 def _without(name: str) -> Callable[[dict[str, Any]], Any]:
     return lambda obj: obj.pop(name)
 

@@ -42,6 +42,24 @@ def test_segments_of_a_hand_computed_chain(horizon, sums, discount, last) -> Non
     np.testing.assert_array_equal(segments.last, last)
 
 
+@pytest.mark.parametrize(
+    "horizon, sums, discount",
+    [
+        # The terminal state adds 16 at its own distance: 4 + 16/2; the other episodes are as above.
+        (1, [1, 2, 12, 8, 1, 1], [0.5, 0.5, 0.25, 0.5, 0.5, 0.5]),
+        # 2 + 4/2 + 16/4 = 8.
+        (2, [2, 8, 12, 8, 1.5, 1], [0.25, 0.125, 0.25, 0.5, 0.25, 0.5]),
+        # 1 + 2/2 + 4/4 + 16/8 = 5.
+        (None, [5, 8, 12, 8, 1.5, 1], [0.0625, 0.125, 0.25, 0.5, 0.25, 0.5]),
+    ],
+)
+def test_the_terminal_state_counts_once(horizon, sums, discount) -> None:
+    reached = np.array([[np.nan], [np.nan], [16.0], [np.nan], [np.nan], [np.nan]])  # the others are not read
+    segments = Segments.build(_VALUES, _CHAIN, discount=0.5, horizon=horizon, terminal=reached)
+    np.testing.assert_array_equal(segments.sums[:, 0], sums)
+    np.testing.assert_array_equal(segments.discount, discount)
+
+
 def test_monte_carlo_has_a_tail_at_truncations_only() -> None:
     tail = np.array([[9.0], [9.0], [100.0], [3.0], [9.0], [5.0]])
     # No tail for the first episode. Then γ^j·tail/(1 − γ): 8 + 3; 1.5 + 5/2; 1 + 5.
@@ -91,14 +109,39 @@ def test_segments_equal_a_double_loop(
 ) -> None:
     lengths, terminated = [e[0] for e in episodes], [e[1] for e in episodes]
     transitions = _transitions(lengths, terminated)
-    values = np.random.default_rng(seed).normal(size=(len(transitions), 2))
+    values, reached = np.random.default_rng(seed).normal(size=(2, len(transitions), 2))
     segments = Segments.build(values, transitions, discount=discount, horizon=horizon)
+    counting = Segments.build(values, transitions, discount=discount, horizon=horizon, terminal=reached)
     start = 0
-    for length in lengths:
-        for t in range(start, start + length):
-            stop = start + length if horizon is None else min(t + horizon, start + length)
+    for length, terminates in zip(lengths, terminated):
+        end = start + length
+        for t in range(start, end):
+            stop = end if horizon is None else min(t + horizon, end)
             expected = sum(discount ** (u - t) * values[u] for u in range(t, stop))
             np.testing.assert_allclose(segments.sums[t], expected, atol=1e-5)
             assert segments.discount[t] == pytest.approx(discount ** (stop - t), rel=1e-5)
-            assert segments.last[t] == stop - 1
-        start += length
+            assert segments.last[t] == counting.last[t] == stop - 1
+            # One state more: that in which the last step of a terminated episode ended.
+            counted = terminates and stop == end
+            expected = expected + discount ** (stop - t) * reached[stop - 1] * counted
+            np.testing.assert_allclose(counting.sums[t], expected, atol=1e-5)
+            assert counting.discount[t] == pytest.approx(discount ** (stop - t + counted), rel=1e-5)
+        start = end
+
+
+@hypothesis.settings(deadline=None, max_examples=40, derandomize=True)
+@hypothesis.given(
+    episodes=st.lists(st.tuples(st.integers(1, 7), st.booleans()), min_size=1, max_size=6),
+    discount=st.floats(0.1, 0.95),
+    seed=st.integers(0, 2**16),
+)
+def test_returns_of_a_reward_of_the_next_state_are_outcomes_at_either_end(
+    episodes: list[tuple[int, bool]], discount: float, seed: int
+) -> None:
+    # With r = f(s'), γ G = ψ_f − f(s), however the episode ends.
+    transitions = _transitions([e[0] for e in episodes], [e[1] for e in episodes])
+    here, after = np.random.default_rng(seed).normal(size=(2, len(transitions), 1))
+    after[:-1] = np.where(transitions.ends[:-1, None], after[:-1], here[1:])
+    outcomes = monte_carlo(here, transitions, discount=discount, tail=after, terminal=after)
+    returns = monte_carlo(after, transitions, discount=discount, tail=after)
+    np.testing.assert_allclose(discount * returns, outcomes - here, atol=1e-4)

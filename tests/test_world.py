@@ -1,6 +1,7 @@
 """The world model: cumulants, coordinates and what its configuration builds."""
 
 import dataclasses
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from owma._errors import ConfigError
+from owma.experiment import task_returns
 from owma.features import FeaturesConfig, FourierFeatures
 from owma.transitions import Transitions
+from owma.value import LinearValue, r_squared
 from owma.whitening import Standardisation
 from owma.world import WorldConfig, WorldModel, raw_outcomes, whitened_outcomes
 
@@ -46,18 +49,58 @@ def test_outcomes_of_the_dataset_are_white() -> None:
 def test_raw_outcomes_obey_the_bellman_equation() -> None:
     transitions = _transitions()
     observation = Standardisation.fit(transitions.obs)
-    outcomes = raw_outcomes(
-        transitions, observation, FeaturesConfig(kind="identity").build(2, key=jax.random.key(0)), 0.8
-    )
+    features = FeaturesConfig(kind="identity").build(2, key=jax.random.key(0))
+    outcomes = raw_outcomes(transitions, observation, features, 0.8, counts_terminal=True)
     cumulant, after = (
         np.asarray(jax.vmap(observation)(jnp.asarray(x))) for x in (transitions.obs, transitions.next_obs)
     )
-    # ψ_t = c_t + γ ψ_{t+1} inside an episode; ψ = c at a termination; ψ = c + γ c'/(1 − γ) at a truncation.
+    # ψ_t = c_t + γ ψ_{t+1} inside an episode; ψ = c + γ c' at a termination; ψ = c + γ c'/(1 − γ) at a truncation.
     inside = ~transitions.ends[:-1]
     np.testing.assert_allclose(outcomes[:-1][inside], (cumulant[:-1] + 0.8 * outcomes[1:])[inside], atol=1e-4)
     terminal, cut = np.asarray(transitions.terminated), np.asarray(transitions.truncated)
-    np.testing.assert_allclose(outcomes[terminal], cumulant[terminal], atol=1e-4)
+    np.testing.assert_allclose(outcomes[terminal], (cumulant + 0.8 * after)[terminal], atol=1e-4)
     np.testing.assert_allclose(outcomes[cut], (cumulant + 4 * after)[cut], atol=1e-4)
+    # Runs from before leave the terminal state out.
+    former = raw_outcomes(transitions, observation, features, 0.8, counts_terminal=False)
+    np.testing.assert_allclose(former[terminal], cumulant[terminal], atol=1e-4)
+    np.testing.assert_allclose(former[cut], outcomes[cut], atol=1e-5)
+
+
+def _arrivals(end: str) -> Transitions:
+    """Episodes that arrive left or right by their last action; right pays 1."""
+    rng = np.random.default_rng(0)
+    starts, push = rng.normal(0, 0.1, (400, 2)), rng.uniform(-1, 1, (400, 5))
+    walks = np.repeat(starts[:, None], 6, axis=1) + np.arange(6)[:, None] * np.array([0.0, 1.0])
+    walks[:, 5, 0] = 3 * np.sign(push[:, 4])
+    last = np.tile(np.arange(5) == 4, 400)
+    return Transitions(
+        obs=walks[:, :-1].reshape(-1, 2).astype(np.float32),
+        action=push.reshape(-1, 1).astype(np.float32),
+        reward=(last & (push.reshape(-1) > 0)).astype(np.float32),
+        next_obs=walks[:, 1:].reshape(-1, 2).astype(np.float32),
+        terminated=last & (end == "terminated"),
+        truncated=last & (end == "truncated"),
+    )
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+@pytest.mark.parametrize("kind", ["fourier", "polynomial"])
+def test_what_the_last_state_pays_is_told_by_outcomes_at_either_end(
+    kind: Literal["fourier", "polynomial"], end
+) -> None:
+    transitions = _arrivals(end)
+    config = WorldConfig(features=FeaturesConfig(kind=kind), width=16, depth=1, embed_width=8)
+
+    def explained(config: WorldConfig) -> float:
+        world = config.build(transitions, key=jax.random.key(0))
+        psi = whitened_outcomes(world, transitions)
+        returns = task_returns(np.asarray(transitions.reward), transitions, world.discount)
+        value = LinearValue.fit(psi, returns)
+        return r_squared(psi @ np.asarray(value.weight) + float(value.bias), returns)
+
+    assert explained(config) > 0.99
+    if end == "terminated":
+        assert explained(dataclasses.replace(config, count_terminal=False)) < 0.05
 
 
 def test_whitened_cumulants_add_up_to_whitened_outcomes() -> None:
@@ -67,7 +110,8 @@ def test_whitened_cumulants_add_up_to_whitened_outcomes() -> None:
     inside = ~transitions.ends[:-1]
     np.testing.assert_allclose(outcomes[:-1][inside], (cumulant[:-1] + 0.8 * outcomes[1:])[inside], atol=1e-3)
     terminal = np.asarray(transitions.terminated)
-    np.testing.assert_allclose(outcomes[terminal], cumulant[terminal] + 0.8 * np.asarray(world.nothing), atol=1e-3)
+    last = jax.vmap(lambda s: world.whitening.whiten(world.raw_cumulant(s)))(jnp.asarray(transitions.next_obs))
+    np.testing.assert_allclose(outcomes[terminal], (cumulant + 0.8 * np.asarray(last))[terminal], atol=1e-3)
 
 
 def test_nothing_is_the_outcome_of_zero() -> None:

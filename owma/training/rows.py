@@ -82,7 +82,8 @@ class OutcomeData(eqx.Module):
     ) -> "OutcomeData":
         """`build`, where the cumulants are known (`owma.world.cumulant_mapper`)."""
         added, tail = cumulants
-        segments = Segments.build(added, transitions, discount=world.discount, horizon=horizon)
+        terminal = tail if world.counts_terminal else None
+        segments = Segments.build(added, transitions, discount=world.discount, horizon=horizon, terminal=terminal)
         if stays:
             segments = segments.staying(transitions, discount=world.discount, tail=tail)
         last = segments.last[mask]

@@ -63,8 +63,11 @@ def test_data_of_one_step_targets() -> None:
     np.testing.assert_array_equal(data.obs, transitions.obs[mask])
     np.testing.assert_array_equal(data.bootstrap_obs, transitions.next_obs[mask])
     np.testing.assert_array_equal(data.terminal, transitions.terminated[mask])
-    np.testing.assert_allclose(data.discount, 0.9, rtol=1e-6)
-    np.testing.assert_allclose(data.sums, jax.vmap(lambda s: world.cumulant(s))(jnp.asarray(data.obs)), atol=1e-5)
+    # A termination is one step further: the state that it leads to counts.
+    ended = np.asarray(data.terminal)
+    np.testing.assert_allclose(data.discount, np.where(ended, 0.81, 0.9), rtol=1e-6)
+    here, after = (np.asarray(jax.vmap(lambda s: world.cumulant(s))(s)) for s in (data.obs, data.bootstrap_obs))
+    np.testing.assert_allclose(data.sums, here + 0.9 * ended[:, None] * after, atol=1e-5)
 
 
 def test_the_target_names_its_horizon() -> None:
@@ -145,6 +148,34 @@ def test_the_fixed_point_of_the_targets(getkey) -> None:
     psi = np.asarray(eqx.filter_jit(lambda: trainer.targets(fixed, chain, batch, key=getkey()))())
     np.testing.assert_allclose(psi.mean(axis=0), 10.0, atol=0.025)
     np.testing.assert_allclose(psi.var(axis=0), 1.0, rtol=4 * np.sqrt(2 / n))
+
+
+def test_the_fixed_point_of_the_targets_where_episodes_terminate(getkey) -> None:
+    # Every step of the chain from state 0 terminates with probability 0.2, in the state whose cumulant is that of
+    # (4, 0), or goes to the state for which cumulants N(1, 0.19) for ever at γ = 0.9 make N(10, 1). Its outcome has two
+    # components, c + γ c(terminal) and N(c + γ 10, γ²), of weights 0.2 and 0.8.
+    trainer, n = _trainer(), 20_000
+    world = trainer.world
+    ended = np.arange(n) < n // 5
+    transitions = Transitions(
+        obs=np.zeros((n, 2), np.float32),
+        action=np.zeros((n, 1), np.float32),
+        reward=np.zeros(n, np.float32),
+        next_obs=np.where(ended[:, None], [4.0, 0.0], [0.0, 0.0]).astype(np.float32),
+        terminated=ended,
+        truncated=~ended,
+    )
+    goes_on = GaussianDenoiser(jnp.full(2, 10.0), jnp.ones(2))
+    chain = Chain.calibrated(goes_on.errors(), num_steps=4, min_ratio=0.05)
+    rows = OutcomeData.build(world, transitions, np.ones(n, bool), horizon=1)
+    psi = np.asarray(eqx.filter_jit(lambda: trainer.targets(goes_on, chain, rows, key=getkey()))())
+    here = np.asarray(world.cumulant(jnp.zeros(2)))
+    terminal = np.asarray(world.whitening.whiten(world.raw_cumulant(jnp.asarray([4.0, 0.0]))))
+    np.testing.assert_allclose(psi[ended], np.tile(here + 0.9 * terminal, (n // 5, 1)), atol=1e-4)
+    apart = here + 9.0 - (here + 0.9 * terminal)
+    np.testing.assert_allclose(psi.mean(axis=0), here + 0.2 * 0.9 * terminal + 0.8 * 9.0, atol=0.03)
+    # Of the mixture: what varies within the second component, and between the two.
+    np.testing.assert_allclose(psi.var(axis=0), 0.8 * 0.81 + 0.16 * apart**2, rtol=0.05)
 
 
 def test_terminal_targets_do_not_bootstrap(getkey) -> None:
