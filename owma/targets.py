@@ -2,9 +2,9 @@ r"""Targets of the outcome model: one function for bootstrapped, n-step and Mont
 
 ψ counts the states of an episode from s_t on, each once. Where the episode *terminates* after j steps that is
 $\psi_t = \sum_{k\le j}\gamma^k c(s_{t+k})$: the terminal state $s_{t+j}$ counts, and nothing follows it. Where it was
-truncated, there is more to come in place of $\gamma^j c(s_{t+j})$: a draw $\gamma^j\psi(s_{t+j})$ of the model, or, where
-things stay as they are, $\gamma^j c(s_{t+j})/(1-\gamma)$. A return $G_t = \sum_{k<j}\gamma^k r_{t+k}$ has the reward of the
-terminating step. For a reward of the state that is reached, $r_t = f(s_{t+1})$, it is then
+truncated, there is more to come in place of $\gamma^j c(s_{t+j})$: a draw $\gamma^j\psi(s_{t+j})$ of the model, or
+$\gamma^j c(s_{t+j})/(1-\gamma)$ where things stay as they are. A return $G_t = \sum_{k<j}\gamma^k r_{t+k}$ has the
+reward of the terminating step. For a reward of the state that is reached, $r_t = f(s_{t+1})$, it is then
 $\gamma G_t = \psi^f_t - f(s_t)$ at either end, $\psi^f$ being the outcome whose cumulant is f: what is linear in the
 cumulants is linear in ψ.
 """
