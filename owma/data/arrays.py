@@ -98,7 +98,8 @@ def require(columns: Mapping[str, Column], file: Path, names: Mapping[str, str],
     for part, name in parts.items():
         if part not in names:
             there = what_is_there(columns, file)
-            own = "" if part == name else ", or read it as a folder of your own arrays (data:array-folder)"
+            in_groups = not columns  # where a folder would not look either
+            own = "" if part == name or in_groups else ", or read it as a folder of your own arrays (data:array-folder)"
             raise DatasetError(
                 f"{file} has no `{name}`; it holds {there}: rename what is meant, or write what is missing at the top "
                 f"of the file{own}."

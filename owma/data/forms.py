@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from owma._errors import DatasetError
 from owma.data.cache import is_cache, recording_of_cache
-from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, read_columns
+from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, read_columns, read_rows
 from owma.data.files import open_d4rl, open_folder, open_ogbench
 from owma.data.minari import open_minari
 from owma.data.names import is_ogbench
@@ -35,7 +37,7 @@ def open_by_name(name: str, *, download: bool = False, episode_steps: int | None
     **Raises:** `DatasetError` if there is no such dataset, or it is of another form.
     """
     path = Path(name).expanduser()
-    if path.suffix in HDF5_SUFFIXES or (path.suffix == NPZ_SUFFIX and not is_ogbench(read_columns(path))):
+    if path.suffix in HDF5_SUFFIXES or (path.suffix == NPZ_SUFFIX and not _is_ogbench(path)):
         return open_d4rl(path, episode_steps=episode_steps)
     if episode_steps is not None:
         raise DatasetError(f"{name} is no D4RL file, so that --episode-steps has nothing to say of it; leave it out.")
@@ -44,6 +46,18 @@ def open_by_name(name: str, *, download: bool = False, episode_steps: int | None
     if path.is_dir() and not _is_minari(path):
         return recording_of_cache(path) if is_cache(path) else open_folder(path)
     return open_minari(name, download=download)
+
+
+def _is_ogbench(path: Path) -> bool:
+    """By the names of a file's arrays and, where D4RL has the same, by the last row, which is marked in OGBench's."""
+    columns = read_columns(path)
+    terminals = columns.get("terminals")
+    if not is_ogbench(columns) or terminals is None or terminals.holds_objects or "valids" in columns:
+        return is_ogbench(columns)
+    marked = True
+    for piece in read_rows(path, ("terminals",), 2**18) if terminals.shape else ():
+        marked = bool(np.any(piece["terminals"][-1:]))
+    return marked
 
 
 def _is_minari(folder: Path) -> bool:

@@ -107,6 +107,11 @@ def read_env(text: str, where: str, *, flag: str = "--evaluation.env", named: st
         wrapper for wrapper in spec.additional_wrappers if str(wrapper.entry_point).split(":")[-1] not in _ONLY_SHOW
     )
     foreign = _foreign(described, spec)
+    if foreign is not None and foreign in [repr(wrapper.entry_point) for wrapper in spec.additional_wrappers]:
+        raise ConfigError(
+            f"{where} names an environment {spec.id!r} in a wrapper that would run {foreign}, which is not one of "
+            f"Gymnasium's that only change numbers; name the environment without it with {flag} {named or spec.id}."
+        )
     if foreign is not None:
         module, name = _registering(described, spec)
         keeping = f", or import it with --trust {module}, which keeps its arguments" if module else ""
