@@ -16,7 +16,8 @@ def flagged(error: BaseException, root: Any) -> str:
     """
     sentence, trace = str(error), error.__traceback__
     while trace is not None:
-        code, owner = trace.tb_frame.f_code, trace.tb_frame.f_locals.get("self")
+        code = trace.tb_frame.f_code
+        owner: Any = trace.tb_frame.f_locals.get("self")
         trace = trace.tb_next
         prefix = _prefix(root, type(owner)) if code.co_name == "__post_init__" else None
         if prefix is not None:

@@ -132,8 +132,12 @@ def _decode_dataclass(cls: Any, value: Any, where: str) -> Any:
                 f"{where} lacks the field `{field.name}`: add it, or use the version of owma that wrote it."
             )
     before = {field.name: field.metadata[_LATER] for field in fields if field.name not in value}
-    given = [name for name in names if name in value]
-    return cls(**before, **{name: _decode(_hints(cls)[name], value[name], f"{where}.{name}") for name in given})
+    given = {name: value[name] for name in names if name in value}
+    decoded = {name: _decode(_hints(cls)[name], item, f"{where}.{name}") for name, item in given.items()}
+    try:
+        return cls(**before, **decoded)
+    except ConfigError as error:  # which names the field, and not where that is
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _decode_items(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> list[Any]:

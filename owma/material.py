@@ -5,6 +5,7 @@ A mistake in any of the three is found here, when nothing has been written yet.
 
 import dataclasses
 import importlib
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -175,7 +176,11 @@ def _collect(config: CollectConfig, progress: Progress) -> None:
             advance(done - so_far)
             so_far = done
 
-        collect(config, report)
+        try:
+            collect(config, report)
+        except ConfigError as error:
+            # A collector names flags as `owma.collect` has them.
+            raise ConfigError(re.sub(r"(?<!\S)--(?=[a-z])", "--data.", str(error))) from error
 
 
 def _cached(recording: Recording, progress: Progress) -> OfflineDataset:

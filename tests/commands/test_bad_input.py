@@ -42,7 +42,7 @@ MISTAKES = {
     "goal": (["stitch", "--task.radius", "-1"], "--task.radius=-1.0, --task.falloff=0.0, .*: of a goal none may be"),
     "unknown planner": (["smoke", "--evaluation.planners", "best"], r"\['best'\].*choose from static, random_shooting"),
     "episodes": (["smoke", "--evaluation.episodes", "-1"], "--evaluation.episodes=-1: must be at least 0"),
-    "skew": (["smoke", "--data.skew", "2"], "--skew is a share of the episodes, between 0 and 1; got 2"),
+    "skew": (["smoke", "--data.skew", "2"], "--data.skew is a share of the episodes, between 0 and 1; got 2"),
     "run to go on with": (["--resume", "runs/none"], "There is no run at runs/none.*train first"),
 }
 

@@ -32,6 +32,35 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
     assert all(path.read_bytes() == (smoke_run.folder / path.name).read_bytes() for path in kept)
 
 
+def test_planners_by_name_are_evaluated_side_by_side(invoke, smoke_run, elsewhere: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
+    config = run.read_json("config.json")
+    run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5}})
+    flags = ["--planners", "static", "guided_diffusion", "--episodes", "1", "--timed-decisions", "0"]
+    done = invoke(owma.eval.main, "runs/mine", *flags)
+    assert done.code == 0, done.stderr
+    folder = RunFolder(Path(done.stdout.strip()))
+    assert folder.path.parent.name == "planners" and "the planners of the run have" not in done.stderr.lower()
+    assert [row["planner"] for row in folder.read_jsonl("episodes.jsonl")] == ["static", "guided_diffusion"]
+    # They have the run's own price, as they had in its table.
+    flags[1:3] = ["guided_diffusion"]
+    done = invoke(owma.eval.main, "runs/mine", *flags, "--kl-coef", "0.5")
+    assert (
+        folder.read_jsonl("episodes.jsonl")[1] == RunFolder(Path(done.stdout.strip())).read_jsonl("episodes.jsonl")[0]
+    )
+    subject = done.stderr.splitlines()[:3]
+    assert subject[0].startswith("data: owma/two-routes-skew0p2-20x200-seed0-v0") and subject[1:] == [
+        "task: the reward function owma.envs:preferred_route_reward",
+        "environment: owma/TwoRoutes-v0, 300 steps",
+    ]
+    for others, sentence in (
+        (["planner:static"], "give one of the two"),
+        (["--planner.kl-coef", "1"], "give one of the two"),
+        (["--deadline-ms", "50"], "only planner:online-adaptation"),
+    ):
+        assert sentence in invoke(owma.eval.main, "runs/mine", *flags, *others).refused()
+
+
 def test_one_planner_has_a_price_of_its_own(invoke, smoke_run, elsewhere: Path) -> None:
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
     config = run.read_json("config.json")

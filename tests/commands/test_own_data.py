@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import owma.train
+from owma._errors import ConfigError
 from owma.config_json import from_json, to_json
 from owma.data import D4rlFile, TwoRoutesCollect
 from owma.experiment import ExperimentConfig
@@ -197,3 +198,8 @@ def test_a_sweep_on_other_data_is_of_their_rewards() -> None:
     task = 'task={"class":"RewardTaskConfig","reward":"mine:reward"}'
     (point,) = points(SweepConfig(overrides=(other, task)))
     assert point.experiment.task == RewardTaskConfig("mine:reward")
+
+
+def test_a_refusal_of_a_sweeps_field_says_of_which_part() -> None:
+    with pytest.raises(ConfigError, match=r"ExperimentConfig\.value: updates=-5: must be at least 1"):
+        points(SweepConfig(overrides=("value.updates=-5",)))

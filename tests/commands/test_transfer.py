@@ -37,6 +37,13 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
         (task, labels, fit, i) for task in tasks for labels in (16, 64) for fit in ("decoder", "linear") for i in (0, 1)
     ]
     assert all(tasks[0] in done.stderr and task in done.stderr for task in tasks)
+    subject = done.stderr.splitlines()[:4]
+    assert subject[0].startswith("data: owma/two-routes-skew0p2-20x200-seed0-v0: 4,000 transitions in 20 episodes, 0 ")
+    assert subject[1:] == [
+        "task: owma.envs:preferred_route_reward: the reward function owma.envs:preferred_route_reward",
+        "task: goal:2,2: the goal (2, 2) within 0.5, in coordinates 0 to 1",
+        "environment: owma/TwoRoutes-v0, 300 steps",
+    ]
     assert (folder / "plots" / "few_shot.png").exists()
     # Starts and draws are those of every other evaluation of this seed.
     # The environment pays the first task itself, and so it says what success is; of the other it says its own beside.
