@@ -31,6 +31,8 @@ class Inspect:
     episode_steps: int | None = None
     """For a D4RL file whose timeouts are missing or never set: steps after which an episode was cut; 0 if all episodes
     end by terminals."""
+    obs_keys: tuple[str, ...] = ()
+    """Entries of a Minari dataset's Dict observations to read; none: those that training reads unless it is told."""
     json: bool = False
     """Print all of it as JSON."""
 
@@ -41,7 +43,12 @@ def main() -> None:
     from owma._json import jsonable
     from owma.data import open_by_name, summarise_dataset
 
-    recording = open_by_name(arguments.dataset, download=arguments.download, episode_steps=arguments.episode_steps)
+    recording = open_by_name(
+        arguments.dataset,
+        download=arguments.download,
+        episode_steps=arguments.episode_steps,
+        obs_keys=arguments.obs_keys,
+    )
     facts = summarise_dataset(recording)
     if arguments.json:
         print(json.dumps(jsonable(facts), indent=1))

@@ -159,12 +159,14 @@ def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = 
     if isinstance(config, FileConfig):
         recording = open_files(config)
         return read_whole(recording) if recording.num_bytes <= most else _cached(recording, progress)
-    name, download = (config.dataset, config.download) if isinstance(config, MinariDataset) else (config.name, False)
-    if not isinstance(config, MinariDataset) and not is_collected(config):
-        _collect(config, progress)
-    if minari_bytes(name, download=download) <= most:
-        return load_minari(name)
-    return _cached(open_minari(name), progress)
+    if not isinstance(config, MinariDataset):
+        if not is_collected(config):
+            _collect(config, progress)
+        config = MinariDataset(config.name, goal_in_state=False)
+    name, keys, goal = config.dataset, config.obs_keys, config.goal_in_state
+    if minari_bytes(name, download=config.download, obs_keys=keys) <= most:
+        return load_minari(name, obs_keys=keys, goal_in_state=goal)
+    return _cached(open_minari(name, obs_keys=keys, goal_in_state=goal), progress)
 
 
 def _collect(config: CollectConfig, progress: Progress) -> None:

@@ -23,6 +23,10 @@ class MinariDataset:
     """Minari id or folder."""
     download: bool = False
     """Fetch the id from the hub if it is not there."""
+    obs_keys: tuple[str, ...] = later_field(())
+    """Entries of Dict observations that make up the state, in this order; none: those that tell something of it."""
+    goal_in_state: bool = later_field(True, before=False)
+    """Whether `desired_goal` is part of the state where it is not the same throughout the data."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,9 @@ def flatten_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None) 
     **Arguments:**
 
     - `obs`: an array, or a mapping of arrays; leading batch axes are kept.
-    - `obs_keys`: for mappings, the entries to concatenate along the last axis, in this order; `None` where
-        observations are arrays. An array is taken as flat already, whatever `obs_keys` says.
+    - `obs_keys`: for mappings, the entries to concatenate along the last axis, in this order, a single number beside
+        vectors as one of these; `None` where observations are arrays. An array is taken as flat already, whatever
+        `obs_keys` says.
 
     **Returns:** a new array, never a view of `obs` (some simulators write into the arrays they have handed out).
 
@@ -24,13 +25,24 @@ def flatten_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None) 
     too, for what is not made of numbers.
     """
     if not isinstance(obs, Mapping):
-        return _numbers(obs)
+        return _vector(obs)
     if obs_keys is None:
         raise ValueError(f"The observation is a mapping with entries {sorted(obs)}, but `obs_keys` is None.")
     missing = [key for key in obs_keys if key not in obs]
     if missing:
         raise ValueError(f"The observation lacks {missing}; it has {sorted(obs)}, and `obs_keys` is {obs_keys}.")
-    return np.concatenate([_numbers(obs[key]) for key in obs_keys], axis=-1)
+    parts = [_numbers(obs[key]) for key in obs_keys]
+    axes = max(part.ndim for part in parts)
+    if axes == 0:
+        raise OwmaError(f"The observation has single numbers only as {', '.join(obs_keys)}; check the environment.")
+    return np.concatenate([part[..., None] if part.ndim == axes - 1 else part for part in parts], axis=-1)
+
+
+def _vector(obs: Any) -> Float[np.ndarray, "..."]:
+    numbers = _numbers(obs)
+    if numbers.ndim == 0:
+        raise OwmaError("The observation is a single number, not a vector; check the environment.")
+    return numbers
 
 
 def _numbers(obs: Any) -> Float[np.ndarray, "..."]:
@@ -39,8 +51,6 @@ def _numbers(obs: Any) -> Float[np.ndarray, "..."]:
             numbers = np.array(obs, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise OwmaError(f"The observation is not made of numbers ({error}); check the environment.") from error
-    if numbers.ndim == 0:
-        raise OwmaError("The observation is a single number, not a vector; check the environment.")
     return numbers
 
 

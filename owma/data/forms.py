@@ -1,5 +1,6 @@
 """Datasets of every form, by configuration or by a name that says which form it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ def open_files(config: FileConfig) -> Recording:
     return recording_of_cache(folder) if is_cache(folder) else open_folder(folder)
 
 
-def open_by_name(name: str, *, download: bool = False, episode_steps: int | None = None) -> Recording:
+def open_by_name(
+    name: str, *, download: bool = False, episode_steps: int | None = None, obs_keys: Sequence[str] = ()
+) -> Recording:
     """The dataset that a name means: an HDF5 file is D4RL's, an npz file OGBench's or D4RL's, by the names of its
     arrays, a folder a dataset of Minari's, a cache, or one of your own arrays; anything else is a Minari id.
 
@@ -33,6 +36,7 @@ def open_by_name(name: str, *, download: bool = False, episode_steps: int | None
     - `name`: a path or an id.
     - `download`: fetch an id that is not here from Minari's hub.
     - `episode_steps`: of `open_d4rl`.
+    - `obs_keys`: of `open_minari`.
 
     **Raises:** `DatasetError` if there is no such dataset, or it is of another form.
     """
@@ -45,7 +49,7 @@ def open_by_name(name: str, *, download: bool = False, episode_steps: int | None
         return open_ogbench(path)
     if path.is_dir() and not _is_minari(path):
         return recording_of_cache(path) if is_cache(path) else open_folder(path)
-    return open_minari(name, download=download)
+    return open_minari(name, download=download, obs_keys=obs_keys)
 
 
 def _is_ogbench(path: Path) -> bool:

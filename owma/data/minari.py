@@ -1,6 +1,6 @@
 """Reading Minari datasets, local or fetched, into flat transitions; every refusal names its cause and its remedy."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from owma._types import Float, Int
 from owma.data.collect import command_for
 from owma.data.hdf5 import check_hdf5
 from owma.data.hub import download_dataset
-from owma.data.minari_metadata import environment, read_metadata, references, unreadable
+from owma.data.minari_metadata import environment, is_collected_here, read_metadata, references, unreadable
+from owma.data.observed import Choice, entries_to_read, state_size
 from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.seen import Seen, names_below
 from owma.data.store import dataset_folder
@@ -20,50 +21,55 @@ from owma.envs import read_env, statistics_note
 from owma.observations import flatten_obs
 from owma.transitions import Transitions
 
-_GOAL_FORM = frozenset({"achieved_goal", "desired_goal", "observation"})
-_AS_VECTORS = "choose another dataset, or write this one again with each observation as one vector"
 
-
-def load_minari(name: str, *, download: bool = False) -> OfflineDataset:
+def load_minari(
+    name: str, *, download: bool = False, obs_keys: Sequence[str] = (), goal_in_state: bool = True
+) -> OfflineDataset:
     """Read a Minari dataset.
 
-    Observations of the goal form become `observation`, preceded by `achieved_goal` unless that is the leading part of
-    `observation` in every row already (so in PointMaze; not in AntMaze), or itself a dict with an entry an object: that
-    names what `observation` holds of them (so in FrankaKitchen). `desired_goal` is never part of the state. An episode
-    whose last step has neither flag counts as truncated there.
+    Observations of the goal form become `observation`, preceded by `achieved_goal` unless `observation` holds it in
+    every row already (so in PointMaze; not in AntMaze), or it is itself a dict with an entry an object, which names
+    what `observation` holds of them (so in FrankaKitchen); and followed by `desired_goal` where that is not the same
+    throughout. Of other dicts all entries are read. An episode whose last step has neither flag counts as truncated
+    there.
 
     **Arguments:**
 
     - `name`: the id of a dataset, or the path of a folder that holds one (with `data/` in it, or `data` itself).
     - `download`: fetch a dataset that is not here from Minari's hub.
+    - `obs_keys`: the entries of observations to read, in this order, if they are not to be chosen.
+    - `goal_in_state`: where it is false, `desired_goal` is not read, and `achieved_goal` is unless it is the leading
+        part of `observation`. So are data that owma has collected in any case, whose tasks name their goals.
 
     **Returns:** the dataset, all of it in host memory.
 
     **Raises:** `DatasetError` if it is missing, unreadable, incomplete, empty or not finite, or if its spaces are other
-    than a flat vector (or a dict of the goal form) and continuous actions.
+    than a flat vector (or a dict of vectors) and continuous actions.
     """
-    dataset, obs_parts, data_path = _opened(name, download)
+    dataset, obs_parts, data_path, goal = _opened(name, download, obs_keys, goal_in_state)
     folder = data_path.parent
     episodes = list(_read(dataset, obs_parts, folder))
     _check_total(sum(len(episode["action"]) for episode in episodes), dataset, name, folder)
-    obs_keys = _obs_keys(episodes, obs_parts)
-    transitions, seen = _join(episodes, obs_keys, name), Seen()
-    seen.see(episodes, obs_keys)
-    recording = _recording(data_path, dataset, obs_keys, lambda: iter([transitions]), seen)
+    choice = Choice(episodes, obs_parts, obs_keys, goal=goal)
+    transitions, seen = _join(episodes, choice.keys, name), Seen()
+    seen.see(episodes, choice.keys)
+    recording = _recording(data_path, dataset, choice, lambda: iter([transitions]), seen)
     _check_spaces(transitions, recording, name)
     bounds = ActionBounds()
     bounds.see(np.asarray(transitions.action))
     return recording.dataset(transitions, bounds)
 
 
-def open_minari(name: str, *, download: bool = False) -> Recording:
+def open_minari(
+    name: str, *, download: bool = False, obs_keys: Sequence[str] = (), goal_in_state: bool = True
+) -> Recording:
     """A Minari dataset whose episodes are read when they are asked for; as `load_minari`, which has all in memory.
 
-    A dataset whose observations have an `achieved_goal` to read is read once in any case, to see what they repeat.
+    A dataset whose observations have goals to read is read once in any case, to see what they repeat.
     """
-    dataset, obs_parts, data_path = _opened(name, download)
+    dataset, obs_parts, data_path, goal = _opened(name, download, obs_keys, goal_in_state)
     folder = data_path.parent
-    obs_keys = _obs_keys(_read(dataset, obs_parts, folder), obs_parts)
+    choice = Choice(_read(dataset, obs_parts, folder), obs_parts, obs_keys, goal=goal)
     seen = Seen()
 
     def pieces() -> Iterator[Transitions]:
@@ -79,61 +85,63 @@ def open_minari(name: str, *, download: bool = False) -> Recording:
         _check_total(total + steps, dataset, name, folder)
 
     def joined(episodes: list[dict[str, Any]]) -> Transitions:
-        transitions = _join(episodes, obs_keys, name, strict=False)
+        transitions = _join(episodes, choice.keys, name, strict=False)
         _check_spaces(transitions, recording, name)
-        seen.see(episodes, obs_keys)
+        seen.see(episodes, choice.keys)
         return transitions
 
-    recording = _recording(data_path, dataset, obs_keys, pieces, seen)
+    recording = _recording(data_path, dataset, choice, pieces, seen)
     rows = rows_in_piece(recording.obs_dim, recording.action_dim)
     return recording
 
 
-def minari_bytes(name: str, *, download: bool = False) -> int:
+def minari_bytes(name: str, *, download: bool = False, obs_keys: Sequence[str] = ()) -> int:
     """Of the dataset's transitions in memory, at most, by what it says of itself; raises as `load_minari` does."""
-    dataset, obs_parts, _ = _opened(name, download)
-    space = dataset.observation_space
-    parts = [space] if obs_parts is None else [space.spaces[key] for key in obs_parts]
-    dims = sum(part.shape[0] for part in parts)
+    dataset, obs_parts, *_ = _opened(name, download, obs_keys)
+    dims = state_size(dataset.observation_space, obs_parts)
     return int(dataset.total_steps) * row_bytes(dims, dataset.action_space.shape[0])
 
 
-def _opened(name: str, download: bool) -> tuple[Any, tuple[str, ...] | None, Path]:
-    """Minari's dataset, the entries of its observations to read, and its folder of data."""
+def _opened(
+    name: str, download: bool, obs_keys: Sequence[str], goal_in_state: bool = True
+) -> tuple[Any, tuple[str, ...] | None, Path, bool]:
+    """Minari's dataset, the entries of its observations to look at, its folder of data, and whether its goals are part
+    of the state where they differ.
+    """
     data_path = _locate(name, download)
     dataset = _open(data_path)
-    obs_parts = _obs_parts(dataset.observation_space, name)
+    goal = goal_in_state and not is_collected_here(data_path)
+    obs_parts = entries_to_read(dataset.observation_space, obs_keys, name, goal=goal)
     _check_actions(dataset.action_space, name)
-    return dataset, obs_parts, data_path
+    return dataset, obs_parts, data_path, goal
 
 
 def _recording(
     data_path: Path,
     dataset: Any,
-    obs_keys: tuple[str, ...] | None,
+    choice: Choice,
     pieces: Callable[[], Iterator[Transitions]],
     seen: Seen,
 ) -> Recording:
-    space, actions = dataset.observation_space, dataset.action_space
-    parts = [space] if obs_keys is None else [space.spaces[key] for key in obs_keys]
+    space, actions, keys = dataset.observation_space, dataset.action_space, choice.keys
     env_spec, env_refusal = environment(data_path)
     return Recording(
         dataset_id=dataset.id,
         form="Minari dataset",
         files=tuple(sorted(path for path in data_path.iterdir() if path.is_file())),
-        options={},
+        options={} if keys is None or choice.is_as_before else {"obs_keys": list(keys)},
         rows=int(dataset.total_steps),
-        obs_dim=sum(part.shape[0] for part in parts),
+        obs_dim=state_size(space, keys),
         action_dim=actions.shape[0],
-        dtypes={"obs": str(parts[0].dtype), "action": str(actions.dtype)},
+        dtypes={"obs": str((space if keys is None else space.spaces[keys[0]]).dtype), "action": str(actions.dtype)},
         pieces=pieces,
         action_low=actions.low.astype(np.float32),
         action_high=actions.high.astype(np.float32),
-        obs_keys=obs_keys,
+        obs_keys=keys,
         env_spec=env_spec,
         env_refusal=env_refusal,
         references=references(data_path),
-        notes=tuple(filter(None, [statistics_note(env_spec, f"Dataset {dataset.id}")])),
+        notes=tuple(filter(None, [statistics_note(env_spec, f"Dataset {dataset.id}"), choice.note(space)])),
         found=seen.found,
     )
 
@@ -212,32 +220,6 @@ def _open(data_path: Path) -> Any:
         raise unreadable(folder, error) from error
 
 
-def _obs_parts(space: spaces.Space, name: str) -> tuple[str, ...] | None:
-    """The entries to read of an observation of the goal form; `None` if observations are flat vectors."""
-    if isinstance(space, spaces.Box):
-        _check_vector(space, "observations", name)
-        return None
-    if isinstance(space, spaces.Dict) and set(space.spaces) == _GOAL_FORM:
-        by_object = isinstance(space.spaces["achieved_goal"], spaces.Dict)
-        parts = ("observation",) if by_object else ("achieved_goal", "observation")
-        for key in parts:
-            _check_vector(space.spaces[key], f"observations[{key!r}]", name)
-        return parts
-    raise DatasetError(
-        f"Dataset {name} has observations of {space}; owma reads flat vectors and dicts with the entries observation, "
-        f"achieved_goal and desired_goal: {_AS_VECTORS}."
-    )
-
-
-def _check_vector(space: spaces.Space, field: str, name: str) -> None:
-    if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype != np.uint8:
-        return
-    what = f"{space.dtype} arrays of shape {space.shape}" if isinstance(space, spaces.Box) else str(space)
-    raise DatasetError(
-        f"Dataset {name} has {what} as {field}; owma reads vectors of numbers, not images or symbols: {_AS_VECTORS}."
-    )
-
-
 def _check_actions(space: spaces.Space, name: str) -> None:
     if isinstance(space, spaces.Box) and len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating):
         return
@@ -263,7 +245,7 @@ def _read(dataset: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> Iter
             if steps:
                 yield {
                     "id": episode.id,
-                    "obs": {key: obs[key] for key in obs_parts} if obs_parts else obs,
+                    "obs": {key: _columns(obs[key]) for key in obs_parts} if obs_parts else obs,
                     "action": episode.actions,
                     "reward": episode.rewards,
                     "terminated": episode.terminations,
@@ -290,10 +272,17 @@ def _lengths(obs: Any) -> Iterator[int]:
         yield len(obs)
 
 
+def _columns(part: Any) -> np.ndarray:
+    """A single number a step is a vector of one."""
+    array = np.asarray(part)
+    return array[:, None] if array.ndim == 1 else array
+
+
 def _check_numbers(episode: Any, obs_parts: tuple[str, ...] | None, folder: Path) -> None:
     """The arrays of an episode are of numbers, and of as many axes as their names say."""
     obs = episode.observations
-    arrays = {f"observations[{key!r}]": obs[key] for key in obs_parts} if obs_parts else {"observations": obs}
+    parts = {f"observations[{key!r}]": _columns(obs[key]) for key in obs_parts or ()}
+    arrays = parts or {"observations": obs}
     arrays |= {"actions": episode.actions, "rewards": episode.rewards}
     arrays |= {"terminations": episode.terminations, "truncations": episode.truncations}
     for name, array in arrays.items():
@@ -304,20 +293,6 @@ def _check_numbers(episode: Any, obs_parts: tuple[str, ...] | None, folder: Path
                 f"Episode {episode.id} of {folder} has {name} of {array.dtype} and shape {array.shape}; owma reads "
                 f"numbers, {'one' if axes == 1 else 'a vector'} a step: write the dataset again."
             )
-
-
-def _obs_keys(episodes: Iterable[dict[str, Any]], obs_parts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The entries that make up the state: without an `achieved_goal` that repeats the first columns of `observation`.
-
-    `None` if observations are flat vectors.
-    """
-    if obs_parts is None or "achieved_goal" not in obs_parts:
-        return obs_parts
-    for episode in episodes:
-        achieved, observation = episode["obs"]["achieved_goal"], episode["obs"]["observation"]
-        if not np.array_equal(achieved, observation[:, : achieved.shape[1]], equal_nan=True):
-            return obs_parts
-    return ("observation",)
 
 
 def _join(

@@ -8,6 +8,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError, DatasetError
 from owma.data.recording import are_references
+from owma.data.store import SETTINGS_KEY
 from owma.envs import read_env
 
 
@@ -20,6 +21,11 @@ def read_metadata(data_path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise unreadable(data_path.parent, error) from error
     return metadata
+
+
+def is_collected_here(data_path: Path) -> bool:
+    """Whether it is a dataset of `owma.data.collect`, whose tasks name their goals."""
+    return SETTINGS_KEY in read_metadata(data_path)
 
 
 def environment(data_path: Path) -> tuple[EnvSpec | None, str | None]:

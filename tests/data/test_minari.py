@@ -1,3 +1,4 @@
+import hashlib
 import importlib.util
 import json
 import re
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from owma._errors import DatasetError
+from owma._json import canonical
+from owma.config_json import fingerprint, from_json
 from owma.data import (
     OfflineDataset,
     Origin,
@@ -22,6 +25,7 @@ from owma.data import (
     summarise_dataset,
 )
 from owma.data.recording import ActionBounds
+from owma.material_config import MinariDataset
 from owma.observations import flatten_obs
 from owma.scores import with_scores
 
@@ -74,20 +78,95 @@ def test_an_end_without_a_flag_is_a_truncation(write, episode):
     assert np.flatnonzero(data.truncated).tolist() == [4, 7] and not data.terminated.any()
 
 
+@pytest.mark.parametrize("goal", [True, False])
 @pytest.mark.parametrize(
     ("achieved_leads", "keys", "width"),
     [(True, ("observation",), 4), (False, ("achieved_goal", "observation"), 6)],
 )
-def test_goal_form(write, episode, achieved_leads, keys, width):
+def test_goal_form(write, episode, achieved_leads, keys, width, goal):
     # The first episode alone would look like PointMaze: all of the data decide.
     parts = [goal_form(5, True, 0), goal_form(5, achieved_leads, 1)]
     write([episode(5, obs=part) for part in parts], goal_space())
-    dataset = load_minari("test/mine-v0")
+    dataset = load_minari("test/mine-v0", goal_in_state=goal)
+    keys, width = (*keys, "desired_goal") if goal else keys, width + 2 * goal
     assert dataset.obs_keys == keys and dataset.transitions.obs.shape == (10, width)
     # What acting sees is what training saw, one observation or a batch of them.
     one = {key: value[2] for key, value in parts[1].items()}
     np.testing.assert_array_equal(flatten_obs(one, dataset.obs_keys), dataset.transitions.obs[5 + 2])
     np.testing.assert_array_equal(flatten_obs(parts[1], dataset.obs_keys)[:-1], dataset.transitions.obs[5:])
+
+
+def test_the_goal_is_part_of_the_state_where_it_differs_and_what_is_read_is_said(write, episode):
+    def form(seed, desired, first=1):
+        parts = goal_form(5, False, seed)
+        columns = parts["observation"][:, first : first + 2]
+        return parts | {"achieved_goal": columns, "desired_goal": np.tile(desired, (6, 1))}
+
+    for name, goals, keys, said in (
+        (
+            "fixed",
+            [(1.0, 2.0)] * 2,
+            ("observation",),
+            "The state is observation (coordinates 0 to 3); achieved_goal is not read again, it is coordinates 1 to 2; "
+            "desired_goal is not read, it is the same throughout: --data.obs-keys chooses",
+        ),
+        (
+            "varied",
+            [(1.0, 2.0), (1.0, 2.5)],
+            ("observation", "desired_goal"),
+            "The state is observation (coordinates 0 to 3) and desired_goal (coordinates 4 to 5); achieved_goal is not "
+            "read again, it is coordinates 1 to 2: --data.obs-keys chooses",
+        ),
+    ):
+        parts = [form(seed, goal) for seed, goal in enumerate(goals)]
+        write([episode(5, obs=part) for part in parts], goal_space(), dataset_id=f"test/{name}-v0")
+        for recording in (load_minari(f"test/{name}-v0"), open_minari(f"test/{name}-v0")):
+            assert recording.obs_keys == keys and any(said in note for note in recording.notes), recording.notes
+        state = load_minari(f"test/{name}-v0").transitions.obs[5]
+        np.testing.assert_array_equal(state, flatten_obs({key: part[0] for key, part in parts[1].items()}, keys))
+        # As before there was a choice, by which runs of then go on, or as the user says.
+        assert load_minari(f"test/{name}-v0", goal_in_state=False).obs_keys == ("achieved_goal", "observation")
+        chosen = ("desired_goal", "observation")
+        assert load_minari(f"test/{name}-v0", obs_keys=chosen).obs_keys == chosen
+    with pytest.raises(DatasetError, match="entries .*achieved_goal.* not observation goal; name each"):
+        load_minari("test/varied-v0", obs_keys=("observation", "goal"))
+    # A copy on disk of one choice is not that of another.
+    options = [open_minari("test/varied-v0", **kwargs).options for kwargs in ({}, {"goal_in_state": False})]
+    assert options == [{"obs_keys": ["observation", "desired_goal"]}, {}]
+
+
+def test_runs_of_before_read_what_they_did() -> None:
+    """Their configurations do not say that the goal is left out, and their fingerprints are what they were."""
+    old = {"class": "MinariDataset", "dataset": "D4RL/pointmaze/umaze-v2", "download": False}
+    config = from_json(MinariDataset, old)
+    assert config == MinariDataset("D4RL/pointmaze/umaze-v2", goal_in_state=False)
+    assert (
+        fingerprint(config)
+        == hashlib.sha256(canonical(old).encode()).hexdigest()
+        != fingerprint(MinariDataset("D4RL/pointmaze/umaze-v2"))
+    )
+
+
+def test_entries_of_any_name_are_read_a_single_number_as_one(write, episode):
+    """As of the DeepMind Control Suite; an image among them has to be left out by name."""
+    box = lambda *shape: gym.spaces.Box(-np.inf, np.inf, shape, np.float64)  # noqa: E731
+    rng = np.random.default_rng(0)
+    parts = {"height": rng.normal(size=6), "position": rng.normal(size=(6, 2)), "velocity": rng.normal(size=(6, 1))}
+    space = gym.spaces.Dict({"height": box(), "position": box(2), "velocity": box(1)})
+    write([episode(5, obs=parts)], space)
+    dataset = load_minari("test/mine-v0")
+    assert dataset.obs_keys == ("height", "position", "velocity") and dataset.transitions.obs.shape == (5, 4)
+    one = {key: part[3] for key, part in parts.items()}
+    np.testing.assert_array_equal(flatten_obs(one, dataset.obs_keys), dataset.transitions.obs[3])
+    np.testing.assert_array_equal(flatten_obs(parts, dataset.obs_keys)[:-1], dataset.transitions.obs)
+    pixels = parts | {"camera": np.zeros((6, 4, 4, 3), np.uint8)}
+    space = gym.spaces.Dict({**space.spaces, "camera": gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)})
+    write([episode(5, obs=pixels)], space, dataset_id="test/seen-v0")
+    with pytest.raises(DatasetError, match=r"observations\['camera'\].*name the entries to read by --data.obs-keys"):
+        load_minari("test/seen-v0")
+    assert load_minari("test/seen-v0", obs_keys=("position", "height")).transitions.obs.shape == (5, 3)
+    with pytest.raises(DatasetError, match="single numbers only"):
+        load_minari("test/seen-v0", obs_keys=("height",))
 
 
 def test_flatten_obs_copies_and_refuses():
@@ -161,9 +240,7 @@ def test_unsupported_spaces(write, episode):
     write([episode(steps, obs=images)], gym.spaces.Box(0, 255, (8, 8, 3), np.uint8), dataset_id="test/image-v0")
     discrete = gym.spaces.Discrete(3)
     write([episode(steps, actions=np.zeros(steps, int))], FLAT, discrete, dataset_id="test/discrete-v0")
-    other = {"a": np.zeros((steps + 1, 2)), "b": np.zeros((steps + 1, 2))}
     box = gym.spaces.Box(-1, 1, (2,), np.float64)
-    write([episode(steps, obs=other)], gym.spaces.Dict({"a": box, "b": box}), dataset_id="test/dict-v0")
     pair = (np.zeros((steps + 1, 2)), np.zeros((steps + 1, 2)))
     write([episode(steps, obs=pair)], gym.spaces.Tuple([box, box]), dataset_id="test/tuple-v0")
     pixels = {**goal_form(steps, True), "observation": images}
@@ -172,8 +249,7 @@ def test_unsupported_spaces(write, episode):
     for name, match in [
         ("image", "uint8 arrays of shape .8, 8, 3. as observations.*one again with each observation as one vector"),
         ("discrete", "actions in Discrete.*choose another dataset"),
-        ("dict", "observations of Dict.*choose another dataset, or write this one again"),
-        ("tuple", "observations of Tuple"),
+        ("tuple", "Tuple.* as observations; owma reads vectors"),
         ("goal-image", r"as observations\['observation'\]"),
     ]:
         with pytest.raises(DatasetError, match=match):
