@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma import checkpoint
 from owma._errors import CheckpointError, ConfigError, OwmaError
 from owma.config_json import from_json, to_json
+from owma.data_config import CollectConfig
 from owma.envs import find_env
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
@@ -53,7 +54,7 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
         note = RunFolder(sweep / "trained")
         if (note.path / f"{config.name}.json").exists():
             folder = RunFolder(runs / note.read_json(f"{config.name}.json")["run"])
-            require_same_dataset(folder, config.data, load_dataset(config.data, silent))
+            _require_its_dataset(folder, config)
         else:
             folder = _finished(config, runs) or RunFolder.create(runs, config.name)
             note.path.mkdir(exist_ok=True)
@@ -198,10 +199,16 @@ def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:
 def _is_of_its_dataset(folder: RunFolder, config: ExperimentConfig) -> bool:
     """Whether the dataset is still the one that a run was trained on."""
     try:
-        require_same_dataset(folder, config.data, load_dataset(config.data, silent))
+        _require_its_dataset(folder, config)
     except CheckpointError:
         return False
     return True
+
+
+def _require_its_dataset(folder: RunFolder, config: ExperimentConfig) -> None:
+    """`require_same_dataset` of data that somebody else wrote: those of a collector have its settings in their name."""
+    if not isinstance(config.data, CollectConfig):
+        require_same_dataset(folder, config.data, load_dataset(config.data, silent))
 
 
 @contextlib.contextmanager

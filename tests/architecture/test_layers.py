@@ -67,7 +67,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "videos": ("envs", "plots"),
     "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
     + ("run", "runs", "sweeps", "tables", "transfers"),
-    "sweeps": ("checkpoint", "envs", "evaluation", "experiment", "material", "presets", "run", "run_dataset")
+    "sweeps": ("checkpoint", "data", "envs", "evaluation", "experiment", "material", "presets", "run", "run_dataset")
     + ("runs", "tables"),
     "transfers": ("analysis", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
     + ("tables",),
