@@ -13,6 +13,7 @@ import tyro
 
 from owma._command import command
 from owma._errors import ConfigError
+from owma.baselines import read_baselines
 from owma.runs import RunFolder
 from owma.transfers import transfer_markdown
 
@@ -28,14 +29,15 @@ class TransferTable:
 def main() -> None:
     """Parse, print."""
     arguments = tyro.cli(TransferTable, prog="python benchmarks/transfer_table.py", description=__doc__)
-    rows = []
+    rows, baselines = [], []
     for path in arguments.folders:
         folder = RunFolder(path) if (path / "episodes.jsonl").exists() else RunFolder.open(path)
         mine = folder.read_jsonl("episodes.jsonl", drop_torn=True)
         if twice := {row["seed"] for row in mine} & {row["seed"] for row in rows}:
             raise ConfigError(f"{path} is of seed {min(twice)}, as one before it is; give each seed its --seed.")
         rows += mine
-    print(transfer_markdown(rows), end="")
+        baselines += read_baselines(folder)
+    print(transfer_markdown(rows, baselines), end="")
 
 
 if __name__ == "__main__":

@@ -221,16 +221,22 @@ def show_warning(sentence: str) -> None:
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print the table of planners; in a terminal that is too narrow for it, names are on several lines."""
+    """Print the table of planners, with a warning of promises that are not to be believed.
+
+    In a terminal that is too narrow for the table, names are on several lines.
+    """
     from rich.console import Console
 
-    from owma.tables import results_table
+    from owma.promises import doubtful_promises
+    from owma.tables import results_table, with_baselines
 
     console, table = Console(stderr=True), results_table(results)
     lacking = _needed_width(table) - console.width
     if console.is_terminal and lacking > 0:
-        table = results_table(results, name_width=max(map(len, results["planners"])) - lacking)
+        table = results_table(results, name_width=max(map(len, with_baselines(results))) - lacking)
     show_table(table)
+    for sentence in doubtful_promises(results):
+        show_warning(sentence)
 
 
 def show_table(table: "Table") -> None:

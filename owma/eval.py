@@ -92,6 +92,7 @@ def main() -> None:
     keep_programs()
     require_platform()
     from owma.agent import Agent
+    from owma.baselines import kept_data_row
     from owma.envs import check_env, find_env, import_modules, limit_note, statistics_note
     from owma.evaluation import evaluate
     from owma.run import load
@@ -133,6 +134,7 @@ def main() -> None:
         seed=arguments.seed,
         progress=open_progress,
         judge=judge,
+        data=kept_data_row(run.folder) if judge.knows_promise else None,  # it is of the task
         deadline_ms=arguments.deadline_ms,
         dataset=run.dataset,
         warn=show_warning,

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv
 
 from owma import plots
 from owma._npz import read_run_arrays
 from owma.agent import Agent
-from owma.courses import Judge
+from owma.baselines import FILE as BASELINES, RANDOM, random_rows, read_baselines, summarise_baselines
+from owma.courses import Judge, random_course
 from owma.data import Origin
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
 from owma.experiment import EvaluationConfig
@@ -32,6 +34,8 @@ def evaluate(
     seed: int,
     progress: Progress,
     judge: Judge = Judge(),  # noqa: B008  (frozen)
+    data: Mapping[str, Any] | None = None,
+    random_actions: bool = True,
     deadline_ms: float | None = None,
     dataset: Origin | None = None,
     warn: Callable[[str], None] | None = None,
@@ -42,17 +46,25 @@ def evaluate(
     `results.json` and the pictures, and returns the results. `judge` says whose rewards a return is of (see
     `owma.rollout.run_episodes`). With `deadline_ms` every decision has so long.
 
+    Planners are held against two baselines, whose rows are in `baselines.jsonl` and whose summaries are `baselines` of
+    the results (see `owma.baselines`): `random_actions` from the same start states, unless they are not asked for, and
+    `data`, the row of the dataset's episodes where there is one.
+
     Rows have what benchmarks report beside return and success (see `owma.scores`): in mazes `dense_return`, and the
     scores on the run's `dataset`. `warn` is given a sentence for each score that the environment is not the one of.
     """
+    most_steps = env.max_episode_steps or config.max_steps
     if dataset is not None and warn is not None:
         for sentence in unfit_scores(dataset, env).values():
             warn(sentence)
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
+    if done != set(planners):  # an evaluation of before, whose rows are not of the task, is whole or begins anew
+        done -= {row["planner"] for row in rows if not _is_judged_by(judge, row)}
     rows = [row for row in rows if row["planner"] in done]
     rows = rows if dataset is None else with_scores(rows, dataset, env)
-    folder.write_jsonl("episodes.jsonl", rows)
+    if planners:  # without any, the baselines are all that is asked for
+        folder.write_jsonl("episodes.jsonl", rows)
     with vector_env(env, config.episodes, most_steps=config.max_steps) as envs:
         for name in (name for name in planners if name not in done):
             agent = Agent(
@@ -62,8 +74,7 @@ def evaluate(
                 replan_every=config.replan_every,
                 deadline_ms=deadline_ms,
             )
-            steps = (env.max_episode_steps or config.max_steps) * config.episodes
-            with progress(f"evaluating {name}", steps, 0) as advance:
+            with progress(f"evaluating {name}", most_steps * config.episodes, 0) as advance:
                 episodes = run_episodes(
                     agent,
                     envs,
@@ -80,10 +91,49 @@ def evaluate(
             for row in found:
                 folder.append_jsonl("episodes.jsonl", row)
             rows += found
+        beside: list[dict[str, Any]] = []
+        if all(_is_judged_by(judge, row) for row in rows):  # nothing of the task stands beside rows that are not of it
+            if random_actions:
+                beside = _random_rows(model, folder, envs, judge, seed, most_steps, obs_keys, progress, warn)
+            beside = beside if dataset is None else with_scores(beside, dataset, env)
+            beside += [] if data is None else [dict(data)]
     results = summarise(rows)
-    folder.write_json("results.json", results)
-    draw(folder, results, env)
+    if beside:
+        folder.write_jsonl(BASELINES, beside)
+        results["baselines"] = summarise_baselines(beside)
+    if planners:
+        folder.write_json("results.json", results)
+        draw(folder, results, env)
     return results
+
+
+def _is_judged_by(judge: Judge, row: Mapping[str, Any]) -> bool:
+    """Whether a row's return is of what judges: rows of a task have the environment's beside it."""
+    return ("env_return" in row) == (judge.task is not None)
+
+
+def _random_rows(
+    model: AgentModel,
+    folder: RunFolder,
+    envs: VectorEnv,
+    judge: Judge,
+    seed: int,
+    most_steps: int,
+    obs_keys: tuple[str, ...] | None,
+    progress: Progress,
+    warn: Callable[[str], None] | None,
+) -> list[dict[str, Any]]:
+    """The episodes of random actions, which are not made again where they are there."""
+    kept = [row for row in read_baselines(folder) if row["planner"] == RANDOM and _is_judged_by(judge, row)]
+    if len(kept) >= envs.num_envs:
+        return kept
+    low, high = np.asarray(model.policy.low), np.asarray(model.policy.high)
+    space: Any = envs.single_action_space
+    if warn is not None and not (np.isfinite(space.low) & np.isfinite(space.high)).all():
+        warn(f"the environment's actions have no bounds, so those of {RANDOM} are within the data's.")
+    with progress(f"evaluating {RANDOM}", most_steps * envs.num_envs, 0) as advance:
+        course = random_course(envs, seed=seed, obs_keys=obs_keys, low=low, high=high, progress=advance)
+    return random_rows(course, judge, seed=seed)
 
 
 def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:

@@ -15,6 +15,7 @@ from owma import checkpoint
 from owma._errors import CheckpointError
 from owma._tree import map_rows
 from owma._types import Array, Bool, Float, PyTree, Scalar
+from owma.baselines import data_row, keep_data_row
 from owma.data import read_origin
 from owma.envs import env_json
 from owma.experiment_config import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
@@ -90,6 +91,7 @@ class Experiment:
         """`logs` are given the rows of `metrics.jsonl` too; `warn` is given a sentence for each damaged checkpoint."""
         self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
+        self.success_reward = material.success_reward
         # Where the data stay on disk, coordinates, value and task are fitted to some episodes: see `sample_rows`.
         self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
         if self.sample.is_mapped:
@@ -107,6 +109,8 @@ class Experiment:
         models, transitions = self.folder.path / "models", self.dataset.transitions
         if is_first():
             keep_dataset(self.folder, self.config.data, self.dataset)
+            returns = task_returns(self.sample_rewards, self.sample, self.config.world.discount)
+            keep_data_row(self.folder, data_row(transitions, self.rewards, returns, self.success_reward))
         if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
             return restore_parts(self.folder, self.config)
         world, policy = from_first(self._untrained())

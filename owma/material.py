@@ -89,6 +89,8 @@ class Material:
     """Where to evaluate; `None` if the dataset names none."""
     notes: tuple[str, ...] = ()
     """What the user should know of them beside the `OfflineDataset.notes` of the dataset; a sentence each."""
+    success_reward: float | None = None
+    """The reward of the task at any step that makes an episode a success; `None` where it knows none."""
 
 
 def gather(
@@ -137,7 +139,9 @@ def gather(
         transitions = dataset.transitions
         check_env(spec, dataset.obs_keys, obs_dim=transitions.obs.shape[1], action_dim=transitions.action.shape[1])
         note = limit_note(spec, most_steps)
-    return Material(dataset, rewards, spec, tuple(said for said in (foreign, note) if said is not None))
+    notes = tuple(said for said in (foreign, note) if said is not None)
+    success = built.success_reward if isinstance(built, AbstractRewardTask) else None
+    return Material(dataset, rewards, spec, notes, success)
 
 
 def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = MEMORY_GIB) -> OfflineDataset:

@@ -220,13 +220,14 @@ def _failure(ray: Any, reference: Any) -> list[str]:
 def _finish(found: Sequence[Point], folder: RunFolder) -> None:
     """Results and tables of the rows that there are, for each experiment that was varied."""
     from owma.analysis import label
+    from owma.baselines import read_baselines
     from owma.reporting import sweep_summary
     from owma.sweeps import work
 
     rows, episodes = work.gather_rows(found, folder)
     for sentence in dict.fromkeys(said for row in rows for said in row.get("warnings", ())):
         show_warning(sentence)
-    results, table = sweep_summary(episodes)
+    results, table = sweep_summary(episodes, read_baselines(folder))
     for summary in results["groups"]:
         print(f"\n{label(summary['settings'])}", file=sys.stderr)
         show_results(summary)

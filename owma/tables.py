@@ -135,7 +135,8 @@ def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: st
 
 
 def results_table(results: Mapping[str, Any], *, name_width: int | None = None) -> "Table":
-    """The table that an evaluation ends with, one row a planner; `results` is what `summarise` returns.
+    """The table that an evaluation ends with, one row a planner; `results` is what `summarise` returns, with the
+    `baselines` that there are: they are the last rows.
 
     Names of more than `name_width` characters go on to a second line at a `_`, `-` or `=`, if there is such a width.
     """
@@ -149,7 +150,9 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
         shown = "; ".join(f"{name} {' / '.join(counts(entry))}" for name, entry in results["planners"].items())
         table.caption = f"{caption(results)}\n{' / '.join(COUNTS)}: {shown}"
     for key in scores_in(results):  # nor for these
-        of_planners = (f"{name} {_score(entry, key)}" for name, entry in results["planners"].items())
+        of_planners = (
+            f"{name} {_score(entry, key)}" for name, entry in with_baselines(results).items() if key in entry
+        )
         table.caption = f"{table.caption}\n{SCORES[key]}: {'; '.join(of_planners)}"
     if has_seeds(results):
         key = _seeds_metric(results)
@@ -160,8 +163,9 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
         narrow = heading.replace(" ", "\n", 1)
         table.add_column(narrow, justify="left" if is_name else "right", no_wrap=True)
     successes = [e["success"] for e in results["planners"].values() if e["success"] is not None]
-    for name, entry in results["planners"].items():
-        is_best = entry["success"] is not None and min(successes) < entry["success"] == max(successes)
+    for name, entry in with_baselines(results).items():
+        is_best = name in results["planners"] and entry["success"] is not None
+        is_best = is_best and min(successes) < entry["success"] == max(successes)
         shown, *others = (cell.replace(" [", "\n[") for cell in _cells(name, entry, ()))
         table.add_row(_on_lines(shown, name_width), *others, style="bold" if is_best else None)
     return table
@@ -185,7 +189,7 @@ def results_markdown(results: Mapping[str, Any], *, wide: bool = False) -> str:
 
 def columns_and_rows(results: Mapping[str, Any], *, wide: bool = False) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table of planners. Where there are several seeds, with the mean of each seed."""
-    scores, planners = scores_in(results, wide=wide), results["planners"]
+    scores, planners = scores_in(results, wide=wide), with_baselines(results)
     headings = [*HEADINGS[:_SCORES_AT], *(WIDE_SCORES[key] for key in scores), *HEADINGS[_SCORES_AT:]]
     rows = [_cells(name, entry, scores) for name, entry in planners.items()]
     if has_seeds(results):
@@ -308,13 +312,30 @@ def _shown(value: float | None, form: str, scale: float = 1.0) -> str:
     return f"{scaled:.0f}" if form.endswith("g") and 1e3 <= abs(scaled) < 1e6 else f"{scaled:{form}}"
 
 
+def with_baselines(results: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The rows of a table: planners, then what they are held against (see `owma.baselines`), which is no rival."""
+    return results["planners"] | results.get("baselines", {})
+
+
+def of_baselines(results: Mapping[str, Any]) -> str:
+    """A sentence on what the rows of baselines are; begins with a space where there are any."""
+    said = []
+    for name, entry in results.get("baselines", {}).items():
+        if "steps" in entry:
+            count = "one recorded episode" if entry["episodes"] == 1 else f"{entry['episodes']:,} recorded episodes"
+            said.append(f"{name}: {count}, of {entry['steps']:.0f} steps in the mean, by the same rewards")
+        else:
+            said.append(f"{name}: drawn uniformly, from the same start states")
+    return f" {'; '.join(said)}." if said else ""
+
+
 def caption(results: Mapping[str, Any]) -> str:
     """What the numbers of the table are, and over how many episodes and seeds."""
     sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
     shown = "; ".join(f"{counted(episodes, 'episode')} of {counted(n, 'seed')}" for episodes, n in sorted(sizes))
     return (
         f"{shown or 'No episodes'}. {kind_of_interval(n for _, n in sizes)}Network calls and ms are per decision; the "
-        "promise gap is V(ψ*) of the first decision minus the discounted return then realised."
+        f"promise gap is V(ψ*) of the first decision minus the discounted return then realised.{of_baselines(results)}"
     )
 
 

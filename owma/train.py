@@ -155,6 +155,7 @@ def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
+    from owma.baselines import kept_data_row
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
     from owma.material import judge_of
@@ -178,6 +179,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         seed=config.seed,
         progress=open_progress,
         judge=judge_of(config.task, material.env),
+        data=kept_data_row(folder),
         dataset=material.dataset.origin,
         warn=show_warning,
     )

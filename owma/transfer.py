@@ -83,7 +83,7 @@ def main() -> None:
     from owma.run import load
     from owma.run_dataset import require_same_dataset
     from owma.training import sample_rows
-    from owma.transfers import TaskInference, transfer, transfer_tables, transfer_tasks
+    from owma.transfers import TaskInference, doubtful_transfers, transfer, transfer_tables, transfer_tasks
 
     if arguments.resume is None:
         assert arguments.run is not None  # `Transfer` has seen to it
@@ -130,6 +130,8 @@ def main() -> None:
         )
     for table in transfer_tables(results):
         show_table(table)
+    for sentence in doubtful_transfers(results):
+        show_warning(sentence)
     print(folder.path)
 
 

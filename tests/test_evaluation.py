@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from line_world import LineWorld, line_world
+from rich.console import Console
 
 from owma._errors import ConfigError
+from owma.baselines import summarise_baselines
+from owma.courses import Judge
 from owma.data import Origin
 from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
 from owma.planners import NAMED, OnlineAdaptation, RandomShooting, Static
 from owma.runs import RunFolder
-from owma.tables import results_markdown, summarise
+from owma.tables import results_markdown, results_table, summarise
+from owma.tasks import RewardTask
 
 TWO = {"static": Static(), "random_shooting": RandomShooting(num_samples=4)}
 
@@ -49,8 +54,9 @@ def test_rows_results_and_start_states(compare) -> None:
     folder, results, labels = compare()
     rows = folder.read_jsonl("episodes.jsonl")
     assert [(row["planner"], row["seed"], row["episode"]) for row in rows] == [(n, 1, i) for n in TWO for i in range(3)]
-    assert results == summarise(rows) == folder.read_json("results.json")
-    assert labels == ["evaluating static", "evaluating random_shooting"]
+    beside = folder.read_jsonl("baselines.jsonl")
+    assert results == summarise(rows) | {"baselines": summarise_baselines(beside)} == folder.read_json("results.json")
+    assert labels == ["evaluating static", "evaluating random_shooting", "evaluating random_actions"]
     starts = [np.load(folder.path / "traces" / f"{name}.npz")["positions"][:, 0] for name in TWO]
     np.testing.assert_array_equal(starts[0], [[1000, 0], [1001, 0], [1002, 0]])
     np.testing.assert_array_equal(*starts)
@@ -71,7 +77,67 @@ def test_a_benchmarks_own_score_stands_beside_the_return(compare) -> None:
         assert entry["intervals"]["minari_normalized_score"] == pytest.approx([low / 10, high / 10])
     rows = folder.read_jsonl("episodes.jsonl")
     assert all(row["minari_normalized_score"] == row["return"] / 10 for row in rows)
-    assert results == folder.read_json("results.json") == summarise(rows)
+    beside = folder.read_jsonl("baselines.jsonl")
+    assert results == folder.read_json("results.json") == summarise(rows) | {"baselines": summarise_baselines(beside)}
+    assert [row["minari_normalized_score"] for row in beside] == [row["return"] / 10 for row in beside]
+
+
+def test_the_environment_pays_a_benchmarks_score_whoever_judges(compare) -> None:
+    hopper = dataclasses.replace(line_world(), id="test/Hopper-v0")
+    nothing = Judge(RewardTask(lambda obs, action, next_obs: np.zeros(len(obs))))
+    folder, _, _ = compare(
+        {"static": Static()}, env=hopper, dataset=Origin("hopper-medium-v2", None, None, None), judge=nothing
+    )
+    rows = folder.read_jsonl("episodes.jsonl")
+    assert [(row["return"], row["env_return"]) for row in rows] == [(0, 3e6), (0, 10), (0, 15)]
+    assert [row["d4rl_normalized_score"] for row in rows] == pytest.approx(
+        [100 * (paid + 20.272305) / 3254.572305 for paid in (3e6, 10, 15)]
+    )
+
+
+_DATA = {
+    "planner": "data",
+    "episodes": 7,
+    "success": None,
+    "return": 3.5,
+    "steps": 20.0,
+    "intervals": {"return": [3.0, 4.0], "success": None},
+    "discounted": [0.0, 5.0],
+}
+
+
+def test_planners_stand_beside_random_actions_and_the_data(compare) -> None:
+    """Whatever an agent does in the line world, its episodes have 3, 4 and 5 steps; the first, of seed 1000, is paid a
+    million a step.
+    """
+    folder, results, _ = compare({"static": Static()}, data=_DATA)
+    drawn, data = results["baselines"]["random_actions"], results["baselines"]["data"]
+    assert drawn["return"] == results["planners"]["static"]["return"] == pytest.approx(3_000_025 / 3)
+    assert (drawn["success"], drawn["kl"], drawn["value"]) == (pytest.approx(2 / 3), None, None)
+    assert data == {key: value for key, value in _DATA.items() if key != "planner"}
+    shown = results_markdown(results).splitlines()
+    assert shown[3].startswith("| random_actions | 67 [") and shown[4] == "| data | – | 3.5 [3, 4] " + 6 * "| – " + "|"
+    assert "7 recorded episodes, of 20 steps" in shown[6] and "static" in shown[2]
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(results_table(results))
+    assert {"random_actions", "data"} <= {
+        line.split()[0] for line in console.export_text().splitlines() if line.split()
+    }
+    # Neither is a rival, and neither is made again.
+    assert list(results["planners"]) == ["static"]
+    assert compare({"static": Static()}, data=_DATA)[1:] == (results, [])
+
+
+def test_rows_of_before_that_the_environment_judged_are_not_mixed_with_those_of_a_task(compare) -> None:
+    folder, before, _ = compare(random_actions=False)
+    task = Judge(RewardTask(lambda obs, action, next_obs: 2 * np.ones(len(obs))))
+    # All are there: they stay what they are, and nothing of the task stands beside.
+    assert compare(judge=task)[1:] == (before, [])
+    folder.write_jsonl("episodes.jsonl", folder.read_jsonl("episodes.jsonl")[:-1])
+    _, after, labels = compare(judge=task)
+    assert labels == ["evaluating static", "evaluating random_shooting", "evaluating random_actions"]
+    assert {row["return"] for row in folder.read_jsonl("episodes.jsonl")} == {6, 8, 10}
+    assert after["planners"]["static"]["env_return"] == pytest.approx(3_000_025 / 3)
 
 
 def test_a_score_of_another_environment_is_withheld_with_a_warning(compare) -> None:

@@ -26,10 +26,11 @@ from owma.config_json import to_json
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
 from owma.intervals import counted
 from owma.planners import NAMED
+from owma.promises import doubtful_promises
 from owma.reporting.flags import eval_command, sweep_command, train_command
 from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
-from owma.tables import caption, columns_and_rows, summarise
+from owma.tables import caption, columns_and_rows, summarise, with_baselines
 
 _VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
@@ -116,7 +117,7 @@ def _differences(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _results(source: Source) -> Section:
-    found = {group.label: summarise(group.rows) for group in groups(source.rows)}
+    found = {group.label: source.summary(group) for group in groups(source.rows)}
     body = ""
     by_skew = {
         f"{group.settings[SKEW]:g}": found[group.label] for group in groups(source.rows) if SKEW in group.settings
@@ -128,8 +129,10 @@ def _results(source: Source) -> Section:
             "Success against the share of the data that shows how.",
         )
     for label, results in found.items():
-        marks = ["ours" if name == OURS else "" for name in results["planners"]]
+        marks = ["ours" if name == OURS else "" for name in with_baselines(results)]
         shown = table(*columns_and_rows(results, wide=True), marks) + paragraph(caption(results), "note")
+        for doubt in doubtful_promises(results):
+            shown += paragraph(f"{doubt[0].upper()}{doubt[1:]}", "note")
         front = pareto(results)
         if front:
             shown += paragraph(f"Highest mean success at the same milliseconds or less: {', '.join(front)}.", "note")
@@ -190,7 +193,8 @@ def _comparisons(source: Source) -> Section:
 def _promises(source: Source) -> Section:
     body = ""
     for group in groups(source.rows):
-        rows = [row for row in group.rows if row["value"] is not None and not row.get("planner_settings")]
+        rows = [row for row in group.rows if not row.get("planner_settings")]
+        rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
         if rows:
             draw = functools.partial(plots.calibration, found=calibration(rows))
             caption = "What plans promised against what was realised" + (f" ({group.label})." if group.label else ".")

@@ -12,6 +12,7 @@ import numpy as np
 from owma import plots
 from owma._errors import ConfigError
 from owma._json import jsonable, replace_text
+from owma.baselines import read_baselines, summarise_baselines
 from owma.reporting.blocks import with_tables
 from owma.reporting.contents import build
 from owma.reporting.source import Source
@@ -71,7 +72,7 @@ def _all(root: Path) -> Iterator[tuple[Path, Made]]:
 def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
     rows = _rows(folder)
     if (folder / "points.jsonl").exists():
-        results, table = sweep_summary(rows)
+        results, table = sweep_summary(rows, read_baselines(RunFolder(folder)))
         yield folder / "results.json", results
         yield folder / "table.md", table
     elif rows and "skew" in rows[0]:
@@ -82,7 +83,8 @@ def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
     elif rows and "task" in rows[0]:
         yield from _of_transfer(folder, rows)
     else:
-        found = summarise(rows)
+        found, beside = summarise(rows), summarise_baselines(read_baselines(RunFolder(folder)))
+        found |= {"baselines": beside} if beside else {}
         yield folder / "results.json", found
         for picture in _existing(folder, "success_against_latency.png"):
             yield picture, lambda path: plots.success_against_latency(path, found)
@@ -94,7 +96,7 @@ def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
 
 def _of_transfer(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Path, Made]]:
     kept = RunFolder(folder).read_json("results.json") if (folder / "results.json").exists() else {}
-    results = summarise_transfer(rows) | {"cells": kept.get("cells", {})}
+    results = summarise_transfer(rows, read_baselines(RunFolder(folder))) | {"cells": kept.get("cells", {})}
     if "ogbench" in kept:
         numbered = {row["task"]: re.search(r"task ?(\d)$", row["task"]) for row in rows}
         results["ogbench"] = summarise_ogbench(rows, {name: int(found[1]) for name, found in numbered.items() if found})

@@ -9,13 +9,15 @@ import numpy as np
 
 from owma import checkpoint
 from owma._npz import read_run_arrays
-from owma.analysis import OURS, groups
+from owma.analysis import OURS, Group, groups
+from owma.baselines import read_baselines, summarise_baselines
 from owma.config_json import from_json
 from owma.data import TwoRoutesCollect
 from owma.experiment import ExperimentConfig
 from owma.planners import PLANNERS, OnlineAdaptation, PlannerConfig
 from owma.runs import RunFolder, rows_folder
 from owma.sweeps import Point, SweepConfig, read_points
+from owma.tables import summarise
 
 Traces = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -32,6 +34,8 @@ class Source:
     sweep: SweepConfig | None = None
     points: tuple[Point, ...] = ()
     """Of a sweep."""
+    baselines: tuple[dict[str, Any], ...] = ()
+    """Rows of what planners are held against; see `owma.baselines`."""
 
     @classmethod
     def read(cls, path: Path) -> "Source":
@@ -41,13 +45,20 @@ class Source:
         """
         folder = rows_folder(path)
         rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
+        beside = tuple(read_baselines(folder))
         if (folder.path / "points.jsonl").exists():
             config = from_json(SweepConfig, folder.read_json("config.json"))
-            return cls(folder, rows, sweep=config, points=read_points(folder.read_jsonl("points.jsonl")))
+            points = read_points(folder.read_jsonl("points.jsonl"))
+            return cls(folder, rows, sweep=config, points=points, baselines=beside)
         config = folder.read_json("config.json") if folder.config_json.exists() else {}
         if config.get("class") == "ExperimentConfig":
-            return cls(folder, rows, experiment=from_json(ExperimentConfig, config))
-        return cls(folder, rows)
+            return cls(folder, rows, experiment=from_json(ExperimentConfig, config), baselines=beside)
+        return cls(folder, rows, baselines=beside)
+
+    def summary(self, group: Group) -> dict[str, Any]:
+        """What `owma.tables.summarise` says of a group, with the `baselines` that there are."""
+        beside = [row for row in self.baselines if row.get("settings", {}) == group.settings]
+        return summarise(group.rows) | ({"baselines": summarise_baselines(beside)} if beside else {})
 
     @property
     def title(self) -> str:

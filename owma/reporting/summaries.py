@@ -4,17 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from owma.analysis import OURS, comparisons, groups
+from owma.baselines import summarise_baselines
 from owma.intervals import lacking
 from owma.tables import paired_difference, results_markdown, summarise
 
 _PAIRED = ("success", "return", "promise_gap")
 
 
-def sweep_summary(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], str]:
-    """`results.json` and `table.md` of a sweep's episodes: of each experiment that was varied, its planners."""
+def sweep_summary(
+    rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]] = ()
+) -> tuple[dict[str, Any], str]:
+    """`results.json` and `table.md` of a sweep's episodes: of each experiment that was varied, its planners.
+
+    `baselines`: the rows of `baselines.jsonl`, if there are any.
+    """
     results, tables = [], []
     for group in groups(rows):
-        summary = summarise(group.rows)
+        beside = summarise_baselines([row for row in baselines if row["settings"] == group.settings])
+        summary = summarise(group.rows) | ({"baselines": beside} if beside else {})
         results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
         tables += [f"**{group.label}**", ""] if group.label else []
         tables.append(results_markdown(summary, wide=True))

@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma import checkpoint
 from owma._errors import CheckpointError, ConfigError, OwmaError
+from owma.baselines import FILE as BASELINES, kept_data_row, read_baselines
 from owma.config_json import from_json, to_json
 from owma.data_config import CollectConfig
 from owma.envs import find_env
@@ -77,7 +78,9 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         # In the sweep nothing is timed: what runs beside a decision would be timed with it.
         config = dataclasses.replace(point.experiment.evaluation, timed_decisions=0)
         warned: list[str] = []
-        _evaluate(load(run), {point.name: point.planner}, folder, config, point.experiment, warned.append)
+        loaded = load(run)
+        _evaluate(loaded, {point.name: point.planner}, folder, config, point.experiment, warned.append)
+        _stand_beside(loaded, point.experiment, sweep)
         # A worker goes on to other points, whose programs are others: kept, each is 150 MB.
         jax.clear_caches()
         means = summarise(folder.read_jsonl("episodes.jsonl"))["planners"][point.name]
@@ -86,6 +89,14 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         row |= {"warnings": warned} if warned else {}  # for whoever runs the sweep to show once
         folder.write_json("row.json", row)
         return row
+
+
+def _stand_beside(run: Run, experiment: ExperimentConfig, sweep: Path) -> None:
+    """Random actions and the dataset's episodes, once for all planners of an experiment: `baselines.jsonl`."""
+    folder = RunFolder(sweep / "evaluations" / experiment.name)
+    with _alone(sweep, f"{experiment.name}--baselines"):
+        if not read_baselines(folder):
+            _evaluate(run, {}, folder, experiment.evaluation, experiment, random_actions=True)
 
 
 def time_planners(points: Sequence[Point], run: Path, sweep: Path, decisions: int) -> None:
@@ -127,7 +138,8 @@ def identity(point: Point) -> dict[str, Any]:
 def gather_rows(points: Sequence[Point], sweep: RunFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of the points that have one, and those of their episodes; written as `rows.jsonl`, `episodes.jsonl`.
 
-    Both files are made anew from the points' folders, so that nothing in them is there twice.
+    Beside them is `baselines.jsonl`, what planners of each experiment are held against (`owma.baselines`). All files
+    are made anew from the points' folders, so that nothing in them is there twice.
     """
     times: Mapping[str, Any] = {}
     if (sweep.path / "timing" / "episodes.jsonl").exists():
@@ -140,8 +152,16 @@ def gather_rows(points: Sequence[Point], sweep: RunFolder) -> tuple[list[dict[st
             known = times.get(point.name, {})
             rows.append(folder.read_json("row.json") | known)
             episodes += [identity(point) | row | known for row in folder.read_jsonl("episodes.jsonl")]
+    experiments = {point.experiment.name: point for point in points}.values()
+    beside = [
+        {**row, "experiment": point.experiment.name, "settings": point.settings, "seed": point.experiment.seed}
+        for point in experiments
+        for row in read_baselines(RunFolder(sweep.path / "evaluations" / point.experiment.name))
+    ]
     sweep.write_jsonl("rows.jsonl", rows)
     sweep.write_jsonl("episodes.jsonl", episodes)
+    if beside:
+        sweep.write_jsonl(BASELINES, beside)
     return rows, episodes
 
 
@@ -152,6 +172,8 @@ def _evaluate(
     config: EvaluationConfig,
     experiment: ExperimentConfig,
     warn: Callable[[str], None] | None = None,
+    *,
+    random_actions: bool = False,
 ) -> None:
     env = _env(run, experiment)
     evaluate(
@@ -164,6 +186,8 @@ def _evaluate(
         seed=experiment.seed,
         progress=silent,
         judge=judge_of(experiment.task, env),
+        data=kept_data_row(run.folder) if random_actions else None,
+        random_actions=random_actions,
         dataset=run.dataset,
         warn=warn,
     )

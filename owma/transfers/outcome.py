@@ -1,17 +1,21 @@
 """The episodes of a transfer: every task, label count, fit and planner, from the same start states."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 from owma import plots
+from owma._types import Array, Float
 from owma.agent import Agent
-from owma.courses import Judge
+from owma.baselines import FILE as BASELINES, RANDOM, data_row, random_rows, read_baselines
+from owma.courses import Course, Judge, random_course
 from owma.envs import maze_of, without_goal
 from owma.experiment import EvaluationConfig
 from owma.material import Progress
@@ -22,6 +26,7 @@ from owma.transfers.inference import TaskInference
 from owma.transfers.summary import summarise_ogbench, summarise_transfer
 from owma.transfers.tasks import TransferTask
 from owma.transfers_config import TransferConfig
+from owma.transitions import Transitions
 
 _ROWS, _FITS = "episodes.jsonl", "fits.jsonl"
 
@@ -40,10 +45,11 @@ def transfer(
     """Fit each task's value from labels and let planners act by it; nothing is trained.
 
     Appends to `fits.jsonl` a row a fit and to `episodes.jsonl` a row an episode (those of an evaluation, with `task`,
-    `labels`, `draw` and `fit`); what is there already is not done again. Writes `results.json` and pictures, and
-    returns the results (see `summarise_transfer`), with `cells`: of a sweep over goals, the (row, col) of each task and
-    whether the dataset visits it (what it does not visit is not evaluated). Where OGBench's five tasks are among the
-    tasks, `ogbench` is what `summarise_ogbench` says of them.
+    `labels`, `draw` and `fit`); what is there already is not done again. In `baselines.jsonl` are, for each task, the
+    episodes of random actions and a row of those of the dataset (`owma.baselines`). Writes `results.json` and pictures,
+    and returns the results (see `summarise_transfer`), with `cells`: of a sweep over goals, the (row, col) of each task
+    and whether the dataset visits it (what it does not visit is not evaluated). Where OGBench's five tasks are among
+    the tasks, `ogbench` is what `summarise_ogbench` says of them.
     """
     planners = config.acting_planners(evaluation)
     kept = _whole(folder, evaluation.episodes)
@@ -62,7 +68,8 @@ def transfer(
     ]
     for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
         with vector_env(where, evaluation.episodes, most_steps=evaluation.max_steps) as envs:
-            stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress)
+            bounds = inference.parts.policy.low, inference.parts.policy.high
+            stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress, bounds)
             for number, task, rewards, label_sets_left in group:
                 returns = inference.returns(rewards)
                 for (labels, draw, fit), names in label_sets_left:
@@ -72,7 +79,8 @@ def transfer(
                     if about not in fitted:
                         folder.append_jsonl(_FITS, about | said)
                     kept += stage.act(names, model, task, about | {"r2": said["r2"]})
-    results = summarise_transfer(kept) | {"cells": cells}
+                stage.stand_beside(task, inference.transitions, rewards, returns)
+    results = summarise_transfer(kept, read_baselines(folder)) | {"cells": cells}
     if ogbench := {task.name: task.ogbench_task for task in tasks if task.ogbench_task is not None}:
         results["ogbench"] = summarise_ogbench(kept, ogbench)
     folder.write_json("results.json", results)
@@ -92,6 +100,34 @@ class _Stage:
     evaluation: EvaluationConfig
     seed: int
     progress: Progress
+    bounds: tuple[Float[Array, " act"], Float[Array, " act"]]
+    """Of the data's actions."""
+
+    def stand_beside(
+        self,
+        task: TransferTask,
+        transitions: Transitions,
+        rewards: Float[np.ndarray, " n"],
+        returns: Float[np.ndarray, " n"],
+    ) -> None:
+        """Append what the task's planners are held against to `baselines.jsonl`, unless it is there."""
+        if any(row["task"] == task.name for row in read_baselines(self.folder)):
+            return
+        success = None if task.judge is None else task.judge.success_reward
+        found = random_rows(self._random_course, Judge(task.judge), seed=self.seed)
+        found.append(data_row(transitions, rewards if task.paid is None else task.paid, returns, success))
+        rows = [*read_baselines(self.folder), *({"task": task.name, **row} for row in found)]
+        self.folder.write_jsonl(BASELINES, rows)
+
+    @functools.cached_property
+    def _random_course(self) -> Course:
+        """The same for all tasks in this environment."""
+        low, high = (np.asarray(bound) for bound in self.bounds)
+        steps = (self.env.max_episode_steps or self.evaluation.max_steps) * self.envs.num_envs
+        with self.progress(f"evaluating {RANDOM}", steps, 0) as advance:
+            return random_course(
+                self.envs, seed=self.seed, obs_keys=self.obs_keys, low=low, high=high, progress=advance
+            )
 
     def act(
         self, names: Iterable[str], model: AgentModel, task: TransferTask, about: Mapping[str, Any]

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma.analysis import OURS, comparisons
+from owma.baselines import summarise_baselines
 from owma.intervals import interval
+from owma.promises import doubtful_promises
 from owma.scores import OGBENCH_TASKS, ogbench_success
 from owma.tables import kind_of_interval, paired_difference, results_markdown, summarise, with_known_success
 
@@ -14,16 +16,21 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise_transfer(
+    rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Summarise the rows of a transfer's episodes for each (task, labels, fit, planner), in order of appearance.
 
+    **Arguments:** `baselines`: the rows of `baselines.jsonl`, whose entries, without labels and fit, are `baselines`;
+    with them the others have the mean `value` too.
+
     **Returns:** `{"entries": [...], "comparisons": [...]}`. Each entry has `task`, `labels`, `fit`, `planner`, the
-    means `return`, `success` (`None` where the task has none), `promise_gap`, `kl` and `r2`, `intervals` of return and
-    success, `episodes`, `seeds` and `draws`, and `parts`: the mean return of each seed. The 95 % intervals are those of
-    `owma.intervals.interval`, over seeds and episodes within them; rows of one seed count by their draws of labels in
-    place of seeds, and `parts` is of draws. Each comparison is of the decoder minus the linear value, where both were
-    fitted: `task`, `labels`, `planner`, and for `return` and `success` what `owma.tables.paired_difference` says of the
-    same labels and episodes.
+    means `return`, `success` (`None` where the task has none), `promise_gap`, `kl` and `r2`, `intervals` of
+    return and success, `episodes`, `seeds` and `draws`, and `parts`: the mean return of each seed. The 95 % intervals
+    are those of `owma.intervals.interval`, over seeds and episodes within them; rows of one seed count by their draws
+    of labels in place of seeds, and `parts` is of draws. Each comparison is of the decoder minus the linear value,
+    where both were fitted: `task`, `labels`, `planner`, and for `return` and `success` what
+    `owma.tables.paired_difference` says of the same labels and episodes.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for task in dict.fromkeys(row["task"] for row in rows):
@@ -35,7 +42,22 @@ def summarise_transfer(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for (task, labels, fit, planner), decoder in groups.items()
         if fit == "decoder" and (task, labels, "linear", planner) in groups
     ]
-    return {"entries": entries, "comparisons": comparisons}
+    if baselines:  # beside the data's returns it can be said whether a promise is one
+        for names, entry in zip(groups, entries):
+            promised = [row["value"] for row in groups[names] if row["value"] is not None]
+            entry["value"] = float(np.mean(promised)) if promised else None
+    found = {"entries": entries, "comparisons": comparisons}
+    return found | ({"baselines": _baselines(baselines)} if baselines else {})
+
+
+def _baselines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of what the planners of each task are held against; without labels and fit."""
+    found = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        summary = summarise_baselines([row for row in rows if row["task"] == task])
+        unknown = {"labels": None, "fit": None, "value": None, "promise_gap": None, "kl": None, "r2": None, "draws": 1}
+        found += [{"task": task, "planner": name, **unknown, **entry} for name, entry in summary.items()]
+    return found
 
 
 def summarise_ogbench(rows: Sequence[Mapping[str, Any]], tasks: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -92,7 +114,19 @@ def _comparison(
     return {"task": task, "labels": labels, "planner": planner} | differences
 
 
-def transfer_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def doubtful_transfers(results: Mapping[str, Any]) -> list[str]:
+    """What `owma.promises.doubtful_promises` says of each task that is no cell of a sweep."""
+    said = []
+    for task in dict.fromkeys(entry["task"] for entry in _named(results, "entries")):
+        of_task = {
+            f"{e['planner']} ({e['labels']:,} labels, {e['fit']})": e for e in results["entries"] if e["task"] == task
+        }
+        beside = {e["planner"]: e for e in results.get("baselines", ()) if e["task"] == task}
+        said += [f"{task}: {one}" for one in doubtful_promises({"planners": of_task, "baselines": beside})]
+    return said
+
+
+def transfer_markdown(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]] = ()) -> str:
     """Rows of the same transfer of several seeds: for each task a table of planners, and adaptation against each rival.
 
     Where there are several, tables are told apart by label count, draw of labels and fit too. Differences are paired by
@@ -107,7 +141,8 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     for names, group in found.items():
         said: dict[str, Any] = dict(zip(about, names))
         lines += ["**" + ", ".join(f"{'' if key == 'task' else key + ' '}{said[key]}" for key in varied) + "**", ""]
-        lines += [results_markdown(summarise(group), wide=True)]
+        beside = summarise_baselines([row for row in baselines if row["task"] == said["task"]])
+        lines += [results_markdown(summarise(group) | ({"baselines": beside} if beside else {}), wide=True)]
         differences: dict[str, list[str]] = {}
         compared = comparisons(group)
         for each in compared:
@@ -129,7 +164,7 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
     from rich.table import Table
 
     tables: dict[str, Table] = {}
-    for entry in [*_named(results), *sweep_means(results)]:
+    for entry in [*_named(results, "entries"), *sweep_means(results), *_named(results, "baselines")]:
         if entry["task"] not in tables:
             table = Table(title=entry["task"], box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
             table.caption, table.caption_justify = _said_of_intervals(entry), "left"
@@ -140,7 +175,8 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
         success = _spread(entry["success"], entry["intervals"]["success"], 100.0, ".0f")
         others = ("–" if entry[key] is None else f"{entry[key]:.2g}" for key in ("r2", "promise_gap"))
         planner = entry["planner"].replace("_", " ")
-        tables[entry["task"]].add_row(f"{entry['labels']:,}", entry["fit"], planner, returns, success, *others)
+        told = ("–", "–") if entry["labels"] is None else (f"{entry['labels']:,}", entry["fit"])
+        tables[entry["task"]].add_row(*told, planner, returns, success, *others)
     for found in results["comparisons"]:
         if found["task"] in tables:  # not of the single cells of a sweep
             planner = found["planner"].replace("_", " ")
@@ -168,14 +204,13 @@ def _ogbench_table(entries: Sequence[Mapping[str, Any]]) -> "Table":
 def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each (labels, fit, planner) of a sweep over goals an entry of means over cells, with intervals over cells."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for entry in results["entries"]:
+    for entry in [*results["entries"], *results.get("baselines", ())]:
         if entry["task"] in results["cells"]:
             groups.setdefault((entry["labels"], entry["fit"], entry["planner"]), []).append(entry)
     found = []
     for (labels, fit, planner), entries in groups.items():
         rows = [
-            {"return": e["return"], "success": e["success"], "promise_gap": e["promise_gap"], "kl": e["kl"]}
-            | {"r2": e["r2"], "seed": 0, "draw": 0}
+            {key: e[key] for key in ("return", "success", "promise_gap", "kl", "r2")} | {"seed": 0, "draw": 0}
             for e in entries
         ]
         entry = _entry(f"{len(entries)} goal cells", labels, fit, planner, rows=rows)
@@ -192,8 +227,8 @@ def _said_of_intervals(entry: Mapping[str, Any]) -> str:
     return kind_of_interval([entry["seeds"]]).strip()
 
 
-def _named(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [entry for entry in results["entries"] if entry["task"] not in results["cells"]]
+def _named(results: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in results.get(kind, ()) if entry["task"] not in results["cells"]]
 
 
 def _difference(found: Mapping[str, Any], key: str, scale: float, form: str) -> str:

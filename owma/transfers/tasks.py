@@ -43,6 +43,8 @@ class TransferTask:
     """Where its episodes are, with a start and a goal of its own; `None`: in the run's, whose goal ends nothing."""
     promised: AbstractRewardTask | None = None
     """What V is told of where the environment pays something else."""
+    paid: Float[np.ndarray, " n"] | None = None
+    """What the environment would pay for the dataset's transitions, where V is told of something else."""
     ogbench_task: int | None = None
     """Its number, where it is one of the five that OGBench's metric is over."""
 
@@ -103,9 +105,9 @@ def _ogbench_tasks(falloff: float, transitions: Transitions, env: EnvSpec) -> It
                 f"--ogbench-tasks: the data say nothing of task {number} of {name}, whose reward is {error.reward:g} "
                 "everywhere; pass --goal-falloff with a length over which it falls off, or take more data."
             ) from error
-        yield TransferTask(
-            f"{name} task {number}", rewards, None, env=task_env(key), promised=task, ogbench_task=number
-        )
+        paid = RewardTask(task_reward(key)).judge(transitions.obs, transitions.action, transitions.next_obs)
+        about = {"env": task_env(key), "promised": task, "paid": paid, "ogbench_task": number}
+        yield TransferTask(f"{name} task {number}", rewards, None, **about)
 
 
 def _goals(config: TransferConfig, transitions: Transitions, env: EnvSpec) -> Iterator[TransferTask]:

@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("adaptation",),
     ("planners", "anytime", "agent"),
     ("data", "envs", "courses", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
+    + ("baselines", "promises")
     + ("material", "run_dataset", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
     + ("description", "advice")
     + ("analysis", "claims", "logs", "reporting", "videos"),
@@ -52,11 +53,14 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "agent": ("anytime", "planners"),
     "data": ("envs",),
     "courses": ("envs",),
+    "baselines": ("courses", "runs", "tables"),
+    "promises": ("baselines",),
     "rollout": ("courses", "envs"),
     "material": ("courses", "data", "envs"),
     "run_dataset": ("checkpoint", "data", "material", "runs"),
-    "experiment": ("checkpoint", "data", "envs", "logs", "material", "run_dataset", "runs", "training"),
-    "evaluation": ("courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores", "tables"),
+    "experiment": ("baselines", "checkpoint", "data", "envs", "logs", "material", "run_dataset", "runs", "training"),
+    "evaluation": ("baselines", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs")
+    + ("scores", "tables"),
     "run": ("checkpoint", "data", "envs", "experiment", "runs"),
     "description": ("data", "material"),
     "advice": ("experiment",),
@@ -65,12 +69,12 @@ BESIDE: dict[str, tuple[str, ...]] = {
     "claims": ("analysis", "tables"),
     "scores": ("data", "tables"),
     "videos": ("envs", "plots"),
-    "reporting": ("analysis", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets", "rollout")
-    + ("run", "runs", "sweeps", "tables", "transfers"),
-    "sweeps": ("checkpoint", "data", "envs", "evaluation", "experiment", "material", "presets", "run", "run_dataset")
-    + ("runs", "tables"),
-    "transfers": ("analysis", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs", "scores")
-    + ("tables",),
+    "reporting": ("analysis", "baselines", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets")
+    + ("promises", "rollout", "run", "runs", "sweeps", "tables", "transfers"),
+    "sweeps": ("baselines", "checkpoint", "data", "envs", "evaluation", "experiment", "material", "presets")
+    + ("run", "run_dataset", "runs", "tables"),
+    "transfers": ("analysis", "baselines", "courses", "data", "envs", "experiment", "material", "plots", "promises")
+    + ("rollout", "runs", "scores", "tables"),
     "_command": ("_progress",),
     "job": ("_command",),
     "train": ("_command", "job"),

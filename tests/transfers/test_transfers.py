@@ -16,12 +16,15 @@ from line_world import line_world
 from PIL import Image
 
 from owma._errors import ConfigError
+from owma.courses import Judge
 from owma.envs import task_env, task_reward, without_goal
+from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, TrainedParts
 from owma.material_config import GoalTaskConfig
 from owma.plots import maze_heat
 from owma.runs import RunFolder
-from owma.tasks import RewardTask
+from owma.sweeps.work import silent
+from owma.tasks import GoalTask, RewardTask
 from owma.transfers import (
     TaskInference,
     TransferTask,
@@ -136,17 +139,48 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
     return run
 
 
-def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfer) -> None:
+def test_a_goal_is_judged_as_in_the_table_of_a_training_run(inference: TaskInference, tmp_path: Path) -> None:
+    goal = GoalTask(np.array([4.0]), radius=0.0, falloff=1.0, first_coordinate=1)
+    labels = goal.judge(inference.transitions.obs, inference.transitions.action, inference.transitions.next_obs)
+    config = TransferConfig(labels=(8,), fits=("linear",), seed=2)
+    common: dict[str, Any] = {"env": line_world(), "obs_keys": None, "progress": silent}
+    told, trained = RunFolder(tmp_path / "told"), RunFolder(tmp_path / "trained")
+    for folder in (told, trained):
+        folder.path.mkdir()
+    transfer(inference, [TransferTask("goal", labels, goal)], told, config, EVALUATION, **common)
+    model = inference.parts.agent_model("linear")
+    evaluate(model, EVALUATION.named_planners(), trained, EVALUATION, seed=2, judge=Judge(goal), **common)
+    keys = ("planner", "episode", "return", "success", "env_return", "env_success")
+    for file in ("episodes.jsonl", "baselines.jsonl"):
+        in_either = [
+            [[row[key] for key in keys] for row in folder.read_jsonl(file) if "episode" in row]
+            for folder in (told, trained)
+        ]
+        assert in_either[0] == in_either[1] and in_either[0]
+    assert [row["success"] for row in trained.read_jsonl("episodes.jsonl")] == [False, True, True] * 2
+
+
+def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfer, inference: TaskInference) -> None:
     folder, results, labels = run_transfer()
     rows = folder.read_jsonl("episodes.jsonl")
-    assert len(rows) == 2 * 2 * 2 * 2 * 3 and len(labels) == 16
+    assert len(rows) == 2 * 2 * 2 * 2 * 3 and len(labels) == 16 + 1
     assert len(folder.read_jsonl("fits.jsonl")) == 2 * 2 * 2
     by_task = {name: [row for row in rows if row["task"] == name] for name in ("recorded", "early")}
     # The line world's episodes of seeds 2000, 2001 and 2002 have 3, 4 and 5 steps of rewards 1, 2, 3, ...
     assert {(row["episode"], row["return"]) for row in by_task["recorded"]} == {(0, 6.0), (1, 10.0), (2, 15.0)}
     assert {row["success"] for row in by_task["recorded"]} == {True, False}
     assert {(row["return"], row["success"]) for row in by_task["early"]} == {(2.0, None)}
-    assert results == summarise_transfer(rows) | {"cells": {}} == folder.read_json("results.json")
+    beside = folder.read_jsonl("baselines.jsonl")
+    assert results == summarise_transfer(rows, beside) | {"cells": {}} == folder.read_json("results.json")
+    # The same random actions, and the same walks of the dataset, by either.
+    entries = {(entry["task"], entry["planner"]): entry for entry in results["baselines"]}
+    assert entries["recorded", "random_actions"]["return"] == pytest.approx(31 / 3)
+    assert entries["early", "random_actions"]["return"] == 2.0
+    walked = inference.transitions.obs[:, 0].sum() / 30
+    assert entries["early", "data"]["return"] == pytest.approx(walked, rel=1e-4)
+    printed = [cell for table in transfer_tables(results) for cell in table.columns[2].cells]
+    assert printed.count("random actions") == printed.count("data") == 2
+    assert f"| data | – | {walked:.3g} [" in transfer_markdown(rows, beside)
     entry = results["entries"][0]
     assert (entry["task"], entry["labels"], entry["fit"], entry["episodes"], entry["draws"]) == (
         *("recorded", 8, "linear"),

@@ -1,0 +1,136 @@
+"""What planners are held against, by the same judge: the episodes of the dataset, and random actions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from owma._errors import CheckpointError
+from owma._types import Float, HostArray
+from owma.courses import Course, Judge
+from owma.runs import RunFolder
+from owma.tables import summarise
+from owma.transitions import Transitions
+
+RANDOM, DATA = "random_actions", "data"
+"""Their names in the column of planners."""
+
+FILE = "baselines.jsonl"
+"""Of a folder with rows: one an episode of `RANDOM`, and one of `DATA`."""
+
+_RUN_FILE = "data.json"
+
+
+def random_rows(course: Course, judge: Judge, *, seed: int) -> list[dict[str, Any]]:
+    """A row an episode, of the form of an evaluation's; what only planners have is `None`.
+
+    **Arguments:** `course`: as `owma.courses.random_course` returns it.
+    """
+    unknown = dict.fromkeys(("value", "promise_gap", "kl", "nfe", "ms_p50", "ms_p95"))
+    unknown |= dict.fromkeys(("fallbacks", "overruns", "clipped"), 0)
+    return [
+        {"planner": RANDOM, "seed": seed, "episode": i, **unknown, **judged}
+        for i, judged in enumerate(course.judged(judge))
+    ]
+
+
+def data_row(
+    transitions: Transitions,
+    rewards: Float[np.ndarray, " n"],
+    returns: Float[HostArray, " k"],
+    success_reward: float | None,
+) -> dict[str, Any]:
+    """What the recorded episodes come to by a task.
+
+    **Arguments:** `rewards`: of the task, one a transition. `returns`: discounted, of all or some transitions.
+    `success_reward`: as a task has it.
+
+    **Returns:** `planner` (`DATA`), `episodes` (how many), their mean `return` and `steps`, `success` (the share, or
+    `None` where the task does not know it), the 95 % `intervals` of return and success over episodes, which are taken
+    to be independent, and `discounted`, the smallest and the largest of `returns`.
+    """
+    starts = transitions.episode_starts
+    sums = np.add.reduceat(rewards, starts, dtype=np.float64)
+    success = None if success_reward is None else np.maximum.reduceat(rewards, starts) >= success_reward
+    return {
+        "planner": DATA,
+        "episodes": len(starts),
+        "success": None if success is None else float(success.mean()),
+        "return": float(sums.mean()),
+        "steps": len(transitions) / len(starts),
+        "intervals": {"return": _of_mean(sums), "success": None if success is None else _of_share(success)},
+        "discounted": [float(np.min(returns)), float(np.max(returns))],
+    }
+
+
+def keep_data_row(folder: RunFolder, row: Mapping[str, Any]) -> None:
+    """Leave it with a run, whose dataset may be elsewhere when the run is evaluated."""
+    folder.write_json(_RUN_FILE, row)
+
+
+def kept_data_row(folder: RunFolder) -> dict[str, Any] | None:
+    """What `keep_data_row` left there; `None` of runs from before it was kept.
+
+    Raises `CheckpointError` if it is something else.
+    """
+    if not (folder.path / _RUN_FILE).exists():
+        return None
+    row = folder.read_json(_RUN_FILE)
+    if not (isinstance(row, dict) and row.get("planner") == DATA and _is_range(row.get("discounted"))):
+        raise CheckpointError(
+            f"{folder.path / _RUN_FILE} is not of the form that training writes. Restore it, or delete it to do "
+            "without the data's own returns."
+        )
+    return row
+
+
+def read_baselines(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of `FILE`; none of folders from before there was one."""
+    return folder.read_jsonl(FILE, drop_torn=True) if (folder.path / FILE).exists() else []
+
+
+def summarise_baselines(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The baselines by name, each as `owma.tables.summarise` has planners; those that rows lack are left out.
+
+    Of `DATA` it is the row; where rows of several datasets, or seeds, differ, the means over all their episodes.
+    """
+    found = dict(summarise([row for row in rows if row["planner"] == RANDOM])["planners"])
+    keys = ("episodes", "success", "return", "steps", "intervals", "discounted")
+    of_data = [{key: row[key] for key in keys} for row in rows if row["planner"] == DATA]
+    if of_data:
+        found[DATA] = of_data[0] if all(row == of_data[0] for row in of_data) else _together(of_data)
+    return found
+
+
+def _together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    weights = [row["episodes"] for row in rows]
+
+    def mean(key: str) -> float | None:
+        values = [row[key] for row in rows]
+        return None if None in values else float(np.average(values, weights=weights))
+
+    low, high = zip(*(row["discounted"] for row in rows))
+    means = {key: mean(key) for key in ("success", "return", "steps")}
+    unknown = {"return": None, "success": None}
+    return {"episodes": sum(weights), **means, "intervals": unknown, "discounted": [min(low), max(high)]}
+
+
+def _of_mean(values: Float[np.ndarray, " n"]) -> list[float] | None:
+    """Student's interval: a bootstrap of a million episodes takes hours."""
+    if len(values) < 2:
+        return None
+    from scipy.stats import t
+
+    margin = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return [float(values.mean()) - margin, float(values.mean()) + margin]
+
+
+def _of_share(successes: np.ndarray) -> list[float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(int(successes.sum()), len(successes)).proportion_ci(0.95, method="wilson")
+    return [float(found.low), float(found.high)]
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
