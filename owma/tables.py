@@ -150,9 +150,8 @@ def results_table(results: Mapping[str, Any], *, name_width: int | None = None) 
         shown = "; ".join(f"{name} {' / '.join(counts(entry))}" for name, entry in results["planners"].items())
         table.caption = f"{caption(results)}\n{' / '.join(COUNTS)}: {shown}"
     for key in scores_in(results):  # nor for these
-        of_planners = (
-            f"{name} {_score(entry, key)}" for name, entry in with_baselines(results).items() if key in entry
-        )
+        of_all = with_baselines(results).items()
+        of_planners = (f"{name} {_score(entry, key)}" for name, entry in of_all if name != "data" or key in entry)
         table.caption = f"{table.caption}\n{SCORES[key]}: {'; '.join(of_planners)}"
     if has_seeds(results):
         key = _seeds_metric(results)
