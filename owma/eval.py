@@ -27,7 +27,7 @@ from owma.config_json import later_field, to_json
 from owma.description import describe_env, describe_task
 from owma.experiment_config import EvaluationConfig, imported_modules
 from owma.material_config import LabelledTaskConfig, RewardTaskConfig, TaskConfig
-from owma.planners_config import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig
+from owma.planners_config import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig, planner_name
 from owma.planners_config.matched import at_price
 from owma.runs import RunFolder, require_models, versions
 
@@ -76,7 +76,7 @@ class Eval:
     def acting(self, price: float | None = None) -> dict[str, AbstractPlannerConfig]:
         """The planners by name: `planner`, or those of --planners, at `price` unless --kl-coef has another."""
         if not self.evaluation.planners:
-            return {_name(self.planner): self.planner}
+            return {planner_name(self.planner): self.planner}
         return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or price).named_planners()
 
 
@@ -184,11 +184,6 @@ def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval) -> "Judge":
             raise
         show_warning(f"returns and success are the environment's own, and the promise is not checked: {error}")
         return Judge(knows_promise=False)
-
-
-def _name(planner: PlannerConfig) -> str:
-    """OnlineAdaptation -> online_adaptation."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in type(planner).__name__).lstrip("_")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ SMOKE = ExperimentConfig(
     training=TrainingConfig(updates=200, batch_size=128, report_every=200),
     value=ValueConfig(num_tasks=8, depth=1, updates=200, report_every=200),
     evaluation=EvaluationConfig(
-        planners=("static", "random_shooting", "guided_diffusion", "online_adaptation", "published"),
+        planners=("static", "random_shooting", "guided_diffusion_single", "online_adaptation", "published"),
         episodes=2,
         timed_decisions=0,
     ),

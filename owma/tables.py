@@ -43,6 +43,13 @@ _BOUNDS = {"success": (0.0, 1.0), "env_success": (0.0, 1.0)}
 _MOST_SEEDS = 8
 """That are listed one by one."""
 
+_CHEAP_BEFORE: Mapping[str, tuple[str, int]] = {
+    "guided_diffusion": ("guided_diffusion_single", 500),
+    "twisted_smc": ("twisted_smc_256", 800),
+}
+"""Names that rows of before had for a cheap variant too, its name today, and how many draws' network calls it has at
+most, which the planner of that name has more than."""
+
 HEADINGS = (
     "planner",
     "success % [95 %]",
@@ -331,11 +338,27 @@ def of_baselines(results: Mapping[str, Any]) -> str:
 def caption(results: Mapping[str, Any]) -> str:
     """What the numbers of the table are, and over how many episodes and seeds."""
     sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
+    old = names_of_before(results)
     shown = "; ".join(f"{counted(episodes, 'episode')} of {counted(n, 'seed')}" for episodes, n in sorted(sizes))
     return (
         f"{shown or 'No episodes'}. {kind_of_interval(n for _, n in sizes)}Network calls and ms are per decision; the "
         f"promise gap is V(ψ*) of the first decision minus the discounted return then realised.{of_baselines(results)}"
+        + "".join(f" {name} is of before there was one registry of names: {now} today." for name, now in old.items())
     )
+
+
+def names_of_before(results: Mapping[str, Any]) -> dict[str, str]:
+    """Planners of older rows that have another name today, to that name; told by their network calls."""
+    planners = results["planners"]
+    known = [(name, draws) for name, draws in (("static", 1), ("random_shooting", 1000)) if name in planners]
+    found = {}
+    for name, (today, most) in _CHEAP_BEFORE.items():
+        if known and name in planners and planners[name].get("nfe") is not None:
+            reference, draws = known[0]
+            one_draw = (planners[reference].get("nfe") or 0) / draws
+            if planners[name]["nfe"] < most * one_draw:
+                found[name] = today
+    return found
 
 
 def kind_of_interval(seeds: Iterable[int]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,24 @@ from owma.courses import Judge
 from owma.data import Origin
 from owma.evaluation import draw, evaluate
 from owma.experiment import EvaluationConfig
-from owma.planners import NAMED, OnlineAdaptation, RandomShooting, Static
-from owma.runs import RunFolder
+from owma.planners_config import (
+    CEM,
+    COMPARED,
+    NAMED,
+    PLANNERS,
+    PUBLISHED,
+    SVDD,
+    FKSteering,
+    GuidedDiffusion,
+    OnlineAdaptation,
+    RandomShooting,
+    Static,
+    TiltedResampling,
+    TwistedSMC,
+    planner_name,
+)
+from owma.planners_config.matched import matched
+from owma.runs import RunFolder, check_run_name
 from owma.tables import results_markdown, results_table, summarise
 from owma.tasks import RewardTask
 
@@ -220,13 +237,13 @@ def test_pictures_of_a_decision(compare) -> None:
 
 def test_a_training_run_compares_every_planner_and_the_published_settings() -> None:
     planners = EvaluationConfig().named_planners()
-    wanted = {"static", "random_shooting", "guided_diffusion", "tilted_resampling", "twisted_smc", "online_adaptation"}
-    assert set(planners) == wanted | {"published"}
+    wanted = {"static", "random_shooting", "guided_diffusion_single", "tilted_resampling"}
+    assert set(planners) == wanted | {"twisted_smc_256", "online_adaptation", "published"}
     # Each name is that of the class whose settings it has; `published` has others of ours.
     assert planners["online_adaptation"] == OnlineAdaptation() != planners["published"]
     assert isinstance(planners.pop("published"), OnlineAdaptation)
     for name, planner in planners.items():
-        assert type(planner).__name__.lower() == name.replace("_", "")
+        assert type(planner).__name__.lower() == re.sub("_single|_256|_", "", name)
 
 
 def test_every_method_can_be_asked_for_by_name() -> None:
@@ -238,6 +255,38 @@ def test_every_method_can_be_asked_for_by_name() -> None:
     assert found["adaptation_off"] != OnlineAdaptation()  # what it would be by default
 
 
+def test_a_name_means_one_planner_in_every_command() -> None:
+    assert all(NAMED[name] == planner for name, planner in (*PLANNERS.items(), *COMPARED.items(), *matched().items()))
+    assert len(set(NAMED.values())) == len(NAMED)
+    # What a run trains and compares by default is what it was, each under a name of its own.
+    assert list(PLANNERS.values()) == [
+        *(Static(), RandomShooting(), GuidedDiffusion(), TiltedResampling(), TwistedSMC(num_particles=256)),
+        *(OnlineAdaptation(), PUBLISHED),
+    ]
+    assert NAMED["guided_diffusion"] == GuidedDiffusion(num_samples=333)
+    assert NAMED["twisted_smc"] == TwistedSMC(num_particles=500)
+
+
+@pytest.mark.parametrize("name", list(NAMED))
+def test_a_planner_is_called_what_the_registry_calls_it(name: str) -> None:
+    assert planner_name(NAMED[name]) == name
+
+
+def test_other_settings_have_another_name() -> None:
+    """Of every class, also those whose name has several capitals in a row."""
+    for config, name in (
+        (OnlineAdaptation(kl_coef=0.1), "online_adaptation-kl_coef=0.1"),
+        (OnlineAdaptation(adaptation_steps=0, kl_coef=0.5), "adaptation_off-kl_coef=0.5"),
+        (CEM(num_samples=128, num_elites=25), "cem-num_samples=128"),
+        (SVDD(num_candidates=7), "svdd-num_candidates=7"),
+        (FKSteering(num_particles=7), "fk_steering-num_particles=7"),
+        (TwistedSMC(num_particles=7), "twisted_smc-num_particles=7"),
+        (GuidedDiffusion(num_samples=5), "guided_diffusion-num_samples=5"),
+    ):
+        assert planner_name(config) == name
+        check_run_name(name)
+
+
 def test_all_planners_are_given_one_price() -> None:
     planners = EvaluationConfig(planners=tuple(NAMED), kl_coef=0.5).named_planners()
     assert list(planners) == list(NAMED)
@@ -245,7 +294,7 @@ def test_all_planners_are_given_one_price() -> None:
     # The published settings have a price of their own, and what does not weigh the divergence has none.
     assert prices.pop("published") == NAMED["published"].kl_coef != 0.5  # pyright: ignore[reportAttributeAccessIssue]
     assert {name for name, price in prices.items() if price is None} == {
-        *("static", "random_shooting", "guided_diffusion"),
+        *("static", "random_shooting", "guided_diffusion", "guided_diffusion_single"),
     }
     assert set(prices.values()) == {None, 0.5}
     assert planners["guided_diffusion"].guidance_coef == 2.0  # pyright: ignore[reportAttributeAccessIssue]

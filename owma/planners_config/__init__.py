@@ -3,7 +3,12 @@
 from typing import TypeAlias
 
 from owma.planners_config.base import AbstractPlannerConfig as AbstractPlannerConfig
-from owma.planners_config.compared import NAMED as NAMED, PLANNERS as PLANNERS
+from owma.planners_config.compared import (
+    COMPARED as COMPARED,
+    NAMED as NAMED,
+    PLANNERS as PLANNERS,
+    planner_name as planner_name,
+)
 from owma.planners_config.online_adaptation import (
     ADAPTATION_ADAM as ADAPTATION_ADAM,
     PUBLISHED as PUBLISHED,

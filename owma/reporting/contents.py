@@ -30,7 +30,7 @@ from owma.promises import doubtful_promises
 from owma.reporting.flags import eval_command, sweep_command, train_command
 from owma.reporting.page import Section, code, folded, image, page, paragraph, picture, script, table
 from owma.reporting.source import Source, Traces
-from owma.tables import caption, columns_and_rows, summarise, with_baselines
+from owma.tables import caption, columns_and_rows, names_of_before, summarise, with_baselines
 
 _VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
@@ -260,9 +260,10 @@ def _reproduction(source: Source) -> Section:
     body = ""
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
+        old = names_of_before(summarise(source.rows))
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
-        priced = {name: evaluation.priced(name, NAMED[name]) for name in names}
+        priced = {name: evaluation.priced(name, NAMED[old[name] if name in old else name]) for name in names}
         shown = [(name, eval_command(run, priced[name], evaluation, source.experiment.seed)) for name in names]
         body += folded("The rows of one planner again", table(("planner", "command"), shown))
     elif source.sweep is not None:

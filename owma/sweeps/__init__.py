@@ -1,7 +1,6 @@
 """Sweeps: which points, and the steps that make each of them, whoever schedules these."""
 
 from owma.sweeps.plan import (
-    COMPARED as COMPARED,
     SWEEPS as SWEEPS,
     Point as Point,
     SweepConfig as SweepConfig,

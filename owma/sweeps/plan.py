@@ -10,16 +10,9 @@ from owma._errors import ConfigError
 from owma.config_fields import Choice, check_seeds, label_changes, override, parse_axis, spell
 from owma.config_json import from_json, to_json
 from owma.experiment_config import ExperimentConfig
-from owma.planners_config import ADAPTATION_ADAM, OnlineAdaptation, PlannerConfig
-from owma.planners_config.matched import matched
+from owma.planners_config import COMPARED, NAMED, OnlineAdaptation, PlannerConfig
 from owma.presets import PRESETS, on_these_data
 from owma.runs import check_run_name
-
-COMPARED: Mapping[str, PlannerConfig] = {
-    **matched(),  # pyright: ignore[reportAssignmentType]  (what it holds are planners that commands can name)
-    "adaptation_adam": ADAPTATION_ADAM,
-}
-"""The planners that a sweep can name: all at about equal budgets, and the method with Adam's steps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +43,9 @@ class SweepConfig:
         check_run_name(self.name)
         if self.base not in PRESETS:
             raise ConfigError(f"base={self.base!r}: there is no such preset; choose from {', '.join(PRESETS)}.")
-        unknown = [name for name in self.planners if name not in COMPARED]
+        unknown = [name for name in self.planners if name not in NAMED]
         if unknown or not self.planners:
-            raise ConfigError(f"planners={unknown}: choose from {', '.join(COMPARED)}.")
+            raise ConfigError(f"planners={unknown}: choose from {', '.join(NAMED)}.")
         check_seeds(*self.seeds, name="seeds")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds={list(self.seeds)}: name each seed once.")
@@ -104,7 +97,9 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
         experiment, _ = on_these_data(experiment, said)
         for name in config.planners:
-            planner = override(experiment.evaluation.priced(name, COMPARED[name]), overrides[name])
+            planner = override(
+                experiment.evaluation.priced(name, typing.cast(PlannerConfig, NAMED[name])), overrides[name]
+            )
             theirs = [choice for choice in combination if choice.shown.split(".")[0] == name]
             changes = {
                 field.removeprefix(f"{name}."): value for choice in theirs for field, value in choice.fields.items()

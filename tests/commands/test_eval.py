@@ -16,14 +16,14 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
     for number in (1, 2):
         done = invoke(owma.eval.main, "runs/mine", *flags, "--seed", "5")
         assert done.code == 0, done.stderr
-        assert done.stdout == f"runs/mine/v3/evaluations/random_shooting/v{number}\n"
+        assert done.stdout == f"runs/mine/v3/evaluations/random_shooting-num_samples=8/v{number}\n"
         folder = Path(done.stdout.strip())
         rows = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
         assert [(row["planner"], row["seed"], row["episode"]) for row in rows] == [
-            ("random_shooting", 5, i) for i in (0, 1)
+            ("random_shooting-num_samples=8", 5, i) for i in (0, 1)
         ]
         assert all(row["nfe"] == 8 * 5 and row["ms_p50"] > 0 for row in rows)
-        assert list(json.loads((folder / "results.json").read_text())["planners"]) == ["random_shooting"]
+        assert list(json.loads((folder / "results.json").read_text())["planners"]) == ["random_shooting-num_samples=8"]
         config = json.loads((folder / "config.json").read_text())
         assert config["planner"]["num_samples"] == 8 and config["seed"] == 5
         assert {path.name for path in (folder / "plots").iterdir()} >= {"trajectories.png"}

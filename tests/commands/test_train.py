@@ -13,7 +13,7 @@ from owma.features import FeaturesConfig
 from owma.value import ValueConfig
 from owma.world import WorldConfig
 
-PLANNERS = ("static", "random_shooting", "guided_diffusion", "online_adaptation", "published")
+PLANNERS = ("static", "random_shooting", "guided_diffusion_single", "online_adaptation", "published")
 
 TINY = (
     *("smoke", "--data.episodes", "4", "--data.steps", "100", "--data.skew", "0.5", "--evaluation.episodes", "0"),
