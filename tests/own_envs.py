@@ -59,13 +59,15 @@ class OldApi(Point):
         return np.zeros(2, np.float32)
 
 
-class Reach(gym.Env[dict[str, np.ndarray], np.ndarray]):
+class Reach(gym.Env[Any, np.ndarray]):
     """A point in the plane that goes where it is pushed, to a goal of each episode's own: 0 there, else -1."""
 
     def __init__(self, fixed: bool = False) -> None:
         self.fixed = fixed
         sizes = {"observation": 3, "achieved_goal": 2, "desired_goal": 2}
-        boxes = {name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in sizes.items()}
+        boxes: dict[str, gym.Space[Any]] = {
+            name: gym.spaces.Box(-np.inf, np.inf, (size,), np.float32) for name, size in sizes.items()
+        }
         self.observation_space = gym.spaces.Dict(boxes)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
@@ -87,7 +89,7 @@ class Reach(gym.Env[dict[str, np.ndarray], np.ndarray]):
         return {name: part.astype(np.float32) for name, part in parts.items()}
 
 
-class Parts(gym.Env[dict[str, np.ndarray], np.ndarray]):
+class Parts(gym.Env[Any, np.ndarray]):
     """Observed in parts of any name, one of them a single number, as of the DeepMind Control Suite."""
 
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float64)
@@ -113,8 +115,8 @@ class Parts(gym.Env[dict[str, np.ndarray], np.ndarray]):
         return {"position": position, "height": np.array(position[1]), "velocity": np.array([self.speed])}
 
 
-def _make(size: int) -> gym.Env[Any, Any]:
-    return Parts(size)
+def _make(size: int = 2, **kwargs: Any) -> gym.Env[Any, Any]:
+    return Parts(int(size), **kwargs)
 
 
 for _name, _odd in (
@@ -127,5 +129,5 @@ gym.register("own/OldApi-v0", entry_point="own_envs:OldApi", max_episode_steps=1
 gym.register("own/Endless-v0", entry_point="own_envs:Point")
 gym.register("own/Reach-v0", entry_point="own_envs:Reach", max_episode_steps=15)
 gym.register("own/ByFunction-v0", entry_point=_make, kwargs={"size": 2}, max_episode_steps=12)
-gym.register("own/ByPartial-v0", entry_point=functools.partial(_make, 2), max_episode_steps=12)
+gym.register("own/ByPartial-v0", entry_point=functools.partial(_make, size=2), max_episode_steps=12)
 gym.register("own/ByArray-v0", entry_point=_make, kwargs={"size": np.array(2)}, max_episode_steps=12)

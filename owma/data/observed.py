@@ -52,7 +52,8 @@ def _check_vector(
     space: spaces.Space, field: str, name: str, *, may_be_single: bool = False, others: bool = False
 ) -> None:
     is_numbers = isinstance(space, spaces.Box) and space.dtype != np.uint8
-    if is_numbers and (len(space.shape) == 1 or (may_be_single and not space.shape)):
+    axes = None if space.shape is None else len(space.shape)
+    if is_numbers and (axes == 1 or (may_be_single and axes == 0)):
         return
     what = f"{space.dtype} arrays of shape {space.shape}" if isinstance(space, spaces.Box) else str(space)
     choose = "name the entries to read by --data.obs-keys, " if others else ""
@@ -92,7 +93,7 @@ class Choice:
         self.keys = tuple(key for key in keys if key != "desired_goal" or not self._goal_is_fixed)
 
     def _look(self, episodes: Iterable[Mapping[str, Any]], leading: bool) -> None:
-        starts, first, is_fixed = None, None, True
+        starts, first, is_fixed = None, np.zeros(1), True
         for episode in episodes:
             achieved, observation = (np.asarray(episode["obs"][key]) for key in _GOAL_FORM[:2])
             desired = np.asarray(episode["obs"].get("desired_goal", [0]))

@@ -1,11 +1,13 @@
 """Environments of the user's own, however odd, are tried before any training: refused in a sentence, or made to fit."""
 
 import dataclasses
+from typing import Any
 
 import gymnasium as gym
 import jax
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
 from owma._errors import ConfigError
@@ -47,7 +49,7 @@ def test_what_any_agent_of_numpy_could_act_in_is_made_to_fit(name: str) -> None:
     """The stand-ins look at their actions: copies that may be written to, of the space's own type."""
     _check(name)
     with vector_env(find_env(f"own/{name}-v0"), 3, most_steps=7) as envs:
-        first, _ = envs.reset(seed=[1, 2, 3])
+        first, _ = envs.reset(seed=1)
         start, action = first.copy(), np.full((3, 1), 0.5, np.float32)
         action.flags.writeable = False
         for step in range(1, 8):
@@ -90,14 +92,15 @@ def test_running_statistics_are_refused_by_name(wrapper) -> None:
         spec = recorded.spec
     frozen = []
 
-    def make() -> gym.Env:
+    def make(**kwargs: Any) -> gym.Env:
+        del kwargs
         env = wrapper(gym.make("own/Plain-v0"))
         env.update_running_mean = not frozen
         return env
 
     gym.register("own/Wrapped-v0", entry_point=make, max_episode_steps=10)
     by_description = gym.spec("own/Plain-v0")
-    described = gym.envs.registration.EnvSpec(
+    described = EnvSpec(
         by_description.id,
         entry_point=by_description.entry_point,
         max_episode_steps=10,
