@@ -237,20 +237,13 @@ def _target(leaf: Any) -> Any:
 def _like_leaf(stored: Any, leaf: Any) -> Any:
     if stored is None:  # orbax refuses to store arrays of no elements; nothing is lost
         return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else jnp.zeros(leaf.shape, leaf.dtype)
-    if isinstance(stored, jax.Array) and not _is_committed(leaf):
+    is_placed = leaf.committed if isinstance(leaf, jax.Array) else getattr(leaf, "sharding", None) is not None
+    if isinstance(stored, jax.Array) and not is_placed:
         stored = jax.device_put(np.asarray(stored))
     if _is_key(leaf):
-        return jax.random.wrap_key_data(stored, impl=_key_impl(leaf))
+        impl: Any = jax.random.key_impl(leaf) if isinstance(leaf, jax.Array) else leaf.dtype._impl.name
+        return jax.random.wrap_key_data(stored, impl=impl)
     return leaf.dtype.type(stored) if isinstance(leaf, np.generic) else stored
-
-
-def _is_committed(leaf: Any) -> bool:
-    """Whether `like` asks for a certain device."""
-    return leaf.committed if isinstance(leaf, jax.Array) else leaf.sharding is not None
-
-
-def _key_impl(leaf: Any) -> Any:
-    return jax.random.key_impl(leaf) if isinstance(leaf, jax.Array) else leaf.dtype._impl.name
 
 
 def _describe(tree: PyTree) -> list[list[Any]]:
