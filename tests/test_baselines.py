@@ -60,6 +60,7 @@ def _promise(value: float | None, gap: float | None, low: float = -50.0, high: f
     return doubtful_promises({"planners": planners, "baselines": {"data": {"discounted": [low, high]}}})
 
 
+@pytest.mark.cases
 def test_a_promise_beyond_all_returns_of_the_data_is_doubted() -> None:
     (beyond,) = _promise(61.0, 5.0)
     assert "[-50, 0]: p 61;" in beyond and "evaluation.kl_coef" in beyond and "value.kind" in beyond
@@ -68,6 +69,7 @@ def test_a_promise_beyond_all_returns_of_the_data_is_doubted() -> None:
     assert doubtful_promises({"planners": {"p": {"value": 61.0, "promise_gap": 99.0}}}) == []
 
 
+@pytest.mark.cases
 def test_a_promise_of_which_most_does_not_come_is_doubted() -> None:
     (unkept,) = _promise(36.0, 20.0, 0.0, 60.0)
     assert "p 20 of 36" in unkept and "worst return being 0" in unkept

@@ -14,6 +14,8 @@ from owma.agent import Agent
 from owma.export import export_agent, load_exported
 from owma.planners import AgentModel, OnlineAdaptation, RandomShooting
 
+pytestmark = pytest.mark.cases
+
 _ADAPTATION = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=2, adapt="all", warm_start=True)
 
 

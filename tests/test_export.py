@@ -85,6 +85,7 @@ def test_bad_observations_are_refused_as_by_the_agent(gaussian_model, tmp_path: 
         exported.act(np.zeros(3), exported.init(), key=jax.random.key(0))
 
 
+@pytest.mark.cases
 def test_an_agent_with_a_deadline_is_not_exported(agent, tmp_path: Path) -> None:
     hurried = dataclasses.replace(agent, deadline_ms=30.0)
     with pytest.raises(ConfigError, match="deadline_ms=30, which takes the host's clock.* Export one without"):
@@ -98,6 +99,7 @@ def test_platforms_by_names_that_jax_does_not_export_for(agent, platforms, tmp_p
         export_agent(agent, tmp_path / "robot", platforms=platforms)
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("platforms", ["cpu", ("cpu",), ["cpu", "cuda"], ()])
 def test_one_platform_or_several(gaussian_model, platforms, tmp_path: Path) -> None:
     small = Agent(gaussian_model([0.0], [1.0], [1.0]), Static().build())

@@ -80,6 +80,7 @@ def _judged_by(judge: Judge, model, episodes: int = 2, **env) -> list[dict]:
         return run_episodes(agent, envs, planner_name="mine", seed=0, timed_decisions=0, judge=judge).rows
 
 
+@pytest.mark.cases
 def test_a_promise_is_held_against_the_task_that_it_is_of(model) -> None:
     """A goal at step 3 with a slope before it, in an environment that pays something else and judges; γ = 0.9."""
     rows = _judged_by(Judge(promised=_goal(3.0, falloff=1.0)), model)
@@ -90,6 +91,7 @@ def test_a_promise_is_held_against_the_task_that_it_is_of(model) -> None:
     assert not {"env_return", "env_success"} & set(rows[0])
 
 
+@pytest.mark.cases
 def test_a_task_judges_and_the_environments_word_stands_beside(model) -> None:
     """Episodes of 3 and 4 steps, which the environment pays with 1, 2, 3, ..., a success of the first; γ = 0.9."""
     rows = _judged_by(Judge(_goal(4.0, falloff=1.0)), model)
@@ -133,6 +135,7 @@ def test_where_the_environment_says_nothing_of_success_it_is_not_known(model) ->
     assert [(row["success"], row["env_success"]) for row in rows] == [(True, None)] * 2
 
 
+@pytest.mark.cases
 def test_random_actions_are_uniform_in_the_action_space_and_start_where_planners_do(model) -> None:
     def drawn(seed: int = 2, low: float = -0.3, high: float = 0.6, most_action: float = 2.0):
         with vector_env(line_world(most_action=most_action), 64) as envs:

@@ -113,6 +113,7 @@ def _in_place(obs, action, next_obs):
     return away
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("where", ["memory", "read only", "mapped", "device"])
 def test_a_reward_that_works_in_place_moves_nothing_but_its_own_copies(where: str, tmp_path: Path) -> None:
     transitions = _transitions(_ROWS)

@@ -83,6 +83,7 @@ def _arrivals(end: str) -> Transitions:
     )
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
 @pytest.mark.parametrize("kind", ["fourier", "polynomial"])
 def test_what_the_last_state_pays_is_told_by_outcomes_at_either_end(

@@ -5,6 +5,8 @@ import math
 import shutil
 from pathlib import Path
 
+import pytest
+
 import owma.eval
 import owma.train
 from owma.runs import RunFolder
@@ -32,6 +34,7 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
     assert all(path.read_bytes() == (smoke_run.folder / path.name).read_bytes() for path in kept)
 
 
+@pytest.mark.cases
 def test_planners_by_name_are_evaluated_side_by_side(invoke, smoke_run, elsewhere: Path) -> None:
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
     config = run.read_json("config.json")

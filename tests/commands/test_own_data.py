@@ -22,6 +22,8 @@ from owma.material import RecordedTaskConfig, RewardTaskConfig
 from owma.presets import PRESETS, on_these_data
 from owma.sweeps import SweepConfig, points
 
+pytestmark = pytest.mark.cases
+
 README = Path(__file__).parent.parent.parent / "README.md"
 SHORT = (
     *("--world.width", "8", "--world.embed-width", "8", "--policy.width", "8", "--policy.embed-width", "8"),

@@ -15,6 +15,8 @@ import owma.transfer
 from owma.data import digest_of, open_folder, read_whole
 from owma.data.cache import cached
 
+pytestmark = pytest.mark.cases
+
 TINY = ("--training.updates", "2", "--value.updates", "2", "--evaluation.episodes", "0")
 
 

@@ -13,6 +13,8 @@ from owma.data import open_by_name, open_d4rl, open_folder, open_ogbench, read_w
 from owma.data.ends import read_ends
 from owma.data.names import NAMES
 
+pytestmark = pytest.mark.cases
+
 LENGTHS = (10, 10, 7, 10, 5)
 """Of the episodes of `walks`: the third terminates, the others are cut."""
 RETURNS = [10.0, 20.0, 21.0, 40.0, 25.0]

@@ -192,6 +192,7 @@ def test_what_is_wrong_with_a_d4rl_file(name: str, tmp_path: Path) -> None:
         read(open_d4rl(file))
 
 
+@pytest.mark.cases
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:

@@ -392,6 +392,7 @@ def test_references_that_are_none_are_refused(low: object, write, episode, datas
     assert load_minari("test/mine-v0").references is None  # Minari has no score by one of them
 
 
+@pytest.mark.cases
 def test_what_is_not_read_is_named_and_rounding_is_said() -> None:
     """Infos are left out; metres at 5,400 km do not fit into float32."""
     import minari

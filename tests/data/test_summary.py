@@ -14,6 +14,7 @@ def summary(folder: Path, **arrays: Any) -> dict[str, Any]:
     return summarise_dataset(open_folder(folder))
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("piece", [1, 7, 1000])
 def test_figures_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     """They are the same whether the rows come at once or in pieces."""

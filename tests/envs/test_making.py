@@ -17,7 +17,10 @@ from owma.planners import Static
 from owma.policy import PolicyConfig
 from owma.rollout import run_episodes
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:gymnasium", "ignore::DeprecationWarning:gymnasium")
+pytestmark = [
+    pytest.mark.cases,
+    pytest.mark.filterwarnings("ignore::UserWarning:gymnasium", "ignore::DeprecationWarning:gymnasium"),
+]
 
 
 def _check(name: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 from owma._errors import ConfigError
 from owma.envs import env_json, find_env, import_modules, make_env, read_env
 
+pytestmark = pytest.mark.cases
+
 
 def test_a_module_is_imported_before_its_environment_is_looked_up() -> None:
     with pytest.raises(ConfigError, match=r"no environment 'own/Plain-v0' .*MODULE:ID with the module that registers"):
