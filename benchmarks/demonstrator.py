@@ -9,6 +9,7 @@ An ant that falls on its back does not get up again; that is how it fails.
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from owma._command import command, open_progress
 from owma.data.ant_maze import WaypointAnt, environments, is_on_its_back
 from owma.data_config import AntMazeCollect
 from owma.envs import MazeMap
-from owma.intervals import interval
+from owma.intervals import counted, interval
 from owma.runs import RunFolder, versions
 
 
@@ -79,6 +80,18 @@ def _write(arguments: Demonstrator, rows: list[dict[str, Any]]) -> None:
     out = RunFolder(arguments.json.parent)
     out.path.mkdir(parents=True, exist_ok=True)
     out.write_jsonl("rows.jsonl", rows)
+    found, metrics = table(rows)
+    (out.path / "table.md").write_text(found)
+    print(found, end="")
+    config = {"mazes": arguments.mazes, "seeds": arguments.seeds, "episodes": arguments.episodes}
+    arguments.json.write_text(
+        json.dumps({"metrics": metrics, "machine": versions(), "config": config}, indent=1) + "\n"
+    )
+    print(arguments.json)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+    """The Markdown table, and the numbers of the summary; nothing is trained, so seeds are of start states only."""
     lines = [
         "| maze | noise | episodes | success % [95 %] | on its back % | steps to the goal, median |",
         "|-|-:|-:|-:|-:|-:|",
@@ -96,13 +109,9 @@ def _write(arguments: Demonstrator, rows: list[dict[str, Any]]) -> None:
         metrics.append(
             {"key": f"success/{maze}, noise {noise:g}", "value": success.mean(), "unit": "share", "better": "higher"}
         )
-    (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
-    config = {"mazes": arguments.mazes, "seeds": arguments.seeds, "episodes": arguments.episodes}
-    arguments.json.write_text(
-        json.dumps({"metrics": metrics, "machine": versions(), "config": config}, indent=1) + "\n"
-    )
-    print(arguments.json)
+    seeds = counted(len({row["seed"] for row in rows}), "seed")
+    lines += ["", f"[95 %]: bootstrap that resamples the {seeds} of start states, then episodes within them."]
+    return "\n".join(lines) + "\n", metrics
 
 
 if __name__ == "__main__":

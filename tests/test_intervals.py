@@ -1,5 +1,7 @@
 """Intervals of rows in seeds: against a bootstrap written out, a variance in closed form, and data made to disagree."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,12 @@ def _two_levels(rng: np.random.Generator, seeds: int, episodes: int) -> tuple[np
     return values.ravel(), np.repeat(np.arange(seeds), episodes)
 
 
+def _ends(*arguments: Any, **options: Any) -> list[float]:
+    found = interval(*arguments, **options)
+    assert found is not None
+    return found
+
+
 def test_it_is_the_bootstrap_written_out() -> None:
     """Seeds with replacement, and within each that was drawn its episodes with replacement; seeds of unequal sizes."""
     rng = np.random.default_rng(1)
@@ -21,7 +29,7 @@ def test_it_is_the_bootstrap_written_out() -> None:
     for _ in range(20_000):
         chosen = [groups[i] for i in rng.integers(len(groups), size=len(groups))]
         drawn.append(np.concatenate([rng.choice(group, size=len(group)) for group in chosen]).mean())
-    found = interval(np.concatenate(groups), np.repeat([5, 1, 9], [4, 7, 3]))
+    found = _ends(np.concatenate(groups), np.repeat([5, 1, 9], [4, 7, 3]))
     np.testing.assert_allclose(found, np.quantile(drawn, (0.025, 0.975)), atol=0.06)
 
 
@@ -39,7 +47,7 @@ def test_it_covers_where_episodes_taken_as_independent_do_not() -> None:
     by_seeds, by_episodes = 0, 0
     for _ in range(100):
         values, seeds = _two_levels(rng, 10, 40)
-        low, high = interval(values, seeds) or (0.0, 0.0)
+        low, high = _ends(values, seeds)
         by_seeds += low <= 0 <= high
         half = 1.96 * values.std() / np.sqrt(len(values))
         by_episodes += abs(values.mean()) <= half
@@ -49,18 +57,18 @@ def test_it_covers_where_episodes_taken_as_independent_do_not() -> None:
 def test_one_seed_is_a_bootstrap_over_its_episodes() -> None:
     values = np.random.default_rng(4).normal(size=400)
     half = 1.96 * values.std() / 20
-    np.testing.assert_allclose(interval(values, [3] * 400), values.mean() + half * np.array([-1, 1]), atol=0.01)
+    np.testing.assert_allclose(_ends(values, [3] * 400), values.mean() + half * np.array([-1, 1]), atol=0.01)
 
 
 def test_order_changes_nothing_and_parts_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     values, seeds = _two_levels(rng, 4, 10)
-    found, order = interval(values, seeds), rng.permutation(40)
-    assert interval(values[order], seeds[order]) == found
+    found, order = _ends(values, seeds), rng.permutation(40)
+    assert _ends(values[order], seeds[order]) == found
     monkeypatch.setattr(intervals, "_CHUNK", 40 * 300)
     parts = list(resamples((10,) * 4))
     assert [len(part) for part in parts] == [300] * 16 + [200] and all((part.sum(axis=1) == 40).all() for part in parts)
-    np.testing.assert_allclose(interval(values, seeds), found, atol=0.1)
+    np.testing.assert_allclose(_ends(values, seeds), found, atol=0.1)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -69,21 +77,19 @@ def test_successes_that_all_agree_are_never_a_point(value: float) -> None:
     z, t = 1.959964, 4.302653
     width = z**2 / (48 * (z / t) ** 2 + z**2)
     expected = [0.0, width] if value == 0 else [1 - width, 1.0]
-    found = interval(np.full(48, value), np.repeat([1, 2, 3], 16), bounds=(0.0, 1.0))
+    found = _ends(np.full(48, value), np.repeat([1, 2, 3], 16), bounds=(0.0, 1.0))
     assert found == pytest.approx(expected, abs=1e-5) and width == pytest.approx(0.278, abs=1e-3)
     # More seeds of as many episodes say more; one seed says nothing of others, and counts its episodes.
-    widths = [
-        np.ptp(interval(np.full(48, value), np.arange(48) % n, bounds=(0.0, 1.0)) or [1, 1]) for n in (2, 3, 6, 24)
-    ]
+    widths = [np.ptp(_ends(np.full(48, value), np.arange(48) % n, bounds=(0.0, 1.0))) for n in (2, 3, 6, 24)]
     assert widths == sorted(widths, reverse=True) and widths[-1] < 0.1
-    alone = interval(np.full(16, value), [1] * 16, bounds=(0.0, 1.0))
-    assert np.ptp(alone or [1, 1]) == pytest.approx(z**2 / (16 + z**2), abs=1e-5)
-    assert np.ptp(interval(np.array([value]), [1], bounds=(0.0, 1.0)) or [1, 1]) > 0.5
+    alone = _ends(np.full(16, value), [1] * 16, bounds=(0.0, 1.0))
+    assert np.ptp(alone) == pytest.approx(z**2 / (16 + z**2), abs=1e-5)
+    assert np.ptp(_ends(np.array([value]), [1], bounds=(0.0, 1.0))) > 0.5
 
 
 def test_a_single_value_has_none_and_equal_returns_a_point() -> None:
     assert interval(np.array([2.0]), [1]) is None and interval(np.array([]), [], bounds=(0.0, 1.0)) is None
-    assert interval(np.array([2.0, 2.0]), [1, 2]) == [2.0, 2.0]
+    assert _ends(np.array([2.0, 2.0]), [1, 2]) == [2.0, 2.0]
 
 
 @pytest.mark.parametrize(
