@@ -37,20 +37,25 @@ class TrainedRun:
     folder: RunFolder
 
 
-def two_routes(preset: ExperimentConfig, skew: float, seed: int, runs: Path, progress: Progress) -> TrainedRun:
-    """A run of `preset` on data with this skew, trained where `runs` does not have it yet.
+def two_routes_config(preset: ExperimentConfig, skew: float, seed: int) -> ExperimentConfig:
+    """`preset` on data with this skew.
 
     At least four episodes take the rare route: with less data of it than that, chance decides.
     """
     data = preset.data
     assert isinstance(data, TwoRoutesCollect)
     episodes = data.episodes if skew == 0 else max(data.episodes, round(4 / skew))
-    config = dataclasses.replace(
+    return dataclasses.replace(
         preset,
         name=f"{preset.name}-skew{skew:g}-seed{seed}",
         seed=seed,
         data=dataclasses.replace(data, skew=skew, episodes=episodes),
     )
+
+
+def two_routes(preset: ExperimentConfig, skew: float, seed: int, runs: Path, progress: Progress) -> TrainedRun:
+    """A run of `two_routes_config`, trained where `runs` does not have it yet."""
+    config = two_routes_config(preset, skew, seed)
     try:
         folder = RunFolder.open(runs / config.name)
     except ValueError:

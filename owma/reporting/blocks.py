@@ -13,6 +13,7 @@ from typing import Any
 
 from owma._errors import ConfigError
 from owma.analysis import OURS, comparisons, groups
+from owma.baselines import read_baselines, summarise_baselines
 from owma.intervals import counted
 from owma.runs import RunFolder
 from owma.tables import of_each_seed, results_markdown, summarise, with_known_success
@@ -42,7 +43,9 @@ def _planners(paths: Sequence[Path], names: Sequence[str]) -> str:
     rows = _rows(paths[0])
     if missing := set(names) - {row["planner"] for row in rows}:
         raise ConfigError(f"{paths[0]} has no rows of {', '.join(sorted(missing))}.")
-    return results_markdown(summarise([row for row in rows if not names or row["planner"] in names]))
+    beside = summarise_baselines(read_baselines(RunFolder(paths[0])))
+    found = summarise([row for row in rows if not names or row["planner"] in names])
+    return results_markdown(found | ({"baselines": beside} if beside else {}))
 
 
 def _rivals(paths: Sequence[Path]) -> str:

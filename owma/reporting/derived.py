@@ -76,7 +76,7 @@ def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
         yield folder / "results.json", results
         yield folder / "table.md", table
     elif rows and "skew" in rows[0]:
-        results, table = skew_summary(rows)
+        results, table = skew_summary(rows, read_baselines(RunFolder(folder)))
         yield folder / "results.json", results
         yield folder / "table.md", table
         yield folder / "skew_curve.png", lambda path: plots.skew_curve(path, results)

@@ -28,16 +28,19 @@ def sweep_summary(
     return {"groups": results}, "\n".join(tables)
 
 
-def skew_summary(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], str]:
+def skew_summary(
+    rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]] = ()
+) -> tuple[dict[str, Any], str]:
     """`results.json` and `table.md` of the campaign over skews: of each its planners, and what adaptation has more.
 
-    Rows have `skew` beside the keys of an episode.
+    Rows have `skew` beside the keys of an episode. `baselines`: the rows of `baselines.jsonl`, if there are any.
     """
     results: dict[str, Any] = {}
     tables: list[str] = []
     for skew in dict.fromkeys(row["skew"] for row in rows):
         here = [row for row in rows if row["skew"] == skew]
-        found = summarise(here)
+        beside = summarise_baselines([row for row in baselines if row["skew"] == skew])
+        found = summarise(here) | ({"baselines": beside} if beside else {})
         names = list(found["planners"])
         pairs = [(OURS, name) for name in names if name != OURS and OURS in names]
         if {"adaptation_draw", "static"} <= set(names):

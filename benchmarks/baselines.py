@@ -1,0 +1,117 @@
+"""What the planners of a sweep, or of the campaign over skews, are held against: the data's episodes, random actions.
+
+    python benchmarks/baselines.py runs/reference/stitch runs/reference/skew
+
+For rows from before evaluations wrote `baselines.jsonl` themselves. Nothing is trained: the dataset of each experiment
+is read, or collected where it is not there, and random actions begin where the planners of each seed began. Both are
+judged as those planners were, by what the environment pays. `python -m owma.report --remake FOLDER` then makes the tables
+again.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+from matched import two_routes_config
+
+from owma._command import command, open_progress
+from owma._errors import ConfigError
+from owma.baselines import FILE, data_row, random_rows
+from owma.courses import Judge, random_course
+from owma.envs import pays
+from owma.experiment import ExperimentConfig, task_returns
+from owma.material import GoalTaskConfig, Material, RewardTaskConfig
+from owma.presets import PRESETS
+from owma.rollout import vector_env
+from owma.runs import RunFolder, versions
+from owma.sweeps import read_points
+
+
+@dataclasses.dataclass(frozen=True)
+class Baselines:
+    """Writes `baselines.jsonl` beside rows."""
+
+    folders: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Of sweeps, or of `benchmarks/skew.py`."""
+    quick: bool = False
+    """Two episodes of random actions on the smoke preset's data, and no folder: that it runs, not what it shows."""
+    json: Path = Path("runs/baselines/summary.json")
+    """Means, machine and configuration."""
+
+
+def main() -> None:
+    """Parse, run, print the file."""
+    arguments = tyro.cli(Baselines, prog="python benchmarks/baselines.py", description=__doc__)
+    if bool(arguments.folders) == arguments.quick:
+        raise ConfigError("Name folders of rows, or pass --quick.")
+    metrics = []
+    if arguments.quick:
+        metrics += _metrics("smoke", list(_beside(PRESETS["smoke"][1], 2, {})))
+    for path in arguments.folders:
+        folder = RunFolder(path)
+        found = [row for config, episodes, about in _experiments(folder) for row in _beside(config, episodes, about)]
+        folder.write_jsonl(FILE, found)
+        metrics += _metrics(path.name, found)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    config = {"folders": [path.name for path in arguments.folders]}
+    summary = {"metrics": metrics, "machine": versions(), "config": config}
+    arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
+    print(arguments.json)
+
+
+def _experiments(folder: RunFolder) -> Iterator[tuple[ExperimentConfig, int, dict[str, Any]]]:
+    """Each trained run of the rows, the episodes that its planners had, and what its baselines' rows say of it."""
+    rows = folder.read_jsonl("episodes.jsonl")
+    episodes = 1 + max(row["episode"] for row in rows)
+    if (folder.path / "points.jsonl").exists():
+        points = read_points(folder.read_jsonl("points.jsonl"))
+        for config, settings in {p.experiment.name: (p.experiment, p.settings) for p in points}.values():
+            yield config, episodes, {"experiment": config.name, "settings": settings}
+    elif "skew" in rows[0]:
+        for skew, seed in dict.fromkeys((row["skew"], row["seed"]) for row in rows):
+            yield two_routes_config(PRESETS["two-routes"][1], skew, seed), episodes, {"skew": skew}
+    else:
+        raise ConfigError(f"{folder.path} holds neither a sweep nor rows of benchmarks/skew.py; name one that does.")
+
+
+def _beside(config: ExperimentConfig, episodes: int, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    config = dataclasses.replace(config, task=_as_paid(config))
+    material = config.gather(open_progress)
+    assert material.env is not None  # there would be no rows without
+    if isinstance(config.task, RewardTaskConfig) and not pays(material.env, config.task.reward):
+        raise ConfigError(f"{config.name}: {material.env.id} does not pay {config.task.reward}, its planners' task.")
+    seed = {"seed": config.seed}
+    yield from ({**row, **about} for row in _random(material, config.seed, episodes))
+    transitions = material.dataset.transitions
+    returns = task_returns(material.rewards, transitions, config.world.discount)
+    yield {**data_row(transitions, material.rewards, returns, material.success_reward), **about, **seed}
+
+
+def _as_paid(config: ExperimentConfig) -> Any:
+    """The task as the environment pays it: a goal without the slope that V is told of."""
+    return dataclasses.replace(config.task, falloff=0.0) if isinstance(config.task, GoalTaskConfig) else config.task
+
+
+def _random(material: Material, seed: int, episodes: int) -> list[dict[str, Any]]:
+    dataset = material.dataset
+    assert material.env is not None
+    with vector_env(material.env, episodes) as envs:
+        low, high = dataset.action_low, dataset.action_high
+        course = random_course(envs, seed=seed, obs_keys=dataset.obs_keys, low=low, high=high)
+    return random_rows(course, Judge(), seed=seed)
+
+
+def _metrics(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for planner in dict.fromkeys(row["planner"] for row in rows):
+        returns = [row["return"] for row in rows if row["planner"] == planner]
+        mean = sum(returns) / len(returns)
+        found.append({"key": f"return/{name}/{planner}", "value": mean, "unit": "return", "better": "higher"})
+    return found
+
+
+if __name__ == "__main__":
+    command(main)
