@@ -4,8 +4,8 @@
 
 For rows from before evaluations wrote `baselines.jsonl` themselves. Nothing is trained: the dataset of each experiment
 is read, or collected where it is not there, and random actions begin where the planners of each seed began. Both are
-judged as those planners were, by what the environment pays. `python -m owma.report --remake FOLDER` then makes the tables
-again.
+judged as those planners were, by what the environment pays. `python -m owma.report --remake FOLDER` then makes the
+tables again.
 """
 
 import dataclasses
