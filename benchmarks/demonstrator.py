@@ -110,7 +110,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]
             {"key": f"success/{maze}, noise {noise:g}", "value": success.mean(), "unit": "share", "better": "higher"}
         )
     seeds = counted(len({row["seed"] for row in rows}), "seed")
-    lines += ["", f"[95 %]: bootstrap that resamples the {seeds} of start states, then episodes within them."]
+    kind = f"bootstrap that resamples the {seeds} of start states, then episodes within them, widened for few seeds"
+    lines += ["", f"[95 %]: {kind}."]
     return "\n".join(lines) + "\n", metrics
 
 

@@ -9,7 +9,7 @@ from owma._errors import CheckpointError
 from owma._types import Float, HostArray
 from owma.courses import Course, Judge
 from owma.runs import RunFolder
-from owma.tables import summarise
+from owma.tables import summarise, with_known_success
 from owma.transitions import Transitions
 
 RANDOM, DATA = "random_actions", "data"
@@ -89,12 +89,32 @@ def read_baselines(folder: RunFolder) -> list[dict[str, Any]]:
     return folder.read_jsonl(FILE, drop_torn=True) if (folder.path / FILE).exists() else []
 
 
-def summarise_baselines(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def summarise_with_baselines(
+    rows: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What `owma.tables.summarise` says of the rows of planners, and `baselines` where there are some.
+
+    An environment of which one row says that it speaks of success spoke of it to all, planners and random actions.
+    """
+    found = summarise(with_known_success(rows, random_among(baselines)))
+    beside = summarise_baselines(baselines, rows)
+    return found | ({"baselines": beside} if beside else {})
+
+
+def random_among(baselines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of `RANDOM`: those that are of episodes in the planners' environment."""
+    return [row for row in baselines if row["planner"] == RANDOM]
+
+
+def summarise_baselines(
+    rows: Sequence[Mapping[str, Any]], planners: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, dict[str, Any]]:
     """The baselines by name, each as `owma.tables.summarise` has planners; those that rows lack are left out.
 
     Of `DATA` it is the row; where rows of several datasets, or seeds, differ, the means over all their episodes.
+    `planners`: rows of the planners beside them, by which it may be known that the environment speaks of success.
     """
-    found = dict(summarise([row for row in rows if row["planner"] == RANDOM])["planners"])
+    found = dict(summarise(with_known_success(random_among(rows), planners))["planners"])
     keys = ("episodes", "success", "return", "steps", "intervals", "discounted")
     of_data = [{key: row[key] for key in keys} for row in rows if row["planner"] == DATA]
     if of_data:

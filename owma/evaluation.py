@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from owma import plots
 from owma._npz import read_run_arrays
 from owma.agent import Agent
-from owma.baselines import FILE as BASELINES, RANDOM, random_rows, read_baselines, summarise_baselines
+from owma.baselines import FILE as BASELINES, RANDOM, random_rows, read_baselines, summarise_with_baselines
 from owma.courses import Judge, random_course
 from owma.data import Origin
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
@@ -20,7 +20,6 @@ from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.rollout import Episodes, run_episodes, vector_env
 from owma.runs import RunFolder
 from owma.scores import dense_return, unfit_scores, with_scores
-from owma.tables import summarise
 
 
 def evaluate(
@@ -97,10 +96,9 @@ def evaluate(
                 beside = _random_rows(model, folder, envs, judge, seed, most_steps, obs_keys, progress, warn)
             beside = beside if dataset is None else with_scores(beside, dataset, env)
             beside += [] if data is None else [dict(data)]
-    results = summarise(rows)
+    results = summarise_with_baselines(rows, beside)
     if beside:
         folder.write_jsonl(BASELINES, beside)
-        results["baselines"] = summarise_baselines(beside)
     if planners:
         folder.write_json("results.json", results)
         draw(folder, results, env)

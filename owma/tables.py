@@ -87,8 +87,9 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     mean of each seed, by the seed in words. A metric that no episode has is `None`.
 
     The intervals are those of `owma.intervals.interval`: seeds are resampled, then episodes within them, and where
-    there is one seed, episodes only. Where all values agree the interval is that point, except for success, whose
-    interval is then Wilson's (0 of 10 episodes of one seed is [0, 0.28]); one single value has none (`None`).
+    there is one seed, episodes only; they are widened for few. Where all values agree the interval is that point,
+    except for success, whose interval is then Wilson's (0 of 10 episodes of one seed is [0, 0.28]); one single value
+    has none (`None`).
 
     Raises `ValueError` where an episode occurs twice for a planner, or a return is not a number.
     """
@@ -98,15 +99,19 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"planners": {name: _summary(name, group) for name, group in groups.items()}}
 
 
-def with_known_success(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def with_known_success(
+    rows: Sequence[Mapping[str, Any]], beside: Sequence[Mapping[str, Any]] = ()
+) -> list[Mapping[str, Any]]:
     """Rows of one environment: if any of them knows of success, those that do not had none; and so with `env_success`.
 
-    Many environments speak of success only when it comes.
+    Many environments speak of success only when it comes. `beside`: further rows of it that may know, and are not
+    returned. By those no `env_success` comes to rows from before there was one.
     """
     found = list(rows)
     for key in _BOUNDS:
-        if any(row.get(key) is not None for row in found):
-            found = [{**row, key: False} if row.get(key) is None else row for row in found]
+        knows = any(row.get(key) is not None for row in found)
+        if knows or any(row.get(key) is not None for row in beside):
+            found = [{**row, key: False} if row.get(key) is None and (knows or key in row) else row for row in found]
     return found
 
 
@@ -370,6 +375,6 @@ def kind_of_interval(seeds: Iterable[int]) -> str:
         return "[95 %]: bootstrap over episodes of one seed: says nothing of other trainings. "
     missing = lacking(seeds=min(seeds))
     return (
-        "[95 %]: bootstrap that resamples seeds, then episodes within them; where all episodes agree on success, "
-        f"Wilson's of an effective number of episodes. {missing and missing.capitalize() + '. '}"
+        "[95 %]: bootstrap that resamples seeds, then episodes within them, widened for few seeds; where all episodes "
+        f"agree on success, Wilson's of an effective number of episodes. {missing and missing.capitalize() + '. '}"
     )

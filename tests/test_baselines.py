@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from owma._errors import CheckpointError
-from owma.baselines import data_row, keep_data_row, kept_data_row, summarise_baselines
+from owma.baselines import data_row, keep_data_row, kept_data_row, summarise_baselines, summarise_with_baselines
 from owma.promises import doubtful_promises
 from owma.runs import RunFolder
 from owma.transitions import Transitions
@@ -53,6 +53,30 @@ def test_the_data_of_several_seeds_are_one_row_where_they_are_the_same() -> None
     found = summarise_baselines([row, other])["data"]
     assert (found["return"], found["episodes"], found["discounted"]) == (5.25, 8, [-1.0, 4.0])
     assert found["intervals"]["return"] is None and summarise_baselines([]) == {}
+
+
+def _spoken(planner: str, successes: list[bool | None]) -> list[dict]:
+    """Episodes of an environment that may speak of success, or of none (`None`)."""
+    unknown = dict.fromkeys(("value", "promise_gap", "kl", "nfe", "ms_p50", "ms_p95"))
+    about = {"planner": planner, "seed": 1, "return": 1.0, **unknown}
+    return [about | {"episode": i, "success": success} for i, success in enumerate(successes)]
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize(("planner", "random"), [((True, None), (0.5, 0.0)), ((None, None), (None, None))])
+def test_who_never_heard_of_success_had_none_where_another_did(planner: tuple, random: tuple) -> None:
+    silent = _spoken("random_actions", [None, None])
+    found = summarise_with_baselines(_spoken("static", list(planner)), silent)
+    assert (found["planners"]["static"]["success"], found["baselines"]["random_actions"]["success"]) == random
+    # And the other way: only random actions came upon it.
+    lucky = [row | {"planner": "random_actions"} for row in _spoken("static", list(planner))]
+    found = summarise_with_baselines(_spoken("static", [None, None]), lucky)
+    assert (found["baselines"]["random_actions"]["success"], found["planners"]["static"]["success"]) == random
+    # What the dataset says of itself is not of these episodes, and rows from before have no `env_success` to be filled.
+    data = data_row(_episodes(2, 2), np.ones(4, np.float32), np.ones(4), 1.0)
+    assert summarise_with_baselines(silent, [data])["planners"]["random_actions"]["success"] is None
+    told = [row | {"env_success": True} for row in silent]
+    assert "env_success" not in summarise_with_baselines(_spoken("static", [None]), told)["planners"]["static"]
 
 
 def _promise(value: float | None, gap: float | None, low: float = -50.0, high: float = 0.0) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from owma._errors import ConfigError
 from owma.analysis import OURS, comparisons, groups
-from owma.baselines import read_baselines, summarise_baselines
+from owma.baselines import read_baselines, summarise_with_baselines
 from owma.intervals import counted
 from owma.runs import RunFolder
 from owma.tables import of_each_seed, results_markdown, summarise, with_known_success
@@ -43,9 +43,8 @@ def _planners(paths: Sequence[Path], names: Sequence[str]) -> str:
     rows = _rows(paths[0])
     if missing := set(names) - {row["planner"] for row in rows}:
         raise ConfigError(f"{paths[0]} has no rows of {', '.join(sorted(missing))}.")
-    beside = summarise_baselines(read_baselines(RunFolder(paths[0])))
-    found = summarise([row for row in rows if not names or row["planner"] in names])
-    return results_markdown(found | ({"baselines": beside} if beside else {}))
+    shown = [row for row in rows if not names or row["planner"] in names]
+    return results_markdown(summarise_with_baselines(shown, read_baselines(RunFolder(paths[0]))))
 
 
 def _rivals(paths: Sequence[Path]) -> str:
@@ -64,7 +63,7 @@ def _rivals(paths: Sequence[Path]) -> str:
     said = f" {'; '.join(lacking).capitalize()}." if lacking else ""
     return "\n".join(lines) + (
         "\n\nThe best rival has the highest mean; *off* is adaptation with Δφ held at zero. [95 %]: bootstrap that "
-        f"resamples seeds, then episodes within them.{said}\n"
+        f"resamples seeds, then episodes within them, widened for few seeds.{said}\n"
     )
 
 

@@ -87,7 +87,7 @@ def _said_of_comparisons(compared: Sequence[dict[str, Any]]) -> str:
         said += f"Below in {by_verdict['loses']}, above in {by_verdict['wins']}, open in {by_verdict['open']}. "
     return said + (
         "Intervals are 95 %, of the difference, by a bootstrap that resamples seeds, then pairs of episodes within "
-        "them; they are not corrected for their number."
+        "them, widened for few seeds; they are not corrected for their number."
     )
 
 

@@ -12,13 +12,12 @@ import numpy as np
 from owma import plots
 from owma._errors import ConfigError
 from owma._json import jsonable, replace_text
-from owma.baselines import read_baselines, summarise_baselines
+from owma.baselines import read_baselines, summarise_with_baselines
 from owma.reporting.blocks import with_tables
 from owma.reporting.contents import build
 from owma.reporting.source import Source
 from owma.reporting.summaries import skew_summary, sweep_summary
 from owma.runs import RunFolder
-from owma.tables import summarise
 from owma.transfers import summarise_ogbench, summarise_transfer, transfer_markdown
 
 Made: TypeAlias = str | dict[str, Any] | Callable[[Path], object]
@@ -61,7 +60,8 @@ def _all(root: Path) -> Iterator[tuple[Path, Made]]:
         # The same transfer of several seeds is one table.
         parts = [part for part in sorted(folder.glob("seed*")) if (part / _ROWS).exists()]
         if (folder / "table.md").exists() and parts:
-            yield folder / "table.md", transfer_markdown([row for part in parts for row in _rows(part)])
+            beside = [row for part in parts for row in read_baselines(RunFolder(part))]
+            yield folder / "table.md", transfer_markdown([row for part in parts for row in _rows(part)], beside)
     root = root.resolve()
     for folder in (root, *root.parents[:2]):
         page = folder / "README.md"
@@ -83,8 +83,7 @@ def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
     elif rows and "task" in rows[0]:
         yield from _of_transfer(folder, rows)
     else:
-        found, beside = summarise(rows), summarise_baselines(read_baselines(RunFolder(folder)))
-        found |= {"baselines": beside} if beside else {}
+        found = summarise_with_baselines(rows, read_baselines(RunFolder(folder)))
         yield folder / "results.json", found
         for picture in _existing(folder, "success_against_latency.png"):
             yield picture, lambda path: plots.success_against_latency(path, found)
@@ -98,7 +97,7 @@ def _of_transfer(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tu
     kept = RunFolder(folder).read_json("results.json") if (folder / "results.json").exists() else {}
     results = summarise_transfer(rows, read_baselines(RunFolder(folder))) | {"cells": kept.get("cells", {})}
     if "ogbench" in kept:
-        numbered = {row["task"]: re.search(r"task ?(\d)$", row["task"]) for row in rows}
+        numbered = {row["task"]: re.search(r" task (\d)$", row["task"]) for row in rows}
         results["ogbench"] = summarise_ogbench(rows, {name: int(found[1]) for name, found in numbered.items() if found})
     yield folder / "results.json", results
     curves = [entry for entry in results["entries"] if entry["task"] not in results["cells"]]

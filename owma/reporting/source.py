@@ -10,14 +10,13 @@ import numpy as np
 from owma import checkpoint
 from owma._npz import read_run_arrays
 from owma.analysis import OURS, Group, groups
-from owma.baselines import read_baselines, summarise_baselines
+from owma.baselines import read_baselines, summarise_with_baselines
 from owma.config_json import from_json
 from owma.data import TwoRoutesCollect
 from owma.experiment import ExperimentConfig
 from owma.planners import PLANNERS, OnlineAdaptation, PlannerConfig
 from owma.runs import RunFolder, rows_folder
 from owma.sweeps import Point, SweepConfig, read_points
-from owma.tables import summarise
 
 Traces = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -58,7 +57,7 @@ class Source:
     def summary(self, group: Group) -> dict[str, Any]:
         """What `owma.tables.summarise` says of a group, with the `baselines` that there are."""
         beside = [row for row in self.baselines if row.get("settings", {}) == group.settings]
-        return summarise(group.rows) | ({"baselines": summarise_baselines(beside)} if beside else {})
+        return summarise_with_baselines(group.rows, beside)
 
     @property
     def title(self) -> str:

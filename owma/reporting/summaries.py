@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from owma.analysis import OURS, comparisons, groups
-from owma.baselines import summarise_baselines
+from owma.baselines import summarise_with_baselines
 from owma.intervals import lacking
-from owma.tables import paired_difference, results_markdown, summarise
+from owma.tables import paired_difference, results_markdown
 
 _PAIRED = ("success", "return", "promise_gap")
 
@@ -20,8 +20,8 @@ def sweep_summary(
     """
     results, tables = [], []
     for group in groups(rows):
-        beside = summarise_baselines([row for row in baselines if row["settings"] == group.settings])
-        summary = summarise(group.rows) | ({"baselines": beside} if beside else {})
+        beside = [row for row in baselines if row["settings"] == group.settings]
+        summary = summarise_with_baselines(group.rows, beside)
         results.append({"settings": group.settings, **summary, "comparisons": comparisons(group.rows)})
         tables += [f"**{group.label}**", ""] if group.label else []
         tables.append(results_markdown(summary, wide=True))
@@ -39,8 +39,7 @@ def skew_summary(
     tables: list[str] = []
     for skew in dict.fromkeys(row["skew"] for row in rows):
         here = [row for row in rows if row["skew"] == skew]
-        beside = summarise_baselines([row for row in baselines if row["skew"] == skew])
-        found = summarise(here) | ({"baselines": beside} if beside else {})
+        found = summarise_with_baselines(here, [row for row in baselines if row["skew"] == skew])
         names = list(found["planners"])
         pairs = [(OURS, name) for name in names if name != OURS and OURS in names]
         if {"adaptation_draw", "static"} <= set(names):

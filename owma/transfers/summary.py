@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma.analysis import OURS, comparisons
-from owma.baselines import summarise_baselines
+from owma.baselines import random_among, summarise_baselines, summarise_with_baselines
 from owma.intervals import interval
 from owma.promises import doubtful_promises
 from owma.scores import OGBENCH_TASKS, ogbench_success
-from owma.tables import kind_of_interval, paired_difference, results_markdown, summarise, with_known_success
+from owma.tables import kind_of_interval, paired_difference, results_markdown, with_known_success
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,11 +30,12 @@ def summarise_transfer(
     are those of `owma.intervals.interval`, over seeds and episodes within them; rows of one seed count by their draws
     of labels in place of seeds, and `parts` is of draws. Each comparison is of the decoder minus the linear value,
     where both were fitted: `task`, `labels`, `planner`, and for `return` and `success` what
-    `owma.tables.paired_difference` says of the same labels and episodes.
+    `owma.tables.paired_difference` says of the same labels and episodes, with `draws` of labels in place of seeds.
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for task in dict.fromkeys(row["task"] for row in rows):
-        for row in with_known_success([row for row in rows if row["task"] == task]):
+        beside = random_among([row for row in baselines if row["task"] == task])
+        for row in with_known_success([row for row in rows if row["task"] == task], beside):
             groups.setdefault((task, row["labels"], row["fit"], row["planner"]), []).append(row)
     entries = [_entry(*names, rows=group) for names, group in groups.items()]
     comparisons = [
@@ -47,14 +48,15 @@ def summarise_transfer(
             promised = [row["value"] for row in groups[names] if row["value"] is not None]
             entry["value"] = float(np.mean(promised)) if promised else None
     found = {"entries": entries, "comparisons": comparisons}
-    return found | ({"baselines": _baselines(baselines)} if baselines else {})
+    return found | ({"baselines": _baselines(baselines, rows)} if baselines else {})
 
 
-def _baselines(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _baselines(rows: Sequence[Mapping[str, Any]], planners: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Entries of what the planners of each task are held against; without labels and fit."""
     found = []
     for task in dict.fromkeys(row["task"] for row in rows):
-        summary = summarise_baselines([row for row in rows if row["task"] == task])
+        mine, beside = ([row for row in its if row["task"] == task] for its in (rows, planners))
+        summary = summarise_baselines(mine, beside)
         unknown = {"labels": None, "fit": None, "value": None, "promise_gap": None, "kl": None, "r2": None, "draws": 1}
         found += [{"task": task, "planner": name, **unknown, **entry} for name, entry in summary.items()]
     return found
@@ -106,12 +108,15 @@ def _comparison(
     decoder: Sequence[Mapping[str, Any]],
     linear: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    # Pairs are told apart by draw of labels and episode; the seed is one.
+    # Pairs are told apart by draw of labels and episode; the seed is one, and what is resampled first is draws.
     rows = [{**row, "planner": row["fit"], "seed": row["draw"]} for row in (*decoder, *linear)]
     knows_success = all(row["success"] is not None for row in rows)
     keys = ("return", "success") if knows_success else ("return",)
-    differences = {key: paired_difference(rows, "decoder", "linear", key) for key in keys}
-    return {"task": task, "labels": labels, "planner": planner} | differences
+    found: dict[str, Any] = {"task": task, "labels": labels, "planner": planner}
+    for key in keys:
+        difference = paired_difference(rows, "decoder", "linear", key)
+        found[key] = difference | {"draws": difference.pop("seeds")}
+    return found
 
 
 def doubtful_transfers(results: Mapping[str, Any]) -> list[str]:
@@ -141,8 +146,8 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Map
     for names, group in found.items():
         said: dict[str, Any] = dict(zip(about, names))
         lines += ["**" + ", ".join(f"{'' if key == 'task' else key + ' '}{said[key]}" for key in varied) + "**", ""]
-        beside = summarise_baselines([row for row in baselines if row["task"] == said["task"]])
-        lines += [results_markdown(summarise(group) | ({"baselines": beside} if beside else {}), wide=True)]
+        beside = [row for row in baselines if row["task"] == said["task"]]
+        lines += [results_markdown(summarise_with_baselines(group, beside), wide=True)]
         differences: dict[str, list[str]] = {}
         compared = comparisons(group)
         for each in compared:
@@ -223,7 +228,8 @@ def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _said_of_intervals(entry: Mapping[str, Any]) -> str:
     if entry["seeds"] == 1 and entry["draws"] > 1:
-        return "[95 %]: over draws of labels, then episodes, of one seed: says nothing of other trainings."
+        kind = "over draws of labels, then episodes, of one seed, widened for few draws"
+        return f"[95 %]: {kind}: says nothing of other trainings."
     return kind_of_interval([entry["seeds"]]).strip()
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import owma.report
-from owma.reporting import stale
+from owma.reporting import remake, stale
 from owma.reporting.blocks import with_tables
+from owma.runs import RunFolder
+from owma.transfers import transfer_markdown
 
 REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
 
@@ -50,6 +52,38 @@ def test_a_number_changed_by_hand_is_found(file: str, copied: Path) -> None:
     at = 200 + place.start()
     (copied / file).write_text(text[:at] + "9" + text[at + 1 :])
     assert stale(copied) == [copied / file]
+
+
+def test_a_transfer_of_several_seeds_is_held_against_their_baselines(tmp_path: Path) -> None:
+    """The table that is kept is that of `benchmarks/transfer_table.py`, which has them."""
+    folder, beside = tmp_path / "hopper-jump", []
+    shutil.copytree(REFERENCE / "hopper-jump", folder)
+    parts = [RunFolder(path) for path in sorted(folder.glob("seed*"))]
+    rows = [row for part in parts for row in part.read_jsonl("episodes.jsonl")]
+    for part in parts:
+        unknown = dict.fromkeys(("value", "promise_gap", "kl", "nfe", "ms_p50", "ms_p95"))
+        row = part.read_jsonl("episodes.jsonl")[0] | unknown | {"planner": "random_actions", "return": 3.5}
+        part.write_jsonl("baselines.jsonl", [row])
+        beside.append(row)
+    remake(tmp_path)
+    table = (folder / "table.md").read_text()
+    assert "| random_actions | " in table and table == transfer_markdown(rows, beside)
+
+
+def test_a_task_is_ogbenchs_by_its_whole_name(tmp_path: Path) -> None:
+    """Not one that ends in its number, such as a function of an own module."""
+    path = tmp_path / "reference" / "ogbench-cube-five"
+    shutil.copytree(REFERENCE / "ogbench-cube-five" / "seed1", path)
+    folder = RunFolder(path)
+    rows, before = folder.read_jsonl("episodes.jsonl"), folder.read_json("results.json")["ogbench"]
+    more = [
+        row | {"task": "owma.envs.ogbench:pointmaze_medium_task1", "success": True}
+        for row in rows
+        if " 1" in row["task"]
+    ]
+    folder.write_jsonl("episodes.jsonl", rows + more)
+    remake(tmp_path)
+    assert folder.read_json("results.json")["ogbench"] == before
 
 
 def test_a_folder_without_rows_is_refused(tmp_path: Path, invoke) -> None:

@@ -292,7 +292,8 @@ def test_decoder_and_linear_value_are_compared_episode_by_episode() -> None:
     # Differences of 4, 3, 2 and 7; the task knows no success, and nothing is said of it.
     assert (found["task"], found["labels"], found["planner"]) == ("early", 8, "static") and "success" not in found
     assert found["return"]["mean"] == 4.0 and found["return"]["pairs"] == 4
-    assert 2 < found["return"]["interval"][0] < 4 < found["return"]["interval"][1] < 7
+    assert found["return"]["draws"] == 2 and "seeds" not in found["return"]
+    assert 2 <= found["return"]["interval"][0] < 4 < found["return"]["interval"][1] <= 7
     (table,) = transfer_tables(results | {"cells": {}})
     assert list(table.columns[1].cells) == ["decoder", "linear", "decoder − linear"]
     assert summarise_transfer(rows("linear", [1.0, 4.0, 4.0, 2.0]))["comparisons"] == []
@@ -314,6 +315,25 @@ def test_planners_act_beside_themselves_with_other_settings() -> None:
     assert acting(each, both) == acting(each) | {f"{ours}-kl_coef=1-adaptation_steps=5": 1.0}
     with pytest.raises(ConfigError, match="two settings are called 'online_adaptation-kl_coef=1.23457'"):
         acting(f"{ours}.kl_coef=1.2345678,1.2345679")
+
+
+@pytest.mark.cases
+def test_random_actions_had_no_success_in_a_task_where_a_planner_did() -> None:
+    about: dict[str, Any] = {"seed": 1, "return": 1.0} | dict.fromkeys(("value", "promise_gap", "kl", "r2"))
+    about |= dict.fromkeys(("nfe", "ms_p50", "ms_p95"))
+    told = {"planner": "static", "labels": 8, "draw": 0, "fit": "linear"}
+    rows = [
+        about | told | {"task": task, "episode": episode, "success": success}
+        for task, success in (("spoken", True), ("silent", None))
+        for episode, success in enumerate((success, None))
+    ]
+    beside = [about | {"planner": "random_actions", "task": row["task"], "episode": row["episode"]} for row in rows]
+    beside = [row | {"success": None} for row in beside]
+    results = summarise_transfer(rows, beside)
+    assert [entry["success"] for entry in results["entries"]] == [0.5, None]
+    assert [entry["success"] for entry in results["baselines"]] == [0.0, None]
+    spoken, silent = transfer_markdown(rows, beside).split("**silent**")
+    assert "| random_actions | 0 [0, 6" in spoken and "| random_actions | – |" in silent
 
 
 def test_seeds_of_a_transfer_are_one_table() -> None:
