@@ -352,7 +352,7 @@ def test_seeds_of_a_transfer_are_one_table() -> None:
     early, late = transfer_markdown(rows).split("**late**")
     assert early.startswith("**early**") and "| online_adaptation | – | 8 [6, 10] |" in early
     # Of the same seeds and episodes 5, 3 and 1 more.
-    assert "- online_adaptation − static: return +3 [+1, +5]" in early and "over 3 seeds" in late
+    assert "- online_adaptation − static: return +3 [+1, +5]" in early and "of 3 seeds" in late
     # What else there are several of tells tables apart.
     other = [one | {"fit": "decoder"} for one in rows]
     assert "**early, fit linear**" in (both := transfer_markdown([*rows, *other])) and "**late, fit decoder**" in both
