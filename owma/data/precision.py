@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from owma._types import Float
+from owma._types import Float, Shaped
 
 _MOST_LOST = 0.01
 """The error of rounding, as a share of a step, above which a column is named."""
@@ -27,7 +27,7 @@ class Precision:
         self._rows: list[np.ndarray] = []
         self._kept = 0
 
-    def see(self, values: Float[np.ndarray, "n d"], steps: Float[np.ndarray, "m d"] | None = None) -> None:
+    def see(self, values: Shaped[np.ndarray, "n d"], steps: Float[np.ndarray, "m d"] | None = None) -> None:
         """Rows as recorded, and what they change by from one row to the next of an episode."""
         if values.dtype.itemsize < 4 or values.dtype == np.float32 or not len(values):
             return

@@ -17,6 +17,7 @@ import owma.train
 
 VECTOR = gym.spaces.Box(-1, 1, (3,), np.float32)
 FORCES = gym.spaces.Box(-1, 1, (2,), np.float32)
+PIXELS = gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)
 OWN_DATA = ("smoke", "data:minari-dataset", "--data.dataset")
 
 # Flags, and the cause and the remedy that the sentence must name.
@@ -58,8 +59,8 @@ def test_training_refuses(name: str, invoke, elsewhere: Path) -> None:
     ("obs_space", "act_space", "sentence"),
     [
         (VECTOR, gym.spaces.Discrete(3), r"actions in Discrete\(3\); owma needs continuous actions"),
-        (gym.spaces.Box(0, 255, (4, 4, 3), np.uint8), FORCES, r"uint8 arrays of shape \(4, 4, 3\).*not images"),
-        (gym.spaces.Dict({"position": VECTOR}), FORCES, "observations of Dict.*owma reads flat vectors and dicts with"),
+        (PIXELS, FORCES, r"uint8 arrays of shape \(4, 4, 3\).*not images"),
+        (gym.spaces.Dict({"camera": PIXELS}), FORCES, r"uint8 arrays of shape \(4, 4, 3\) as .*camera.*not images"),
         (VECTOR, FORCES, "recorded reward is 1 for every transition.*Choose another task"),
     ],
 )
