@@ -1,11 +1,12 @@
 """What planners are held against, by the same judge: the episodes of the dataset, and random actions."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from owma._errors import CheckpointError
+from owma._errors import CheckpointError, OwmaError
 from owma._types import Float, HostArray
 from owma.courses import Course, Judge
 from owma.runs import RunFolder
@@ -25,13 +26,15 @@ def random_rows(course: Course, judge: Judge, *, seed: int) -> list[dict[str, An
     """A row an episode, of the form of an evaluation's; what only planners have is `None`.
 
     **Arguments:** `course`: as `owma.courses.random_course` returns it.
+
+    Raises `OwmaError` where an episode has no finite return.
     """
     unknown = dict.fromkeys(("value", "promise_gap", "kl", "nfe", "ms_p50", "ms_p95"))
     unknown |= dict.fromkeys(("fallbacks", "overruns", "clipped"), 0)
-    return [
-        {"planner": RANDOM, "seed": seed, "episode": i, **unknown, **judged}
-        for i, judged in enumerate(course.judged(judge))
-    ]
+    found = course.judged(judge)
+    if any(row["return"] is None for row in found):
+        raise OwmaError("The environment gave rewards whose sum is not finite; mend the environment.")
+    return [{"planner": RANDOM, "seed": seed, "episode": i, **unknown, **judged} for i, judged in enumerate(found)]
 
 
 def data_row(
@@ -76,7 +79,7 @@ def kept_data_row(folder: RunFolder) -> dict[str, Any] | None:
     if not (folder.path / _RUN_FILE).exists():
         return None
     row = folder.read_json(_RUN_FILE)
-    if not (isinstance(row, dict) and row.get("planner") == DATA and _is_range(row.get("discounted"))):
+    if not (isinstance(row, dict) and row.get("planner") == DATA and _is_data_row(row)):
         raise CheckpointError(
             f"{folder.path / _RUN_FILE} is not of the form that training writes. Restore it, or delete it to do "
             "without the data's own returns."
@@ -85,8 +88,11 @@ def kept_data_row(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def read_baselines(folder: RunFolder) -> list[dict[str, Any]]:
-    """The rows of `FILE`; none of folders from before there was one."""
-    return folder.read_jsonl(FILE, drop_torn=True) if (folder.path / FILE).exists() else []
+    """The rows of `FILE`; none of folders from before there was one. Rows without a return are left out: they were
+    written before an environment that gives none under random actions was refused.
+    """
+    rows = folder.read_jsonl(FILE, drop_torn=True) if (folder.path / FILE).exists() else []
+    return [row for row in rows if row["return"] is not None]
 
 
 def summarise_with_baselines(
@@ -152,5 +158,25 @@ def _of_share(successes: np.ndarray) -> list[float]:
     return [float(found.low), float(found.high)]
 
 
+def _is_data_row(row: Mapping[str, Any]) -> bool:
+    """Whether all is there that `summarise_baselines` and tables read."""
+    intervals, success = row.get("intervals"), row.get("success", "absent")
+    return (
+        type(row.get("episodes")) is int
+        and row["episodes"] > 0
+        and all(_is_number(row.get(key)) for key in ("return", "steps"))
+        and (success is None or _is_number(success))
+        and isinstance(intervals, dict)
+        and {"return", "success"} <= set(intervals)
+        and all(found is None or _is_range(found) for found in intervals.values())
+        and _is_range(row.get("discounted"))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """A finite one, and no boolean, which is an `int` in Python."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def _is_range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))

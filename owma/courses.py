@@ -19,6 +19,9 @@ from owma.envs import (
 from owma.observations import flatten_obs
 from owma.tasks import AbstractRewardTask
 
+_MOST_BOUND = 1e6
+"""No action is as large."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
@@ -157,6 +160,16 @@ def drive(
     )
 
 
+def is_bounded(space: Any) -> bool:
+    """Whether an action space says between what bounds actions are to be drawn."""
+    return bool((_bounds(space.low) & _bounds(space.high)).all())
+
+
+def _bounds(ends: Float[np.ndarray, " act"]) -> Bool[np.ndarray, " act"]:
+    """Where an end is a bound: some environments write float32's largest number for none."""
+    return np.abs(ends) <= _MOST_BOUND
+
+
 def random_course(
     envs: VectorEnv,
     *,
@@ -168,11 +181,13 @@ def random_course(
 ) -> Course:
     """An episode in each of `envs` of actions drawn uniformly from the action space, the same for the same `seed`.
 
-    **Arguments:** `low`, `high`: bounds where the action space has none.
+    **Arguments:** `low`, `high`: bounds where the action space has none, or has one that stands for none.
+
+    Raises `OwmaError` as `drive` does, but not for rewards.
     """
     space: Any = envs.single_action_space
-    low = np.where(np.isfinite(space.low), space.low, low)
-    high = np.where(np.isfinite(space.high), space.high, high)
+    low = np.where(_bounds(space.low), space.low, low)
+    high = np.where(_bounds(space.high), space.high, high)
     rng = np.random.default_rng(seed)
 
     def act(obs: Float[HostArray, "n obs"], done: Bool[np.ndarray, " n"], step: int) -> Float[np.ndarray, "n act"]:

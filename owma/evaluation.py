@@ -8,10 +8,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 from owma import plots
+from owma._errors import OwmaError
 from owma._npz import read_run_arrays
 from owma.agent import Agent
 from owma.baselines import FILE as BASELINES, RANDOM, random_rows, read_baselines, summarise_with_baselines
-from owma.courses import Judge, random_course
+from owma.courses import Judge, is_bounded, random_course
 from owma.data import Origin
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
 from owma.experiment import EvaluationConfig
@@ -121,17 +122,24 @@ def _random_rows(
     progress: Progress,
     warn: Callable[[str], None] | None,
 ) -> list[dict[str, Any]]:
-    """The episodes of random actions, which are not made again where they are there."""
+    """The episodes of random actions, which are not made again where they are there; none where the environment makes a
+    mistake under them: planners, which are done, stand without them.
+    """
     kept = [row for row in read_baselines(folder) if row["planner"] == RANDOM and _is_judged_by(judge, row)]
     if len(kept) >= envs.num_envs:
         return kept
     low, high = np.asarray(model.policy.low), np.asarray(model.policy.high)
     space: Any = envs.single_action_space
-    if warn is not None and not (np.isfinite(space.low) & np.isfinite(space.high)).all():
+    if warn is not None and not is_bounded(space):
         warn(f"the environment's actions have no bounds, so those of {RANDOM} are within the data's.")
-    with progress(f"evaluating {RANDOM}", most_steps * envs.num_envs, 0) as advance:
-        course = random_course(envs, seed=seed, obs_keys=obs_keys, low=low, high=high, progress=advance)
-    return random_rows(course, judge, seed=seed)
+    try:
+        with progress(f"evaluating {RANDOM}", most_steps * envs.num_envs, 0) as advance:
+            course = random_course(envs, seed=seed, obs_keys=obs_keys, low=low, high=high, progress=advance)
+        return random_rows(course, judge, seed=seed)
+    except OwmaError as error:
+        if warn is not None:
+            warn(f"{RANDOM} is left out of the table: {error}")
+        return []
 
 
 def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:

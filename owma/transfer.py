@@ -126,7 +126,15 @@ def main() -> None:
     with resumable(again):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
         results = transfer(
-            inference, tasks, folder, config, evaluation, env=env, obs_keys=run.obs_keys, progress=open_progress
+            inference,
+            tasks,
+            folder,
+            config,
+            evaluation,
+            env=env,
+            obs_keys=run.obs_keys,
+            progress=open_progress,
+            warn=show_warning,
         )
     for table in transfer_tables(results):
         show_table(table)

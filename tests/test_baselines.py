@@ -45,6 +45,25 @@ def test_a_run_keeps_it_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
         kept_data_row(folder)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"episodes": None},
+        {"episodes": True},
+        {"steps": "2"},
+        {"intervals": {"return": None}},
+        {"intervals": {"return": [1.0], "success": None}},
+        {"discounted": [False, True]},
+        {"return": float("nan")},
+    ],
+)
+def test_a_row_of_which_a_part_is_damaged_is_refused_before_episodes(wrong: dict, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    keep_data_row(folder, data_row(_episodes(2, 2), np.ones(4, np.float32), np.ones(4), None) | wrong)
+    with pytest.raises(CheckpointError, match="not of the form that training writes"):
+        kept_data_row(folder)
+
+
 def test_the_data_of_several_seeds_are_one_row_where_they_are_the_same() -> None:
     row = data_row(_episodes(2, 2), np.array([1, 1, 2, 2], np.float32), np.array([0.0, 4.0]), None)
     other = row | {"return": 6.0, "episodes": 6, "discounted": [-1.0, 3.0]}

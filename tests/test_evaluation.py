@@ -145,6 +145,46 @@ def test_planners_stand_beside_random_actions_and_the_data(compare) -> None:
     assert compare({"static": Static()}, data=_DATA)[1:] == (results, [])
 
 
+class _Fragile(LineWorld):
+    """It takes small actions, such as those of a plan, and no others."""
+
+    def __init__(self, *, gives_nan: bool, most_action: float = 1000.0) -> None:
+        super().__init__(terminates=True, most_action=most_action)
+        self.gives_nan = gives_nan
+
+    def step(self, action: np.ndarray):
+        obs, reward, terminated, truncated, info = super().step(action)
+        if np.abs(action).max() > 100:
+            if not self.gives_nan:
+                raise FloatingPointError("it blew up")
+            reward = np.nan
+        return obs, reward, terminated, truncated, info
+
+
+def _fragile(**kwargs: Any) -> EnvSpec:
+    entry_point: Any = _Fragile
+    return EnvSpec("test/Fragile-v0", entry_point, kwargs=kwargs, disable_env_checker=True)
+
+
+@pytest.mark.parametrize(("gives_nan", "said"), [(True, "sum is not finite"), (False, "it blew up")])
+def test_an_environment_that_random_actions_spoil_leaves_the_planners_row(gives_nan: bool, said: str, compare) -> None:
+    warned: list[str] = []
+    folder, results, _ = compare({"static": Static()}, env=_fragile(gives_nan=gives_nan), warn=warned.append)
+    assert list(results["planners"]) == ["static"] and "baselines" not in results
+    assert len(warned) == 1 and "random_actions is left out" in warned[0] and said in warned[0]
+    # Such a row, as it was once written, is not read.
+    folder.write_jsonl("baselines.jsonl", [{"planner": "random_actions", "return": None}])
+    assert compare({"static": Static()}, env=_fragile(gives_nan=gives_nan))[1] == results
+
+
+def test_bounds_that_stand_for_none_are_the_datas(compare) -> None:
+    warned: list[str] = []
+    env = _fragile(gives_nan=False, most_action=float(np.finfo(np.float32).max))
+    _, results, _ = compare({"static": Static()}, env=env, warn=warned.append)
+    assert "random_actions" in results["baselines"]
+    assert len(warned) == 1 and "have no bounds" in warned[0]
+
+
 def test_rows_of_before_that_the_environment_judged_are_not_mixed_with_those_of_a_task(compare) -> None:
     folder, before, _ = compare(random_actions=False)
     task = Judge(RewardTask(lambda obs, action, next_obs: 2 * np.ones(len(obs))))

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 from owma import plots
+from owma._errors import OwmaError
 from owma._types import Array, Float
 from owma.agent import Agent
 from owma.baselines import FILE as BASELINES, RANDOM, data_row, random_rows, read_baselines
@@ -41,6 +42,7 @@ def transfer(
     env: EnvSpec,
     obs_keys: tuple[str, ...] | None,
     progress: Progress,
+    warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Fit each task's value from labels and let planners act by it; nothing is trained.
 
@@ -61,15 +63,17 @@ def transfer(
         if task.cell is not None
     }
     done, sets = {_unit(row) for row in kept}, list(label_sets(config, len(inference.psi)))
+    beside = {row["task"] for row in read_baselines(folder)}
+    # What a task is held against may be missing though its planners are done: a stop came between.
     work = [
         (number, task, task.rewards, found)
         for number, task in enumerate(tasks)
-        if task.rewards is not None and (found := _left(task, sets, planners, done))
+        if task.rewards is not None and ((found := _left(task, sets, planners, done)) or task.name not in beside)
     ]
     for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
         with vector_env(where, evaluation.episodes, most_steps=evaluation.max_steps) as envs:
             bounds = inference.parts.policy.low, inference.parts.policy.high
-            stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress, bounds)
+            stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress, bounds, warn)
             for number, task, rewards, label_sets_left in group:
                 returns = inference.returns(rewards)
                 for (labels, draw, fit), names in label_sets_left:
@@ -102,6 +106,7 @@ class _Stage:
     progress: Progress
     bounds: tuple[Float[Array, " act"], Float[Array, " act"]]
     """Of the data's actions."""
+    warn: Callable[[str], None] | None = None
 
     def stand_beside(
         self,
@@ -114,20 +119,37 @@ class _Stage:
         if any(row["task"] == task.name for row in read_baselines(self.folder)):
             return
         success = None if task.judge is None else task.judge.success_reward
-        found = random_rows(self._random_course, Judge(task.judge), seed=self.seed)
+        found = self._random_rows(task)
         found.append(data_row(transitions, rewards if task.paid is None else task.paid, returns, success))
         rows = [*read_baselines(self.folder), *({"task": task.name, **row} for row in found)]
         self.folder.write_jsonl(BASELINES, rows)
 
+    def _random_rows(self, task: TransferTask) -> list[dict[str, Any]]:
+        """None where the environment makes a mistake under random actions."""
+        try:
+            course = self._random_course
+            return [] if course is None else random_rows(course, Judge(task.judge), seed=self.seed)
+        except OwmaError as error:
+            self._leave_out(error)
+            return []
+
     @functools.cached_property
-    def _random_course(self) -> Course:
+    def _random_course(self) -> Course | None:
         """The same for all tasks in this environment."""
         low, high = (np.asarray(bound) for bound in self.bounds)
         steps = (self.env.max_episode_steps or self.evaluation.max_steps) * self.envs.num_envs
-        with self.progress(f"evaluating {RANDOM}", steps, 0) as advance:
-            return random_course(
-                self.envs, seed=self.seed, obs_keys=self.obs_keys, low=low, high=high, progress=advance
-            )
+        try:
+            with self.progress(f"evaluating {RANDOM}", steps, 0) as advance:
+                return random_course(
+                    self.envs, seed=self.seed, obs_keys=self.obs_keys, low=low, high=high, progress=advance
+                )
+        except OwmaError as error:
+            self._leave_out(error)
+            return None
+
+    def _leave_out(self, error: OwmaError) -> None:
+        if self.warn is not None:
+            self.warn(f"{RANDOM} is left out of the table: {error}")
 
     def act(
         self, names: Iterable[str], model: AgentModel, task: TransferTask, about: Mapping[str, Any]

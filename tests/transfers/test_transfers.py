@@ -369,6 +369,12 @@ def test_a_killed_transfer_goes_on(run_transfer) -> None:
     assert again == results
     assert folder.read_jsonl("episodes.jsonl") == rows and folder.read_jsonl("fits.jsonl") == fits
     assert run_transfer()[2] == []
+    # A stop as random actions of the last task began: its planners are done, and what they are held against is not.
+    beside = folder.read_jsonl("baselines.jsonl")
+    folder.write_jsonl("baselines.jsonl", [row for row in beside if row["task"] != "early"])
+    _, again, labels = run_transfer()
+    assert labels == ["evaluating random_actions"] and again == results
+    assert folder.read_jsonl("baselines.jsonl") == beside
 
 
 MAZE = EnvSpec("test/PointMaze-v0", kwargs={"maze_map": [[1, 1, 1, 1], [1, "r", 0, 1], [1, 1, "g", 1], [1, 1, 1, 1]]})
