@@ -95,11 +95,15 @@ def main() -> None:
     from owma.baselines import kept_data_row
     from owma.envs import check_env, find_env, import_modules, limit_note, statistics_note
     from owma.evaluation import evaluate
+    from owma.material import kept_task
     from owma.run import load
     from owma.videos import find_renderer, record
 
     import_modules(arguments.trust)
     run = load(arguments.run)
+    if not said("max_steps"):  # episodes are as long as in the table of the run
+        cut = dataclasses.replace(arguments.evaluation, max_steps=run.config.evaluation.max_steps)
+        arguments = dataclasses.replace(arguments, evaluation=cut)
     named, most_steps = arguments.evaluation.env, arguments.evaluation.max_steps
     env = run.env if named is None else find_env(named)
     # Before the simulator is imported, which is when it chooses how to draw.
@@ -108,17 +112,21 @@ def main() -> None:
     if renderer is not None:
         os.environ["MUJOCO_GL"] = renderer
     world, policy = run.parts.world, run.parts.policy
-    check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
+    check_env(env, run.obs_keys, **dims, flag="--env")
     known = "of before runs kept its name" if run.dataset is None else run.dataset.dataset_id
     show_subject(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
-    for note in filter(None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps))):
+    for note in filter(
+        None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps, "--max-steps"))
+    ):
         show_warning(note)
     price = run.config.evaluation.kl_coef
     planners = arguments.acting(price)
     is_alone = not arguments.evaluation.planners
     if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
-    judge = _judge(run.config.task, env, arguments)
+    judge = _judge(kept_task(run.config.task, run.folder), env, arguments, run.folder)
+    data = kept_data_row(run.folder) if judge.knows_promise else None  # it is of the task
     name = "planners" if len(planners) > 1 else next(iter(planners))
     folder = RunFolder.create(run.folder.path / "evaluations", name)
     folder.write_json("config.json", to_json(arguments))
@@ -134,7 +142,7 @@ def main() -> None:
         seed=arguments.seed,
         progress=open_progress,
         judge=judge,
-        data=kept_data_row(run.folder) if judge.knows_promise else None,  # it is of the task
+        data=data,
         deadline_ms=arguments.deadline_ms,
         dataset=run.dataset,
         warn=show_warning,
@@ -162,7 +170,7 @@ def main() -> None:
     print(folder.path)
 
 
-def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval) -> "Judge":
+def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval, folder: RunFolder) -> "Judge":
     """The run's task, where it can be had and code that it needs is trusted; else the environment, with a warning."""
     from owma.courses import Judge
     from owma.envs import pays
@@ -177,13 +185,14 @@ def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval) -> "Judge":
                 f"{task.reward}, whose code would run; if it is yours, pass --trust {names} to be shown the task's."
             )
             return Judge(knows_promise=False)
-    try:
-        return judge_of(task, env)
-    except ConfigError as error:
-        if not isinstance(task, LabelledTaskConfig):
-            raise
-        show_warning(f"returns and success are the environment's own, and the promise is not checked: {error}")
+    if isinstance(task, LabelledTaskConfig) and task.file.parent != folder.path:
+        # The folder may be somebody else's, and does not choose what is read; nor is it known to be the same file.
+        show_warning(
+            f"returns and success are the environment's own, and the promise is not checked: the run has no copy of "
+            f"its labels, {task.file}; train it again to be shown the task's."
+        )
         return Judge(knows_promise=False)
+    return judge_of(task, env)
 
 
 if __name__ == "__main__":

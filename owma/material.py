@@ -6,6 +6,7 @@ A mistake in any of the three is found here, when nothing has been written yet.
 import dataclasses
 import importlib
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -62,6 +63,7 @@ from owma.material_config import (
     RewardTaskConfig as RewardTaskConfig,
     TaskConfig as TaskConfig,
 )
+from owma.runs import RunFolder
 from owma.tasks import (
     AbstractRewardTask,
     AbstractTask,
@@ -76,6 +78,10 @@ from owma.transitions import Transitions
 
 Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
 """progress(label, total, done) opens a progress display; calling what it gives advances it."""
+
+
+_LABELS = "labels.npz"
+"""Of a run's folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +242,19 @@ def build_task(config: TaskConfig) -> AbstractTask:
             f"The reward {config.reward!r} cannot be imported ({error}); write it as module:function, "
             "with the module on your Python path."
         ) from error
+
+
+def keep_labels(config: TaskConfig, folder: RunFolder) -> None:
+    """Copy the labels of a labelled task into a run's folder, which judges by them from then on."""
+    if isinstance(config, LabelledTaskConfig):
+        shutil.copyfile(config.file, folder.path / _LABELS)
+
+
+def kept_task(config: TaskConfig, folder: RunFolder) -> TaskConfig:
+    """The task of a run's folder, by the labels that `keep_labels` left there; of runs from before, as it is."""
+    labels = folder.path / _LABELS
+    is_kept = isinstance(config, LabelledTaskConfig) and labels.is_file()
+    return dataclasses.replace(config, file=labels) if is_kept else config
 
 
 def judge_of(config: TaskConfig, env: EnvSpec) -> Judge:

@@ -95,7 +95,7 @@ def parse_task(spec: str) -> TaskConfig:
     `regions:WEIGHT,X0,Y0,X1,Y1;...`; `FILE.npz` with labelled samples; `hopper-forward`, `-backward`, `-stand` and
     `-jump` (`owma.envs.hopper`); anything else is `module:function`.
 
-    Raises `ConfigError` if the numbers of a goal or of regions cannot be read.
+    Raises `ConfigError` if it is none of these, or the numbers of a goal or of regions cannot be read.
     """
     kind, _, rest = spec.partition(":")
     if spec == "recorded":
@@ -114,7 +114,14 @@ def parse_task(spec: str) -> TaskConfig:
         return PreferenceTaskConfig(tuple((w, x0, y0, x1, y1) for w, x0, y0, x1, y1 in regions))
     if spec in _HOPPER_TASKS:
         return RewardTaskConfig(f"owma.envs.hopper:{spec.removeprefix('hopper-')}")
-    return LabelledTaskConfig(Path(spec)) if spec.endswith(".npz") else RewardTaskConfig(spec)
+    if spec.endswith(".npz"):
+        return LabelledTaskConfig(Path(spec))
+    if not rest:
+        raise ConfigError(
+            f"Task {spec!r}: there is none of that name; choose recorded, goal:X,Y, regions:WEIGHT,X0,Y0,X1,Y1, "
+            f"FILE.npz, {', '.join(_HOPPER_TASKS)} or module:function."
+        )
+    return RewardTaskConfig(spec)
 
 
 def _numbers(text: str, spec: str) -> tuple[float, ...]:

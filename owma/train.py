@@ -88,12 +88,15 @@ def _train(arguments: Train) -> None:
     keep_programs()
     require_platform()
     from owma.envs import import_modules
+    from owma.material import kept_task
     from owma.run_dataset import require_same_dataset
     from owma.training.devices import is_first
 
     def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
         check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
-        material = first_then_others(lambda: config.gather(open_progress, memory_gib=arguments.memory_gib, check=check))
+        # A run goes on with the labels that it began with.
+        kept = config if begun is None else dataclasses.replace(config, task=kept_task(config.task, begun))
+        material = first_then_others(lambda: kept.gather(open_progress, memory_gib=arguments.memory_gib, check=check))
         require_same(config.training_fingerprint, material)
         if is_first():
             show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
@@ -132,6 +135,7 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     """The folder of a run that begins, which the first process of a job makes for all."""
     import jax.numpy as jnp
 
+    from owma.material import keep_labels
     from owma.training.devices import from_first, is_first
 
     if not is_first():
@@ -139,6 +143,7 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     folder = RunFolder.create(runs, config.name)
     folder.write_json("config.json", to_json(config))
     folder.write_json("versions.json", versions())
+    keep_labels(config.task, folder)
     from_first(jnp.asarray(int(folder.path.name.removeprefix("v"))))
     return folder
 
@@ -158,7 +163,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
     from owma.baselines import kept_data_row
     from owma.evaluation import evaluate
     from owma.experiment import Experiment
-    from owma.material import judge_of
+    from owma.material import judge_of, kept_task
     from owma.training.devices import is_first
 
     with ended_together():
@@ -178,7 +183,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         obs_keys=material.dataset.obs_keys,
         seed=config.seed,
         progress=open_progress,
-        judge=judge_of(config.task, material.env),
+        judge=judge_of(kept_task(config.task, folder), material.env),
         data=kept_data_row(folder),
         dataset=material.dataset.origin,
         warn=show_warning,

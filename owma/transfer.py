@@ -21,6 +21,7 @@ from owma._command import (
     require_platform,
     require_trust,
     resumable,
+    said,
     same_command,
     show_subject,
     show_table,
@@ -100,6 +101,9 @@ def main() -> None:
         # Planners are those of the run.
         priced = dataclasses.replace(arguments.evaluation, kl_coef=run.config.evaluation.kl_coef)
         arguments = dataclasses.replace(arguments, evaluation=priced)
+    if folder is None and not said("max_steps"):
+        cut = dataclasses.replace(arguments.evaluation, max_steps=run.config.evaluation.max_steps)
+        arguments = dataclasses.replace(arguments, evaluation=cut)
     config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     with resumable(again):
@@ -109,12 +113,13 @@ def main() -> None:
     if transitions.is_mapped:
         transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
     world, policy = run.parts.world, run.parts.policy
-    check_env(env, run.obs_keys, obs_dim=world.observation.mean.shape[0], action_dim=policy.action.mean.shape[0])
+    dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
+    check_env(env, run.obs_keys, **dims, flag="--env")
     told = [f"{spec}: {describe_task(parse_task(spec))}" for spec in config.task]
     told += ["OGBench's five"] if config.ogbench_tasks else []
     told += [f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else []
     show_subject(describe_data(dataset), told, describe_env(env))
-    for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps))):
+    for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"))):
         show_warning(note)
     # First all tasks: a mistake in one leaves no folder behind.
     tasks = transfer_tasks(config, transitions, env, trained_for=run.config.task)

@@ -15,7 +15,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma._errors import ConfigError
 from owma.courses import Judge
-from owma.material import build_task, judge_of
+from owma.eval import Eval, _judge
+from owma.material import build_task, judge_of, keep_labels, kept_task
 from owma.material_config import (
     GoalTaskConfig,
     LabelledTaskConfig,
@@ -24,6 +25,7 @@ from owma.material_config import (
     RewardTaskConfig,
     parse_task,
 )
+from owma.runs import RunFolder
 from owma.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask
 from owma.transitions import Transitions
 
@@ -244,6 +246,37 @@ def test_a_task_in_one_word(spec: str, config: object) -> None:
 def test_a_goal_has_no_more_to_it(spec: str) -> None:
     with pytest.raises(ConfigError, match="after @ come a radius, a falloff and the number of a coordinate"):
         parse_task(spec)
+
+
+@pytest.mark.parametrize("spec", ["hoper-forward", "gaol", "goals", "labels.npy"])
+def test_a_mistyped_task_is_answered_with_the_kinds_that_there_are(spec: str) -> None:
+    with pytest.raises(ConfigError, match=f"{spec}'.*recorded, goal:X,Y.*hopper-forward.*module:function"):
+        parse_task(spec)
+
+
+def test_a_run_keeps_its_labels_and_goes_by_them(tmp_path: Path) -> None:
+    named, folder = LabelledTaskConfig(tmp_path / "mine.npz"), RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    np.savez(named.file, obs=np.eye(2), reward=np.array([0.0, 2.0]))
+    assert kept_task(named, folder) == named  # of a run from before
+    keep_labels(named, folder)
+    np.savez(named.file, obs=np.eye(2), reward=np.array([2.0, 0.0]))
+    ours, theirs = build_task(kept_task(named, folder)), build_task(named)
+    assert isinstance(ours, LabelledTask) and isinstance(theirs, LabelledTask)
+    np.testing.assert_array_equal(ours.reward, [0, 2])
+    np.testing.assert_array_equal(theirs.reward, [2, 0])
+    assert kept_task(RecordedTaskConfig(), folder) == RecordedTaskConfig()
+
+
+def test_a_folders_labels_elsewhere_are_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = LabelledTaskConfig(tmp_path / "elsewhere.npz")
+    np.savez(task.file, obs=np.eye(2), reward=np.array([0.0, 2.0]))
+    folder, env = RunFolder(tmp_path / "run"), EnvSpec("test/It-v0")
+    assert _judge(task, env, Eval(folder.path), folder) == Judge(knows_promise=False)
+    assert "has no copy of its labels" in capsys.readouterr().err
+    folder.path.mkdir()
+    keep_labels(task, folder)
+    assert isinstance(_judge(kept_task(task, folder), env, Eval(folder.path), folder).task, LabelledTask)
 
 
 def test_a_preference_is_built_from_its_configuration() -> None:

@@ -21,6 +21,7 @@ MOST_STEPS = 1000
 """After which an episode is cut where the environment has no limit of its own, unless something else is asked for."""
 
 _TRIED_STEPS = 3
+_FLAG = "--evaluation.env"
 _API = (
     "Gymnasium's API is reset(seed=..., options=...), which returns (obs, info), and step(action), which returns (obs, "
     "reward, terminated, truncated, info)"
@@ -91,11 +92,13 @@ def _running_statistics(env: gym.Env[Any, Any]) -> list[str]:
     return found
 
 
-def make_env(env: EnvSpec, *, most_steps: int = MOST_STEPS, render_mode: str | None = None) -> gym.Env[Any, Any]:
+def make_env(
+    env: EnvSpec, *, most_steps: int = MOST_STEPS, render_mode: str | None = None, flag: str = _FLAG
+) -> gym.Env[Any, Any]:
     """One copy, whose episodes are cut, as truncated, after `most_steps` where it has no limit of its own.
 
     **Raises:** `ConfigError` if it cannot be made, or if it has wrappers that keep statistics (`NormalizeObservation`):
-    a new one begins with others than the data were recorded with.
+    a new one begins with others than the data were recorded with, which says `flag`, by which the user names another.
     """
     load_robotics()
     shown: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
@@ -114,23 +117,23 @@ def make_env(env: EnvSpec, *, most_steps: int = MOST_STEPS, render_mode: str | N
             f"The environment {env.id!r} is wrapped in {' and '.join(statistics)}, whose running statistics no dataset "
             "holds: made anew, it gives the same state and reward as other numbers; record without that wrapper "
             "(observations are standardised here), name an environment whose statistics are those of the recording, "
-            "fixed by update_running_mean=False, with --evaluation.env MODULE:ID, or train only, with "
-            "--evaluation.episodes 0."
+            f"fixed by update_running_mean=False, with {flag} MODULE:ID"
+            f"{', or train only, with --evaluation.episodes 0' if flag == _FLAG else ''}."
         )
     return _OneForm(made)
 
 
 @contextlib.contextmanager
-def vector_env(env: EnvSpec, num_envs: int, *, most_steps: int = MOST_STEPS) -> Iterator[VectorEnv]:
+def vector_env(env: EnvSpec, num_envs: int, *, most_steps: int = MOST_STEPS, flag: str = _FLAG) -> Iterator[VectorEnv]:
     """`num_envs` copies of an environment, stepped together; closed at the end.
 
-    Each is handed copies of actions, which it may write to, in the type of its action space. `most_steps`: see
-    `make_env`.
+    Each is handed copies of actions, which it may write to, in the type of its action space. `most_steps`, `flag`:
+    see `make_env`.
 
     Raises `ConfigError` if it cannot be made.
     """
     try:
-        envs = gym.vector.SyncVectorEnv([lambda: make_env(env, most_steps=most_steps)] * num_envs)
+        envs = gym.vector.SyncVectorEnv([lambda: make_env(env, most_steps=most_steps, flag=flag)] * num_envs)
     except ConfigError:
         raise
     except Exception as error:  # spaces that cannot be stacked, or are none
@@ -146,13 +149,15 @@ def vector_env(env: EnvSpec, num_envs: int, *, most_steps: int = MOST_STEPS) -> 
             envs.close()
 
 
-def check_env(env: EnvSpec, obs_keys: tuple[str, ...] | None, *, obs_dim: int, action_dim: int) -> None:
+def check_env(
+    env: EnvSpec, obs_keys: tuple[str, ...] | None, *, obs_dim: int, action_dim: int, flag: str = _FLAG
+) -> None:
     """Make one copy, reset it and make a few steps with an action of zeros, or of what its bounds have next to them.
 
     **Raises:** `ConfigError` if it raises, does not follow Gymnasium's API, returns what is not finite, or if its
     observations and actions are not of the models' form.
     """
-    with vector_env(env, 1) as envs:
+    with vector_env(env, 1, flag=flag) as envs:
         space = envs.single_action_space
         with _tried(env, "as it was reset"):
             raw_obs, _ = envs.reset(seed=0)
@@ -204,11 +209,13 @@ def _tried(env: EnvSpec, when: str) -> Iterator[None]:
         ) from error
 
 
-def limit_note(env: EnvSpec, most_steps: int) -> str | None:
-    """The sentence on where episodes are cut that the environment has no limit for; `None` where it has one."""
+def limit_note(env: EnvSpec, most_steps: int, flag: str = "--evaluation.max-steps") -> str | None:
+    """The sentence on where episodes are cut that the environment has no limit for; `None` where it has one. `flag`: by
+    which the user chooses that.
+    """
     if env.max_episode_steps is not None:
         return None
     return (
         f"The environment {env.id!r} has no limit of steps: an episode that it does not end is cut after "
-        f"{most_steps:,} (evaluation.max-steps), and counts as truncated."
+        f"{most_steps:,} ({flag}), and counts as truncated."
     )

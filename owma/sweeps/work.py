@@ -21,7 +21,7 @@ from owma.data_config import CollectConfig
 from owma.envs import find_env
 from owma.evaluation import evaluate
 from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig
-from owma.material import judge_of, load_dataset
+from owma.material import judge_of, keep_labels, kept_task, load_dataset
 from owma.planners import AbstractPlannerConfig
 from owma.run import Run, load
 from owma.run_dataset import require_same_dataset
@@ -63,7 +63,10 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
         if checkpoint.latest(folder.path / "models") is None:
             folder.write_json("config.json", to_json(config))
             folder.write_json("versions.json", versions())
-            Experiment(config, config.gather(silent), folder, silent).train()
+            if kept_task(config.task, folder) == config.task:  # a run that begins
+                keep_labels(config.task, folder)
+            kept = dataclasses.replace(config, task=kept_task(config.task, folder))
+            Experiment(config, kept.gather(silent), folder, silent).train()
         return folder.path
 
 
@@ -80,23 +83,23 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         warned: list[str] = []
         loaded = load(run)
         _evaluate(loaded, {point.name: point.planner}, folder, config, point.experiment, warned.append)
-        _stand_beside(loaded, point.experiment, sweep)
+        _stand_beside(loaded, point.experiment, sweep, warned.append)
         # A worker goes on to other points, whose programs are others: kept, each is 150 MB.
         jax.clear_caches()
         means = summarise(folder.read_jsonl("episodes.jsonl"))["planners"][point.name]
         means = {key: value for key, value in means.items() if key not in ("seeds", "missing")}
         row = {**identity(point), "run": f"{run.parent.name}/{run.name}", **means}
-        row |= {"warnings": warned} if warned else {}  # for whoever runs the sweep to show once
+        row |= {"warnings": list(dict.fromkeys(warned))} if warned else {}  # for whoever runs the sweep to show once
         folder.write_json("row.json", row)
         return row
 
 
-def _stand_beside(run: Run, experiment: ExperimentConfig, sweep: Path) -> None:
+def _stand_beside(run: Run, experiment: ExperimentConfig, sweep: Path, warn: Callable[[str], None]) -> None:
     """Random actions and the dataset's episodes, once for all planners of an experiment: `baselines.jsonl`."""
     folder = RunFolder(sweep / "evaluations" / experiment.name)
     with _alone(sweep, f"{experiment.name}--baselines"):
         if not read_baselines(folder):
-            _evaluate(run, {}, folder, experiment.evaluation, experiment, random_actions=True)
+            _evaluate(run, {}, folder, experiment.evaluation, experiment, warn, random_actions=True)
 
 
 def time_planners(points: Sequence[Point], run: Path, sweep: Path, decisions: int) -> None:
@@ -185,7 +188,7 @@ def _evaluate(
         obs_keys=run.obs_keys,
         seed=experiment.seed,
         progress=silent,
-        judge=judge_of(experiment.task, env),
+        judge=judge_of(kept_task(experiment.task, run.folder), env),
         data=kept_data_row(run.folder) if random_actions else None,
         random_actions=random_actions,
         dataset=run.dataset,

@@ -38,7 +38,7 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
 def test_planners_by_name_are_evaluated_side_by_side(invoke, smoke_run, elsewhere: Path) -> None:
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
     config = run.read_json("config.json")
-    run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5}})
+    run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5, "max_steps": 700}})
     flags = ["--planners", "static", "guided_diffusion", "--episodes", "1", "--timed-decisions", "0"]
     done = invoke(owma.eval.main, "runs/mine", *flags)
     assert done.code == 0, done.stderr
@@ -67,7 +67,7 @@ def test_planners_by_name_are_evaluated_side_by_side(invoke, smoke_run, elsewher
 def test_one_planner_has_a_price_of_its_own(invoke, smoke_run, elsewhere: Path) -> None:
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
     config = run.read_json("config.json")
-    run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5}})
+    run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5, "max_steps": 700}})
     flags = ["--episodes", "1", "--timed-decisions", "0"]
     assert "--planner.kl-coef" in invoke(owma.eval.main, "runs/mine", *flags, "--kl-coef", "0.5").refused()
     # It may be another than that of the run's table, beside which its rows will be read.
@@ -75,6 +75,8 @@ def test_one_planner_has_a_price_of_its_own(invoke, smoke_run, elsewhere: Path) 
     for price, warns in (("1", True), ("0.5", False)):
         done = invoke(owma.eval.main, "runs/mine", *tilted, "--planner.kl-coef", price, *flags)
         assert done.code == 0 and ("planners of the run have kl_coef=0.5" in done.stderr) == warns, done.stderr
+    # Episodes are cut where those of the run's table were.
+    assert run.read_json("evaluations/tilted_resampling/v1/config.json")["evaluation"]["max_steps"] == 700
 
 
 def test_what_benchmarks_report_is_shown_beside_the_return(invoke, smoke_run, elsewhere: Path) -> None:

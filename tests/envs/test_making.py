@@ -68,6 +68,7 @@ def test_without_a_limit_episodes_are_cut_and_that_is_said(gaussian_model) -> No
     env = find_env("own_envs:own/Endless-v0")
     said = limit_note(env, 30)
     assert said is not None and "'own/Endless-v0' has no limit of steps" in said and "after 30" in said
+    assert "(--evaluation.max-steps)" in said and "(--max-steps)" in str(limit_note(env, 30, "--max-steps"))
     assert limit_note(find_env("own/Plain-v0"), 30) is None
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
     policy = PolicyConfig(width=8, depth=1, embed_width=8).skeleton(2, 1, 2, key=jax.random.key(0))  # of one push
