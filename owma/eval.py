@@ -101,9 +101,7 @@ def main() -> None:
 
     import_modules(arguments.trust)
     run = load(arguments.run)
-    if not said("max_steps"):  # episodes are as long as in the table of the run
-        cut = dataclasses.replace(arguments.evaluation, max_steps=run.config.evaluation.max_steps)
-        arguments = dataclasses.replace(arguments, evaluation=cut)
+    arguments = _cut_as(run.config.evaluation, arguments)
     named, most_steps = arguments.evaluation.env, arguments.evaluation.max_steps
     env = run.env if named is None else find_env(named)
     # Before the simulator is imported, which is when it chooses how to draw.
@@ -125,7 +123,7 @@ def main() -> None:
     is_alone = not arguments.evaluation.planners
     if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
-    judge = _judge(kept_task(run.config.task, run.folder), env, arguments, run.folder)
+    judge = _judge(kept_task(run.config.task, run.folder.path), env, arguments, run.folder.path)
     data = kept_data_row(run.folder) if judge.knows_promise else None  # it is of the task
     name = "planners" if len(planners) > 1 else next(iter(planners))
     folder = RunFolder.create(run.folder.path / "evaluations", name)
@@ -155,22 +153,23 @@ def main() -> None:
             replan_every=arguments.evaluation.replan_every,
             deadline_ms=arguments.deadline_ms,
         )
+        title, drawn = name.replace("_", " "), renderer is not None
         with open_progress("recording", env.max_episode_steps or most_steps, 0) as advance:
-            record(
-                agent,
-                env,
-                folder.path / "video.gif",
-                seed=arguments.seed,
-                most_steps=most_steps,
-                rendered=renderer is not None,
-                title=name.replace("_", " "),
-                progress=advance,
-            )
+            to = {"seed": arguments.seed, "most_steps": most_steps, "rendered": drawn, "title": title}
+            record(agent, env, folder.path / "video.gif", **to, progress=advance)
     show_results(results)
     print(folder.path)
 
 
-def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval, folder: RunFolder) -> "Judge":
+def _cut_as(of_run: EvaluationConfig, arguments: Eval) -> Eval:
+    """Episodes are cut where those of the run's own table are, unless the user says otherwise."""
+    if said("max_steps"):
+        return arguments
+    cut = dataclasses.replace(arguments.evaluation, max_steps=of_run.max_steps)
+    return dataclasses.replace(arguments, evaluation=cut)
+
+
+def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval, folder: Path) -> "Judge":
     """The run's task, where it can be had and code that it needs is trusted; else the environment, with a warning."""
     from owma.courses import Judge
     from owma.envs import pays
@@ -185,7 +184,7 @@ def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval, folder: RunFolder)
                 f"{task.reward}, whose code would run; if it is yours, pass --trust {names} to be shown the task's."
             )
             return Judge(knows_promise=False)
-    if isinstance(task, LabelledTaskConfig) and task.file.parent != folder.path:
+    if isinstance(task, LabelledTaskConfig) and task.file.parent != folder:
         # The folder may be somebody else's, and does not choose what is read; nor is it known to be the same file.
         show_warning(
             f"returns and success are the environment's own, and the promise is not checked: the run has no copy of "

@@ -63,7 +63,6 @@ from owma.material_config import (
     RewardTaskConfig as RewardTaskConfig,
     TaskConfig as TaskConfig,
 )
-from owma.runs import RunFolder
 from owma.tasks import (
     AbstractRewardTask,
     AbstractTask,
@@ -244,15 +243,15 @@ def build_task(config: TaskConfig) -> AbstractTask:
         ) from error
 
 
-def keep_labels(config: TaskConfig, folder: RunFolder) -> None:
+def keep_labels(config: TaskConfig, folder: Path) -> None:
     """Copy the labels of a labelled task into a run's folder, which judges by them from then on."""
     if isinstance(config, LabelledTaskConfig):
-        shutil.copyfile(config.file, folder.path / _LABELS)
+        shutil.copyfile(config.file, folder / _LABELS)
 
 
-def kept_task(config: TaskConfig, folder: RunFolder) -> TaskConfig:
+def kept_task(config: TaskConfig, folder: Path) -> TaskConfig:
     """The task of a run's folder, by the labels that `keep_labels` left there; of runs from before, as it is."""
-    labels = folder.path / _LABELS
+    labels = folder / _LABELS
     is_kept = isinstance(config, LabelledTaskConfig) and labels.is_file()
     return dataclasses.replace(config, file=labels) if is_kept else config
 

@@ -95,7 +95,7 @@ def _train(arguments: Train) -> None:
     def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
         check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
         # A run goes on with the labels that it began with.
-        kept = config if begun is None else dataclasses.replace(config, task=kept_task(config.task, begun))
+        kept = config if begun is None else dataclasses.replace(config, task=kept_task(config.task, begun.path))
         material = first_then_others(lambda: kept.gather(open_progress, memory_gib=arguments.memory_gib, check=check))
         require_same(config.training_fingerprint, material)
         if is_first():
@@ -143,7 +143,7 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     folder = RunFolder.create(runs, config.name)
     folder.write_json("config.json", to_json(config))
     folder.write_json("versions.json", versions())
-    keep_labels(config.task, folder)
+    keep_labels(config.task, folder.path)
     from_first(jnp.asarray(int(folder.path.name.removeprefix("v"))))
     return folder
 
@@ -183,7 +183,7 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         obs_keys=material.dataset.obs_keys,
         seed=config.seed,
         progress=open_progress,
-        judge=judge_of(kept_task(config.task, folder), material.env),
+        judge=judge_of(kept_task(config.task, folder.path), material.env),
         data=kept_data_row(folder),
         dataset=material.dataset.origin,
         warn=show_warning,

@@ -25,7 +25,6 @@ from owma.material_config import (
     RewardTaskConfig,
     parse_task,
 )
-from owma.runs import RunFolder
 from owma.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask
 from owma.transitions import Transitions
 
@@ -255,8 +254,8 @@ def test_a_mistyped_task_is_answered_with_the_kinds_that_there_are(spec: str) ->
 
 
 def test_a_run_keeps_its_labels_and_goes_by_them(tmp_path: Path) -> None:
-    named, folder = LabelledTaskConfig(tmp_path / "mine.npz"), RunFolder(tmp_path / "run")
-    folder.path.mkdir()
+    named, folder = LabelledTaskConfig(tmp_path / "mine.npz"), tmp_path / "run"
+    folder.mkdir()
     np.savez(named.file, obs=np.eye(2), reward=np.array([0.0, 2.0]))
     assert kept_task(named, folder) == named  # of a run from before
     keep_labels(named, folder)
@@ -271,12 +270,12 @@ def test_a_run_keeps_its_labels_and_goes_by_them(tmp_path: Path) -> None:
 def test_a_folders_labels_elsewhere_are_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = LabelledTaskConfig(tmp_path / "elsewhere.npz")
     np.savez(task.file, obs=np.eye(2), reward=np.array([0.0, 2.0]))
-    folder, env = RunFolder(tmp_path / "run"), EnvSpec("test/It-v0")
-    assert _judge(task, env, Eval(folder.path), folder) == Judge(knows_promise=False)
+    folder, env = tmp_path / "run", EnvSpec("test/It-v0")
+    assert _judge(task, env, Eval(folder), folder) == Judge(knows_promise=False)
     assert "has no copy of its labels" in capsys.readouterr().err
-    folder.path.mkdir()
+    folder.mkdir()
     keep_labels(task, folder)
-    assert isinstance(_judge(kept_task(task, folder), env, Eval(folder.path), folder).task, LabelledTask)
+    assert isinstance(_judge(kept_task(task, folder), env, Eval(folder), folder).task, LabelledTask)
 
 
 def test_a_preference_is_built_from_its_configuration() -> None:

@@ -63,9 +63,9 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
         if checkpoint.latest(folder.path / "models") is None:
             folder.write_json("config.json", to_json(config))
             folder.write_json("versions.json", versions())
-            if kept_task(config.task, folder) == config.task:  # a run that begins
-                keep_labels(config.task, folder)
-            kept = dataclasses.replace(config, task=kept_task(config.task, folder))
+            if kept_task(config.task, folder.path) == config.task:  # a run that begins
+                keep_labels(config.task, folder.path)
+            kept = dataclasses.replace(config, task=kept_task(config.task, folder.path))
             Experiment(config, kept.gather(silent), folder, silent).train()
         return folder.path
 
@@ -188,7 +188,7 @@ def _evaluate(
         obs_keys=run.obs_keys,
         seed=experiment.seed,
         progress=silent,
-        judge=judge_of(kept_task(experiment.task, run.folder), env),
+        judge=judge_of(kept_task(experiment.task, run.folder.path), env),
         data=kept_data_row(run.folder) if random_actions else None,
         random_actions=random_actions,
         dataset=run.dataset,
