@@ -1,6 +1,7 @@
 """Named configurations, for `python -m owma.train PRESET`."""
 
 import dataclasses
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -174,6 +175,10 @@ PRESETS: Mapping[str, tuple[str, ExperimentConfig]] = {
 }
 
 
+_BUDGET = ("updates", "batch_size", "report_every")
+"""Of training, whatever the data."""
+
+
 def on_these_data(config: ExperimentConfig, said: Callable[[str], bool]) -> tuple[ExperimentConfig, tuple[str, ...]]:
     """A preset of which the data may have been exchanged, without what was meant for its own data alone.
 
@@ -182,7 +187,8 @@ def on_these_data(config: ExperimentConfig, said: Callable[[str], bool]) -> tupl
 
     **Arguments:** `said(field)`: whether the user has set a field, by its dotted name, or anything in it. That stays.
 
-    **Returns:** the configuration, and a sentence on each part that was replaced.
+    **Returns:** the configuration, and a sentence on each part that was replaced, and on settings that were not though
+    they may not fit.
     """
     presets, notes = [preset for _, preset in PRESETS.values()], []
     if not said("task") and not any(p.task == config.task and _same_place(p.data, config.data) for p in presets):
@@ -208,6 +214,17 @@ def on_these_data(config: ExperimentConfig, said: Callable[[str], bool]) -> tupl
             f"{neutral.kind} features of all numbers, as in the preset `own` (--world.features.*)."
         )
         config = dataclasses.replace(config, world=dataclasses.replace(config.world, features=neutral))
+    if not any(type(p.data) is type(config.data) for p in presets if p is not OWN):
+        training = (field.name for field in dataclasses.fields(config.training) if field.name not in _BUDGET)
+        kept = [f"training.{name}" for name in training]
+        values = {field: operator.attrgetter(field) for field in kept if not said(field)}
+        differ = [(field, get(config), get(OWN)) for field, get in values.items() if get(config) != get(OWN)]
+        if differ:
+            flags = (f"--{name.replace('_', '-')} {here} (there: {there})" for name, here, there in differ)
+            notes.append(
+                f"settings that were chosen for the preset's own data stay, and differ from those of the preset `own`: "
+                f"{', '.join(flags)}."
+            )
     return config, tuple(notes)
 
 

@@ -19,6 +19,7 @@ from owma.config_json import from_json, to_json
 from owma.data import D4rlFile, TwoRoutesCollect
 from owma.experiment import ExperimentConfig
 from owma.material import RecordedTaskConfig, RewardTaskConfig
+from owma.material_config import MinariDataset
 from owma.presets import PRESETS, on_these_data
 from owma.sweeps import SweepConfig, points
 
@@ -191,6 +192,13 @@ def test_settings_of_a_collector_keep_the_task_and_another_maze_does_not() -> No
     assert task("two-routes", skew=0.05) == RewardTaskConfig()
     assert task("stitch", episodes=7, dataset_id="mine/x-v0") == PRESETS["stitch"][1].task
     assert task("pointmaze-umaze", maze="medium") == RecordedTaskConfig()
+
+
+def test_settings_of_training_for_an_ant_are_told_on_other_data() -> None:
+    ant = dataclasses.replace(PRESETS["antmaze-umaze"][1], data=MinariDataset("mine/x-v0"))
+    *_, note = on_these_data(ant, lambda field: field == "training.obs_noise")[1]
+    assert "--training.target monte_carlo (there: n_step), --training.after-truncation stay (there:" in note
+    assert "obs-noise" not in note  # the user's own
 
 
 def test_a_sweep_on_other_data_is_of_their_rewards() -> None:
