@@ -148,7 +148,7 @@ def _ends(
 
 def _observations(counts: tuple[int, ...]) -> int:
     """What is resampled first: seeds, or the episodes of one."""
-    return len(counts) if len(counts) > 1 else counts[0]
+    return len(counts) if len(counts) > 1 else sum(counts)
 
 
 def _share_beyond(observations: int) -> float:
