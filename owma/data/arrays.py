@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -10,11 +11,9 @@ from owma._errors import DatasetError
 from owma._types import Float
 from owma.data.columns import Column, read_rows
 from owma.data.ends import Ends, read_ends
-from owma.data.names import CUT_PARTS, ROW_PARTS, not_read, what_is_there
+from owma.data.names import CUT_PARTS, DATA_PARTS, ROW_PARTS, SINGLE_ENTRY, not_read, what_is_there
 from owma.data.recording import rows_in_piece
 from owma.data.steps import Steps
-
-_DATA = ("obs", "action", "reward", "next_obs")
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,31 @@ class ArrayFile:
     """Whether there is one observation more than actions, the last of the only episode."""
     unread: tuple[str, ...]
     """Arrays of the file that play no part."""
+    left_out: Mapping[str, str]
+    """By name, why an array that may say where episodes end is not read."""
 
     @property
-    def tells_cuts(self) -> bool:
-        """Whether an array says where episodes end that did not terminate."""
-        return any(part in self.names for part in (*CUT_PARTS, "final", "valid"))
+    def cuts(self) -> list[str]:
+        """The arrays that are there to say where episodes end that did not terminate."""
+        return [self.names[part] for part in (*CUT_PARTS, "final", "valid") if part in self.names]
 
     def arrays(self) -> Iterator[Mapping[str, np.ndarray]]:
         """The numbers of the file by part, as recorded, a bounded number of rows at a time."""
-        names = {part: name for part, name in self.names.items() if part in _DATA}
+        names = {part: name for part, name in self.names.items() if part in DATA_PARTS}
         for arrays in read_rows(self.path, names.values(), rows_in_piece(self.obs_dim, self.action_dim)):
             yield {part: arrays[name] for part, name in names.items()}
 
-    def ends(self) -> Ends:
-        """Where episodes end, by the flags in the file."""
-        ends = read_ends(self.path, self.names, self.rows - self.one_more)
+    def ends(self, *, is_told: bool = False) -> Ends:
+        """Where episodes end, by the flags in the file; `is_told`: whether something else says it too."""
+        several = {name: why for name, why in self.left_out.items() if why != SINGLE_ENTRY}
+        ends = read_ends(
+            self.path,
+            self.names,
+            self.rows - self.one_more,
+            one_more=self.one_more,
+            left_out=several,
+            is_told=is_told,
+        )
         if not self.one_more:
             return ends
         early = np.flatnonzero(ends.any[:-1])
@@ -107,7 +116,12 @@ def require(columns: Mapping[str, Column], file: Path, names: Mapping[str, str],
 
 
 def checked(
-    columns: Mapping[str, Column], names: Mapping[str, str], file: Path, *, one_more: bool = False
+    columns: Mapping[str, Column],
+    names: Mapping[str, str],
+    file: Path,
+    *,
+    one_more: bool = False,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> ArrayFile:
     """The file, once shapes, types and lengths are known to fit. Raises `DatasetError` where they do not."""
     for part, name in names.items():
@@ -117,7 +131,9 @@ def checked(
         if part not in (*ROW_PARTS, "final", "valid"):
             continue  # may have an entry to each episode
         expected = rows - 1 if one_more and part != "obs" else rows
-        if columns[name].shape[0] != expected:
+        # Flags may be there of each observation, too.
+        may_be_of_all = one_more and part not in DATA_PARTS and columns[name].shape[0] == rows
+        if columns[name].shape[0] != expected and not may_be_of_all:
             raise DatasetError(
                 f"{file}: `{name}` has {columns[name].shape[0]} rows, `{names['obs']}` has {rows}; there must be one "
                 "row a step in each."
@@ -129,8 +145,8 @@ def checked(
         )
     obs_dim, action_dim = columns[names["obs"]].shape[1], columns[names["action"]].shape[1]
     dtypes = {part: str(columns[names[part]].dtype) for part in ("obs", "action")}
-    unread = tuple(not_read(columns, names, file))
-    return ArrayFile(file, rows, obs_dim, action_dim, dtypes, names, one_more, unread)
+    unread = tuple(name for name in not_read(columns, names, file) if name not in left_out)
+    return ArrayFile(file, rows, obs_dim, action_dim, dtypes, names, one_more, unread, left_out)
 
 
 def _check_column(part: str, name: str, column: Column, file: Path) -> None:

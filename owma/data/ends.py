@@ -1,16 +1,21 @@
 """Where the episodes of a file end, and how, from whichever arrays say so."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from owma._errors import DatasetError
-from owma._types import Bool, Int
+from owma._types import Bool, Float, Int
 from owma.data.columns import read_rows
-from owma.data.names import CUT_PARTS
+from owma.data.names import AUXILIARY_PARTS, CUT_PARTS, DATA_PARTS, starts_by_number
 
+_NO_FORM = (
+    "does not say where the episodes of {rows} rows end: owma reads flags, one a row, numbers of rows that rise to the "
+    "last one, or lengths that add up"
+)
 _ROWS = 2**18
 """Of arrays with one number a row, read at a time."""
 
@@ -36,7 +41,15 @@ class Ends:
         return np.concatenate([np.zeros(1, int), np.cumsum(self.any[:-1])])
 
 
-def read_ends(path: Path, names: Mapping[str, str], rows: int) -> Ends:
+def read_ends(
+    path: Path,
+    names: Mapping[str, str],
+    rows: int,
+    *,
+    one_more: bool = False,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+    is_told: bool = False,
+) -> Ends:
     """The ends that the arrays of a file tell together.
 
     - A step that `terminated` marks ended its episode for good; one that `truncated` marks was cut.
@@ -49,38 +62,61 @@ def read_ends(path: Path, names: Mapping[str, str], rows: int) -> Ends:
 
     - `names`: by part (`NAMES`), and `final` and `valid` for rows without and with a step.
     - `rows`: of the arrays that have one entry a step.
+    - `one_more`: whether there is one observation more than steps. An array with an entry to each observation, as
+      dm_env has them, says of the step that leads to an observation what it says of that.
+    - `left_out`: by name, why an array that may say where episodes end cannot be read.
+    - `is_told`: whether something else says where episodes end.
 
-    **Raises:** `DatasetError` where an array is not what its name says.
+    **Raises:** `DatasetError` where an array is not what its name says, and no other marks an end.
     """
     nothing = np.zeros(rows, bool)
-    arrays = _read(path, [names[part] for part in names if part not in ("obs", "action", "reward", "next_obs")])
+    arrays = _read(path, [names[part] for part in names if part not in DATA_PARTS])
     given = {part: arrays[name] for part, name in names.items() if name in arrays}
-    flags = {part: values != 0 for part, values in given.items() if part in ("terminated", "truncated", "done")}
-    borders = {
-        part: _last_rows(part, given[part], rows, f"{path}: `{names[part]}`")
-        for part in ("last", "first", "stops", "lengths", "ids", "counts")
-        if part in given and (part != "counts" or not any(other in given for other in CUT_PARTS if other != "counts"))
+    flags = {
+        part: (values != 0)[len(values) - rows :]
+        for part, values in given.items()
+        if part in ("terminated", "truncated", "done")
     }
+    if any(part in given for part in CUT_PARTS if part != "counts"):
+        given.pop("counts", None)
+    borders, misfits = {}, dict(left_out)
+    for part in AUXILIARY_PARTS:
+        if part in given:
+            is_of_observations = one_more and len(given[part]) == rows + 1
+            read = _last_rows_by_observations if is_of_observations else _last_rows
+            last = read(part, given[part], rows)
+            if last is None:
+                misfits[names[part]] = _NO_FORM.format(rows=rows)
+            else:
+                borders[part] = last
+            if is_of_observations and last is not None and last[-1] and part in ("first", "ids", "counts"):
+                raise DatasetError(
+                    f"{path}: `{names[part]}` says that the last observation is of another episode than the step "
+                    "before it; give a file to each episode, or leave the last observation out."
+                )
     final = given["final"] != 0 if "final" in given else nothing
     if "valid" in given:
         final = final | (given["valid"] == 0)
     terminated, truncated = flags.get("terminated", nothing), flags.get("truncated", nothing)
-    notes = []
-    if _holds_no_step(path, names, borders):
+    marks = [truncated, flags.get("done", nothing), *borders.values(), final, terminated[-1:]]
+    _check_told(path, misfits, marks, is_told or one_more or "next_obs" in names)
+    notes = [f"`{name}` is not read: it {why}." for name, why in misfits.items() if name not in left_out]
+    if not one_more and _holds_no_step(path, names, borders):
         final = final | borders.pop("last")
         terminated = np.append((terminated & final)[1:], False) | (terminated & ~final)
         notes.append(f"Rows that `{names['last']}` marks have no action and hold last observations, as RLDS has them.")
     border = np.logical_or.reduce([nothing, *borders.values()])
     done = flags.get("done", nothing)
-    told = [names[part] for part in borders]
+    # Steps that are counted all through say nothing of episodes.
+    told = [names[part] for part, last in borders.items() if part != "counts" or last.any()]
     if "done" in flags and "terminated" not in flags:
         terminated = done & ~truncated
-        if "truncated" not in flags:
+        if "truncated" not in flags and done.any():
             notes.append(
                 f"`{names['done']}` alone says how episodes end: all are taken to have terminated, as `done` meant "
                 "before Gym 0.26; where a time limit cut some, mark those in `truncated` too."
             )
-    elif told and "terminated" not in flags:
+    elif told and border.any() and "terminated" not in flags:
         notes.append(f"`{told[0]}` says where episodes end, and no array that one terminated: all are taken to be cut.")
     if told and (beyond := (terminated | truncated | done) & ~(border | final) & (np.arange(rows) < rows - 1)).any():
         notes.append(
@@ -106,15 +142,32 @@ def _read(path: Path, names: list[str]) -> dict[str, np.ndarray]:
     return {name: np.concatenate(parts) for name, parts in pieces.items()}
 
 
-def _last_rows(part: str, values: np.ndarray, rows: int, what: str) -> Bool[np.ndarray, " n"]:
-    """Whether each row is the last of its episode, by an array of any of the forms in use; the file's end is left."""
+def _check_told(path: Path, misfits: Mapping[str, str], marks: Sequence[np.ndarray], is_told: bool) -> None:
+    """Raises `DatasetError` where an array that was not understood is all there is to say where episodes end."""
+    if misfits and not is_told and not any(marked.any() for marked in marks):
+        name, why = next(iter(misfits.items()))
+        raise DatasetError(f"{path}: `{name}` {why}, and no other array marks an end; mend it, or leave it out.")
+
+
+def _last_rows_by_observations(part: str, values: np.ndarray, rows: int) -> Bool[np.ndarray, " n"] | None:
+    """`_last_rows` of `rows` steps, by an array with an entry to each of one observation more."""
+    last = _last_rows(part, values, rows + 1)
+    return None if last is None else last[1:] if part == "last" else last[:-1]
+
+
+def _last_rows(part: str, values: np.ndarray, rows: int) -> Bool[np.ndarray, " n"] | None:
+    """Whether each row is the last of its episode, by an array of any of the forms in use; the file's end is left.
+
+    `None` where it is of none of them.
+    """
     if part in ("ids", "counts"):
-        first = np.append(True, values[1:] != values[:-1] if part == "ids" else values[1:] <= values[:-1])
-        return np.append(first[1:], False)
+        return np.append(starts_by_number(part, values), False)
     is_flags = len(values) == rows and bool(np.isin(values, (0, 1)).all())
     if is_flags and part != "lengths":
         return np.append(values[1:] != 0, False) if part == "first" else values != 0
     values = values.astype(np.float64)
+    if part == "lengths" and len(values) == rows and values.sum() != rows:
+        values = _once(values)
     stops = np.cumsum(values) if part == "lengths" else values + (part == "last")
     if part == "first":
         stops = np.append(values[1:], rows) if len(values) and values[0] == 0 else np.zeros(0)
@@ -122,17 +175,26 @@ def _last_rows(part: str, values: np.ndarray, rows: int, what: str) -> Bool[np.n
         stops = stops + 1  # numbers of last rows, not of those that follow
     is_whole = len(stops) and stops[-1] == rows and stops[0] > 0 and (np.diff(stops) > 0).all()
     if not is_whole or (stops != np.floor(stops)).any():
-        raise DatasetError(
-            f"{what} does not say where the episodes of {rows} rows end: owma reads flags, one a row, numbers of rows "
-            "that rise to the last one, or lengths that add up; write one of these, or leave it out."
-        )
+        return None
     last = np.zeros(rows, bool)
     last[stops.astype(int) - 1] = True
     return last
 
 
+def _once(lengths: Float[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
+    """Lengths of episodes of which each is there as often as it says; of none where one is not."""
+    found, at = [], 0
+    while at < len(lengths):
+        length = lengths[at]
+        if not 1 <= length <= len(lengths) - at or (lengths[at : at + int(length)] != length).any():
+            return np.zeros(0)
+        found.append(length)
+        at += int(length)
+    return np.array(found)
+
+
 def _holds_no_step(path: Path, names: Mapping[str, str], borders: Mapping[str, np.ndarray]) -> bool:
-    if names.get("last") != "is_last" or "next_obs" in names or not borders["last"].any():
+    if names.get("last") != "is_last" or "next_obs" in names or "last" not in borders or not borders["last"].any():
         return False
     start = 0
     asked = [names[part] for part in ("action", "reward") if part in names]

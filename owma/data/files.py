@@ -19,6 +19,7 @@ from owma.data.names import (
     CUT_PARTS,
     check_ends_are_known,
     ends_of_others,
+    fitting,
     named,
     parts_of,
 )
@@ -28,7 +29,7 @@ from owma.data.steps import to_transitions
 from owma.data.survey import Survey, survey
 from owma.transitions import Transitions
 
-_READING = 2
+_READING = 3
 """Of the rules by which files are read: a memory-mapped copy made by others is not taken for one of today's."""
 
 
@@ -43,8 +44,8 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
     **Arguments:**
 
     - `file`: `.hdf5`, `.h5`, or the same arrays in an `.npz`.
-    - `episode_steps`: for a file whose `timeouts` are missing or never set: the steps after which an episode was cut; 0
-        if all episodes end by `terminals`.
+    - `episode_steps`: for a file whose `timeouts` (and the like) are missing or never set: the steps after which an
+        episode was cut; 0 if all episodes end by `terminals`.
 
     **Raises:** `DatasetError` if the file is missing, damaged, or of another form; once it is read, if its flags say
     where episodes were cut and `episode_steps` is given too, or if neither says so and some steps look like resets.
@@ -52,8 +53,9 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
     columns = _columns(file, (*HDF5_SUFFIXES, NPZ_SUFFIX), "a D4RL file")
     names = parts_of(columns, file)
     require(columns, file, names, obs="observations", action="actions")
+    names, left_out = fitting(columns, names, one_more=False)
     if "terminated" not in names and not any(part in names for part in CUT_PARTS):
-        check_ends_are_known(columns, names, file)
+        check_ends_are_known(columns, names, left_out, file)
         require(columns, file, names, terminated="terminals")
     notes = []
     if "reward" not in names:
@@ -63,12 +65,12 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
             f"`{names.pop('next_obs')}` repeat `{names['obs']}` and are not used: each step leads to the next row."
         )
     if episode_steps is None and "next_obs" not in names and not any(part in names for part in CUT_PARTS):
-        check_ends_are_known(columns, names, file)
+        check_ends_are_known(columns, names, left_out, file)
         raise DatasetError(
             f"{file} has no `timeouts`, so that episodes cut by a time limit look like ones that go on; say after how "
             f"many steps they were cut with {_EPISODE_STEPS} (0: none was, all end by `{names['terminated']}`)."
         )
-    form = checked(columns, names, file)
+    form = checked(columns, names, file, left_out=left_out)
     if "next_obs" not in names:
         notes.append(
             "`next_observations` are not there: steps that were cut off are dropped, and a step that terminated is "
@@ -76,13 +78,13 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
         )
 
     def look(form: ArrayFile, precision: Mapping[str, Precision]) -> Survey:
-        ends = form.ends()
-        cuts = [form.names[part] for part in CUT_PARTS if part in form.names]
-        never_set = cuts == [form.names.get("truncated")] and not ends.truncated.any()
-        if episode_steps is not None and cuts and not never_set:
+        ends = form.ends(is_told=episode_steps is not None)
+        marked = ends.truncated if "terminated" in form.names else ends.any
+        never_set = bool(form.cuts) and not marked[:-1].any()
+        if episode_steps is not None and form.cuts and not never_set:
             raise DatasetError(
-                f"{file} says by `{cuts[0]}` where episodes were cut, so that --data.episode-steps has nothing to say "
-                "of it; leave it out."
+                f"{file} says by {named(form.cuts)} where episodes were cut, so that --data.episode-steps has nothing "
+                "to say of it; leave it out."
             )
         if episode_steps:
             before, ends = ends.any, limited(ends, episode_steps)
@@ -91,10 +93,12 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
             ends = dataclasses.replace(ends, notes=(*ends.notes, said))
         found = survey(form.arrays, ends, precision)
         if never_set and episode_steps is None and found.large:
+            never = "is never set" if form.cuts == [form.names.get("truncated")] else "marks no cut within the file"
+            how = f"all end by `{names['terminated']}`" if "terminated" in names else "the file is one episode"
             raise DatasetError(
-                f"{file}: `{cuts[0]}` is never set, and after {found.large:,} steps, the first of row "
-                f"{found.first_large}, the next observation is as far away as a reset; say after how many steps "
-                f"episodes were cut with {_EPISODE_STEPS} (0: none was, all end by `{names.get('terminated')}`)."
+                f"{file}: {' and '.join(f'`{name}`' for name in form.cuts)} {never}, and after {found.large:,} steps, "
+                f"the first of row {found.first_large}, the next observation is as far away as a reset; say after how "
+                f"many steps episodes were cut with {_EPISODE_STEPS} (0: none was, {how})."
             )
         return found
 
@@ -202,8 +206,10 @@ def _own_form(path: Path) -> ArrayFile:
     columns = read_columns(path)
     names = parts_of(columns, path)
     require(columns, path, names, obs="obs", action="action")
-    check_ends_are_known(columns, names, path)
-    return checked(columns, names, path, one_more=_one_more(columns, names))
+    one_more = _one_more(columns, names)
+    names, left_out = fitting(columns, names, one_more=one_more)
+    check_ends_are_known(columns, names, left_out, path)
+    return checked(columns, names, path, one_more=one_more, left_out=left_out)
 
 
 def _one_more(columns: Mapping[str, Column], names: Mapping[str, str]) -> bool:
@@ -238,6 +244,8 @@ def _recording(
     unread = list(dict.fromkeys(name for part in forms for name in part.unread))
     if unread:
         notes = [*notes, f"Arrays that are not read: {named(unread)}."]
+    left_out = {name: why for part in reversed(forms) for name, why in part.left_out.items()}
+    notes = [*notes, *(f"`{name}` is not read: it {why}." for name, why in left_out.items())]
     # Of no rows there is nothing to say.
     forms = [part for part in forms if part.rows > part.one_more] or forms[:1]
 
@@ -294,13 +302,14 @@ def _found(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Map
             f"`{form.names['next_obs']}` end: either the environment went on without a reset, or they hold first "
             "observations of the next episode there instead of last ones."
         )
-    large = [(form, found) for form, found in pairs if found.large and not form.tells_cuts]
+    large = [(form, found) for form, found in pairs if found.large]
     if large:
         form, found = large[0]
+        unmarked = f"not marked by {named(form.cuts)}" if form.cuts else "no array says where episodes were cut"
         notes.append(
             f"{sum(found.large for _, found in large):,} steps, the first in row {found.first_large} of "
-            f"{form.path.name}, are more than 10 times as long as the median one, and no array says where "
-            "episodes were cut: if an environment was reset there, mark the steps before in `truncated`."
+            f"{form.path.name}, are more than 10 times as long as the median one, and {unmarked}: if an environment "
+            "was reset there, mark the steps before in `truncated`."
         )
     notes += [note for kind in precision.values() if (note := kind.note()) is not None]
     is_dropping = any("next_obs" not in form.names and not form.one_more for form in forms)

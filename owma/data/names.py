@@ -1,11 +1,14 @@
 """What programs call the arrays that they write, and which part each plays in a dataset."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from owma._errors import DatasetError
-from owma.data.columns import Column, names_in_groups
+from owma.data.columns import Column, names_in_groups, read_rows
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "obs": ("obs", "observations", "observation", "observation.state"),
@@ -29,10 +32,16 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """By part: the name of ours first, then those of D4RL, Minari, OGBench, d3rlpy, stable-baselines, Tianshou, robomimic,
 diffusion_policy, lerobot, RLDS and JAX's offline-RL collections."""
 
-ROW_PARTS = ("obs", "action", "reward", "next_obs", "terminated", "truncated", "done", "ids", "counts")
+DATA_PARTS = ("obs", "action", "reward", "next_obs")
+ROW_PARTS = (*DATA_PARTS, "terminated", "truncated", "done", "ids", "counts")
 """Parts with an entry to each row; the others may have one to each episode."""
 CUT_PARTS = ("truncated", "done", "last", "first", "stops", "lengths", "ids", "counts")
 """Parts that say where episodes end that did not terminate."""
+AUXILIARY_PARTS = ("last", "first", "stops", "lengths", "ids", "counts")
+"""Parts whose names serve other purposes too: what does not fit is left unread where something else tells the ends."""
+
+SINGLE_ENTRY = "has a single entry, which says nothing of steps"
+"""Why such an array is left out; no lack, for it cannot be what says where episodes end within a file."""
 
 _OF_ENDS = re.compile(
     r"(^|[_./ -])(not_?)?(dones?|termin\w*|trunc\w*|time_?outs?|episodes?|eps?|traj\w*|rollouts?|demos?|first|last|"
@@ -44,10 +53,17 @@ _MOST_NAMED = 200
 
 
 def parts_of(columns: Mapping[str, Column], file: Path) -> dict[str, str]:
-    """The name of the array for each part that there is one for. Raises `DatasetError` where there are two."""
+    """The name of the array for each part that there is one for.
+
+    Of several that tell the same of episodes' ends the first counts, and of several the one that is of a form in use.
+    Raises `DatasetError` where two do not agree.
+    """
     names = {}
     for part, spellings in NAMES.items():
         found = [name for name in spellings if name in columns]
+        if part not in DATA_PARTS and len(found) > 1:
+            found = _of_a_form_in_use(part, columns, found, names)
+            found = found[:1] if len(found) == 1 or _tell_the_same(part, columns, found, file) else found
         if len(found) > 1:
             raise DatasetError(f"{file} has both `{found[0]}` and `{found[1]}`; keep one of them.")
         if found:
@@ -55,10 +71,57 @@ def parts_of(columns: Mapping[str, Column], file: Path) -> dict[str, str]:
     return names
 
 
+def starts_by_number(part: str, values: np.ndarray) -> np.ndarray:
+    """Whether an episode begins at each row but the first, by the numbers of episodes (`ids`) or steps (`counts`)."""
+    return values[1:] != values[:-1] if part == "ids" else values[1:] <= values[:-1]
+
+
+def says_one_thing(column: Column) -> bool:
+    """Whether an array has a single entry, which tells nothing of rows."""
+    return math.prod(column.shape) == 1
+
+
+def _is_a_row_of_numbers(column: Column) -> bool:
+    shape = column.shape
+    is_vector = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    return is_vector and column.dtype.kind in "fiub" and not column.holds_objects
+
+
+def _of_a_form_in_use(
+    part: str, columns: Mapping[str, Column], found: list[str], names: Mapping[str, str]
+) -> list[str]:
+    """Those of several arrays of one part that may tell it; the first, if none does."""
+    if part not in ("done", *AUXILIARY_PARTS):
+        return found
+    rows = {columns[names[data]].shape[:1] for data in ("obs", "action") if data in names}
+    fits = [
+        name
+        for name in found
+        if _is_a_row_of_numbers(columns[name]) and (part not in ROW_PARTS or columns[name].shape[:1] in rows)
+    ]
+    return fits or found[:1]
+
+
+def _tell_the_same(part: str, columns: Mapping[str, Column], names: list[str], file: Path) -> bool:
+    if len({columns[name].shape[:1] for name in names}) != 1:
+        return False
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for piece in read_rows(file, names, 2**18):
+        for name, values in piece.items():
+            pieces[name].append(values.reshape(-1))
+    first, *others = [np.concatenate([np.zeros(0), *parts]) for parts in pieces.values()]
+    if part in ("ids", "counts"):
+        first, *others = [starts_by_number(part, values) for values in (first, *others)]
+    return all(np.array_equal(first, values) for values in others)
+
+
 def ends_of_others(columns: Mapping[str, Column]) -> list[str]:
     """The arrays that say where episodes end, and that OGBench's files do not have."""
     return [
-        name for part in ("terminated", *CUT_PARTS) for name in NAMES[part] if name in columns and name != "terminals"
+        name
+        for part in ("terminated", *CUT_PARTS)
+        for name in NAMES[part]
+        if name in columns and name != "terminals" and not says_one_thing(columns[name])
     ]
 
 
@@ -72,6 +135,30 @@ def is_ogbench(columns: Mapping[str, Column]) -> bool:
     of_d4rl = {"reward", "next_obs", "terminated"} <= names and "masks" not in columns
     of_none = "obs" not in names or "action" not in names or not names & {"terminated", *CUT_PARTS}
     return not ends_of_others(columns) and not of_d4rl or of_none
+
+
+def fitting(
+    columns: Mapping[str, Column], names: Mapping[str, str], *, one_more: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The names by part without those of arrays that cannot say where episodes end, and why they cannot, by name.
+
+    Such are single entries, and auxiliary arrays (`AUXILIARY_PARTS`) that are not one number a row.
+    """
+    rows, left_out = next(iter(columns[names["obs"]].shape), 0), {}
+    for part in ("done", *AUXILIARY_PARTS):
+        column = columns[names[part]] if part in names else None
+        if column is None:
+            continue
+        is_a_row, of_rows = _is_a_row_of_numbers(column), part in ROW_PARTS
+        if says_one_thing(column) and rows > 1 and (of_rows or not is_a_row):
+            left_out[names[part]] = SINGLE_ENTRY
+        elif part == "done":
+            continue
+        elif not is_a_row:
+            left_out[names[part]] = f"is {column.dtype} of shape {column.shape}, and not one number a step"
+        elif of_rows and column.shape[0] not in ((rows - 1, rows) if one_more else (rows,)):
+            left_out[names[part]] = f"has {column.shape[0]} rows, and `{names['obs']}` has {rows}"
+    return {part: name for part, name in names.items() if name not in left_out}, left_out
 
 
 def named(names: list[str]) -> str:
@@ -89,11 +176,18 @@ def what_is_there(columns: Mapping[str, Column], file: Path) -> str:
     return f"{held}the group{'s' if len(groups) > 1 else ''} {named(groups)}, in which owma does not read"
 
 
-def check_ends_are_known(columns: Mapping[str, Column], names: Mapping[str, str], file: Path) -> None:
-    """Raises `DatasetError` where an array that is not read seems to say where episodes end, and no other does."""
+def check_ends_are_known(
+    columns: Mapping[str, Column], names: Mapping[str, str], left_out: Mapping[str, str], file: Path
+) -> None:
+    """Raises `DatasetError` where an array that is not read seems to say where episodes end, and no other does.
+
+    `left_out`: see `fitting`.
+    """
     if "next_obs" in names or any(part in names for part in CUT_PARTS):
         return
     for name, column in columns.items():
+        if name in left_out:
+            continue
         of_numbers = column.dtype.kind in "biuf" and len([size for size in column.shape if size != 1]) == 1
         if name not in names.values() and of_numbers and _OF_ENDS.search(name) and not _NOT_OF_ENDS.search(name):
             raise DatasetError(

@@ -9,7 +9,9 @@ from owma._types import Float, Shaped
 _MOST_LOST = 0.01
 """The error of rounding, as a share of a step, above which a column is named."""
 _DISTINCT_ROWS = 200_000
-"""By which distinct values are counted."""
+"""By which distinct values are counted, at most."""
+_DISTINCT_BYTES = 2**26
+"""That these rows may take: 64 MiB."""
 
 
 class Precision:
@@ -40,8 +42,9 @@ class Precision:
             finite = np.where(np.abs(steps) < 1e38, steps, 0.0).astype(np.float64)
             self._step = self._step + np.square(finite).sum(axis=0)
             self._steps += len(steps)
-        if self._kept < _DISTINCT_ROWS:
-            self._rows.append(wide[: _DISTINCT_ROWS - self._kept])
+        most = min(_DISTINCT_ROWS, max(1, _DISTINCT_BYTES // wide[0].nbytes))
+        if self._kept < most:
+            self._rows.append(wide[: most - self._kept].copy())  # A view would keep the whole piece.
             self._kept += len(self._rows[-1])
 
     def lost(self) -> list[int]:

@@ -11,7 +11,9 @@ from owma.data.ends import Ends
 from owma.data.precision import Precision
 
 _SAMPLE_ROWS = 200_000
-"""From the first on, that tell how far a step goes."""
+"""From the first on, that tell how far a step goes, at most."""
+_SAMPLE_BYTES = 2**26
+"""That these rows may take in float64: 64 MiB."""
 _SAME = 0.1
 """Of a step: what `next_obs` and the next row may differ by. A recording that was cut goes on further away."""
 _LARGE = 10.0
@@ -120,9 +122,13 @@ def _steps_of(arrays: Arrays, ends: Ends) -> tuple[Float[np.ndarray, " d"], Floa
     observation may be apart.
     """
     pieces: list[Mapping[str, np.ndarray]] = []
+    left = _SAMPLE_ROWS
     for piece in arrays():
-        pieces.append({part: piece[part] for part in ("obs", "next_obs") if part in piece})
-        if sum(len(piece["obs"]) for piece in pieces) >= _SAMPLE_ROWS:
+        if not pieces:
+            left = min(left, max(2, _SAMPLE_BYTES // (8 * piece["obs"].shape[1])))
+        pieces.append({part: piece[part][:left] for part in ("obs", "next_obs") if part in piece})
+        left -= len(pieces[-1]["obs"])
+        if left <= 0:
             break
     obs = np.concatenate([piece["obs"] for piece in pieces])
     recorded = np.concatenate([piece["next_obs"] for piece in pieces]) if "next_obs" in pieces[0] else obs[1:]

@@ -305,3 +305,148 @@ def test_groups_are_said_to_be_groups(tmp_path: Path) -> None:
             DatasetError, match="holds the group `data`, in which owma does not read: .*top of the file.$"
         ):
             read(path)
+
+
+def unmarked(**others: Any) -> dict[str, np.ndarray]:
+    """Five episodes of 100 steps of 0.01 that begin 10 apart, and what says of no step that it was the last."""
+    start = np.repeat(10.0 * np.arange(5), 100)
+    obs = (start + 0.01 * np.tile(np.arange(100), 5))[:, None] + np.zeros(2)
+    return {"observations": obs, "actions": np.zeros((500, 1)), "rewards": np.zeros(500), **others}
+
+
+NOTHING, EVERY_STEP = np.zeros(500, bool), np.arange(500)
+
+
+@pytest.mark.parametrize(
+    ("parts", "by"),
+    [
+        ({"terminated": NOTHING, "truncated": NOTHING}, "not marked by `truncated`"),
+        ({"done": NOTHING}, "not marked by `done`"),
+        ({"timesteps": EVERY_STEP}, "not marked by `timesteps`"),
+        ({"terminals": NOTHING}, "no array says where episodes were cut"),
+        ({"episode_index": NOTHING, "episode": np.array(7)}, "not marked by `episode_index`"),
+    ],
+)
+def test_parts_that_mark_nothing_are_no_word_on_ends(parts: dict[str, Any], by: str, tmp_path: Path) -> None:
+    found = summarise_dataset(open_folder(folder(tmp_path / "mine", **unmarked(**parts))))
+    said = " ".join(found["warnings"])
+    assert found["episodes"] == 1 and "4 steps, the first in row 99 of a.npz, are more than 10 times" in said
+    assert f"{by}: if an environment was reset there" in said and "taken to" not in said.replace("taken to end", "")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"terminals": NOTHING, "timeouts": NOTHING},
+        {"terminals": NOTHING, "timeouts": NOTHING, "dones": NOTHING},
+        {"timeouts": NOTHING, "dones": NOTHING},
+        {"terminals": NOTHING, "timesteps": EVERY_STEP},
+        {"terminals": NOTHING, "timeouts": EVERY_STEP == 499},  # the file's end only
+        {"terminals": EVERY_STEP == 99, "dones": EVERY_STEP == 99, "timeouts": NOTHING},
+    ],
+)
+def test_parts_that_mark_nothing_leave_the_steps_to_be_said(parts: dict[str, Any], tmp_path: Path) -> None:
+    path = hdf5(tmp_path / "a.hdf5", **unmarked(**parts))
+    with pytest.raises(DatasetError, match="the next observation is as far away as a reset; say after how.*-steps N"):
+        read_whole(open_d4rl(path))
+    assert summarise_dataset(open_d4rl(path, episode_steps=100))["episodes"] == 5
+
+
+def test_resets_beside_marked_ones_are_said(tmp_path: Path) -> None:
+    parts: dict[str, Any] = {"terminals": NOTHING, "timeouts": EVERY_STEP == 99}
+    found = summarise_dataset(open_d4rl(hdf5(tmp_path / "a.hdf5", **unmarked(**parts))))
+    said = " ".join(found["warnings"])
+    assert found["episodes"] == 2 and "3 steps, the first in row 199" in said and "not marked by `timeouts`" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("episode", np.array(7), "has a single entry, which says nothing of steps"),
+        ("episode", np.array([7]), "has a single entry"),
+        ("episode", np.array(b"night"), "has a single entry"),
+        ("done", np.array(True), "has a single entry"),
+        ("episode_id", np.arange(5), "has 5 rows, and `observations` has 42"),
+        ("timestep", np.zeros((42, 2)), r"is float64 of shape (42, 2), and not one number a step"),
+        ("episode_lengths", np.full(42, 9), "does not say where the episodes of 42 rows end"),
+        ("episode_ends", np.array([3, 2]), "does not say where"),
+        ("is_first", np.arange(42) + 0.5, "does not say where"),
+    ],
+)
+def test_what_does_not_fit_is_left_unread_where_ends_are_known(
+    name: str, values: np.ndarray, why: str, tmp_path: Path
+) -> None:
+    arrays = without(walks(), "next_observations") | {name: values}
+    for path in (folder(tmp_path / "mine", **arrays), hdf5(tmp_path / "a.hdf5", **arrays)):
+        _, terminated, warnings = facts(path)
+        assert terminated == 1 and f"`{name}` is not read: it {why}" in warnings
+    # Of one episode there is nothing to say; of several it is all there is.
+    bare = folder(tmp_path / "bare", **without(arrays, "terminals", "timeouts"))
+    if values.size == 1:
+        assert summarise_dataset(open_folder(bare))["episodes"] == 1
+    else:
+        with pytest.raises(DatasetError, match=f"`{name}` .*no other array marks an end"):
+            read_whole(open_folder(bare))
+
+
+def test_lengths_may_be_there_at_every_step(tmp_path: Path) -> None:
+    arrays = without(walks(), "terminals", "timeouts", "next_observations")
+    facts(folder(tmp_path / "mine", **arrays, episode_lengths=np.repeat(LENGTHS, LENGTHS)))
+
+
+def test_several_names_that_say_the_same(tmp_path: Path) -> None:
+    arrays = without(walks(), "terminals", "timeouts", "next_observations")
+    numbers = np.repeat(np.arange(5), LENGTHS)
+    counts = np.concatenate([np.arange(steps) for steps in LENGTHS])
+    same = [
+        {"episode": numbers, "episode_id": numbers},
+        {"episode": np.array(7), "episode_id": numbers + 3},
+        {"episode": numbers, "episode_id": np.arange(5)},
+        {"episode": numbers, "episode_id": 10 * numbers + 1},  # other numbers for the same episodes
+        {"timestep": counts + 1, "frame_index": counts},
+    ]
+    for number, names in enumerate(same):
+        facts(folder(tmp_path / str(number), **arrays, **names))
+    with pytest.raises(DatasetError, match="has both `episode_id` and `episode`; keep one of them"):
+        facts(folder(tmp_path / "other", **arrays, episode=numbers, episode_id=numbers // 2))
+
+
+def test_flags_of_every_observation(tmp_path: Path) -> None:
+    """As dm_env has them, where there is one observation more than actions."""
+    rows = walks((6,))
+    arrays = {"obs": rows["observations"], "action": np.zeros((5, 1)), "reward": np.zeros(5)}
+    row = np.arange(6)
+    flags = {"is_first": row == 0, "is_last": row == 5, "timestep": row, "episode_index": row * 0}
+    data = read_whole(open_folder(folder(tmp_path / "a", **arrays, **flags))).transitions
+    assert len(data) == 5 and np.flatnonzero(data.truncated).tolist() == [4] and not data.terminated.any()
+    data = read_whole(open_folder(folder(tmp_path / "b", **arrays, **flags, is_terminal=row == 5))).transitions
+    assert len(data) == 5 and np.flatnonzero(data.terminated).tolist() == [4]
+    # Of a file of one episode nothing else has to say that it is one.
+    data = read_whole(open_folder(folder(tmp_path / "e", **arrays, episode_lengths=[6], episode_id=[1, 2]))).transitions
+    assert len(data) == 5
+    with pytest.raises(DatasetError, match="ends at step 1"):
+        read_whole(open_folder(folder(tmp_path / "c", **arrays, is_last=row == 2)))
+    with pytest.raises(DatasetError, match="`is_first` says that the last observation is of another episode"):
+        read_whole(open_folder(folder(tmp_path / "d", **arrays, is_first=row % 5 == 0)))
+
+
+def test_wide_rows_are_looked_at_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample of the rows by their bytes, whatever their number: what it finds is the same."""
+    from owma.data import precision, survey
+    from owma.data.ends import Ends
+
+    obs = 1e8 + np.cumsum(np.ones((300, 50)), axis=0)
+    kept = precision.Precision("Observation")
+    monkeypatch.setattr(precision, "_DISTINCT_BYTES", 100 * 50 * 8)
+    monkeypatch.setattr(survey, "_SAMPLE_BYTES", 100 * 50 * 8)
+    asked = []
+
+    def arrays():
+        for start in range(0, 300, 60):
+            asked.append(start)
+            yield {"obs": obs[start : start + 60]}
+
+    nothing = np.zeros(300, bool)
+    survey.survey(arrays, Ends(nothing, nothing, nothing), {"obs": kept})
+    assert asked == [0, 60, 0, 60, 120, 180, 240]
+    assert "of 100 values left" in (kept.note() or "")
