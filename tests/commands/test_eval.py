@@ -76,7 +76,8 @@ def test_one_planner_has_a_price_of_its_own(invoke, smoke_run, elsewhere: Path) 
         done = invoke(owma.eval.main, "runs/mine", *tilted, "--planner.kl-coef", price, *flags)
         assert done.code == 0 and ("planners of the run have kl_coef=0.5" in done.stderr) == warns, done.stderr
     # Episodes are cut where those of the run's table were.
-    assert run.read_json("evaluations/tilted_resampling/v1/config.json")["evaluation"]["max_steps"] == 700
+    kept = [json.loads(path.read_text()) for path in run.path.glob("evaluations/*/v*/config.json")]
+    assert [config["evaluation"]["max_steps"] for config in kept] == [700, 700]
 
 
 def test_what_benchmarks_report_is_shown_beside_the_return(invoke, smoke_run, elsewhere: Path) -> None:
