@@ -10,12 +10,13 @@ import numpy as np
 from owma._errors import DatasetError
 from owma._types import Bool, Float, Int
 from owma.data.columns import read_rows
-from owma.data.names import AUXILIARY_PARTS, CUT_PARTS, DATA_PARTS, starts_by_number
+from owma.data.names import AUXILIARY_PARTS, DATA_PARTS, starts_by_number, take_turns
 
 _NO_FORM = (
     "does not say where the episodes of {rows} rows end: owma reads flags, one a row, numbers of rows that rise to the "
-    "last one, or lengths that add up"
+    "last one, lengths that add up, or steps counted from each first one on"
 )
+_FLAGS = ("terminated", "truncated", "done", "final", "valid")
 _ROWS = 2**18
 """Of arrays with one number a row, read at a time."""
 
@@ -55,7 +56,8 @@ def read_ends(
     - A step that `terminated` marks ended its episode for good; one that `truncated` marks was cut.
     - `done` marks both kinds: what `truncated` does not mark terminated, and where there is neither of the two, all
       did, as `done` meant before Gym 0.26.
-    - The others say where an episode ends only: it was cut there, unless `terminated` or `done` says otherwise.
+    - The others say where an episode ends only: it was cut there, unless `terminated` or `done` says otherwise. Where
+      they say so of steps that `done` leaves out, `done` marks those that terminated.
     - `is_last` marks rows without a step, as RLDS has it, if all their rewards and actions are 0 or not numbers.
 
     **Arguments:**
@@ -67,36 +69,23 @@ def read_ends(
     - `left_out`: by name, why an array that may say where episodes end cannot be read.
     - `is_told`: whether something else says where episodes end.
 
-    **Raises:** `DatasetError` where an array is not what its name says, and no other marks an end.
+    **Raises:** `DatasetError` where an array is not what its name says, and no other marks an end; where flags are not
+    0 or 1, and where the rows of several episodes take turns.
     """
     nothing = np.zeros(rows, bool)
     arrays = _read(path, [names[part] for part in names if part not in DATA_PARTS])
     given = {part: arrays[name] for part, name in names.items() if name in arrays}
-    flags = {
-        part: (values != 0)[len(values) - rows :]
-        for part, values in given.items()
-        if part in ("terminated", "truncated", "done")
-    }
-    if any(part in given for part in CUT_PARTS if part != "counts"):
-        given.pop("counts", None)
+    flags = {part: _flags(given[part], f"{path}: `{names[part]}`") for part in _FLAGS if part in given}
+    final = flags.get("final", nothing) | ~flags.get("valid", ~nothing)
+    flags = {part: values[len(values) - rows :] for part, values in flags.items()}
     borders, misfits = {}, dict(left_out)
     for part in AUXILIARY_PARTS:
         if part in given:
-            is_of_observations = one_more and len(given[part]) == rows + 1
-            read = _last_rows_by_observations if is_of_observations else _last_rows
-            last = read(part, given[part], rows)
+            last = _border(part, given[part], rows, f"{path}: `{names[part]}`", one_more=one_more)
             if last is None:
                 misfits[names[part]] = _NO_FORM.format(rows=rows)
             else:
                 borders[part] = last
-            if is_of_observations and last is not None and last[-1] and part in ("first", "ids", "counts"):
-                raise DatasetError(
-                    f"{path}: `{names[part]}` says that the last observation is of another episode than the step "
-                    "before it; give a file to each episode, or leave the last observation out."
-                )
-    final = given["final"] != 0 if "final" in given else nothing
-    if "valid" in given:
-        final = final | (given["valid"] == 0)
     terminated, truncated = flags.get("terminated", nothing), flags.get("truncated", nothing)
     marks = [truncated, flags.get("done", nothing), *borders.values(), final, terminated[-1:]]
     _check_told(path, misfits, marks, is_told or one_more or "next_obs" in names)
@@ -111,14 +100,17 @@ def read_ends(
     told = [names[part] for part, last in borders.items() if part != "counts" or last.any()]
     if "done" in flags and "terminated" not in flags:
         terminated = done & ~truncated
-        if "truncated" not in flags and done.any():
+        if "truncated" not in flags and done.any() and (border[:-1] & ~done[:-1]).any():
+            notes.append(f"`{names['done']}` marks some of the ends only: those are taken to have terminated.")
+        elif "truncated" not in flags and done.any():
             notes.append(
                 f"`{names['done']}` alone says how episodes end: all are taken to have terminated, as `done` meant "
                 "before Gym 0.26; where a time limit cut some, mark those in `truncated` too."
             )
     elif told and border.any() and "terminated" not in flags:
         notes.append(f"`{told[0]}` says where episodes end, and no array that one terminated: all are taken to be cut.")
-    if told and (beyond := (terminated | truncated | done) & ~(border | final) & (np.arange(rows) < rows - 1)).any():
+    known = border | final | np.append(final[1:], True)
+    if told and (beyond := (terminated | truncated | done) & ~known).any():
         notes.append(
             f"{int(beyond.sum()):,} steps, the first of row {int(beyond.argmax())}, are ends by their flags and not by "
             f"`{told[0]}`; episodes end at both."
@@ -149,6 +141,34 @@ def _check_told(path: Path, misfits: Mapping[str, str], marks: Sequence[np.ndarr
         raise DatasetError(f"{path}: `{name}` {why}, and no other array marks an end; mend it, or leave it out.")
 
 
+def _flags(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
+    """Raises `DatasetError` where one is neither 0 nor 1."""
+    other = ~np.isin(values, (0, 1))
+    if other.any():
+        raise DatasetError(
+            f"{what} is {values[other.argmax()]} in row {int(other.argmax())}; flags of ends are 0 or 1: write them so."
+        )
+    return values != 0
+
+
+def _border(part: str, values: np.ndarray, rows: int, what: str, *, one_more: bool) -> Bool[np.ndarray, " n"] | None:
+    """`_last_rows`, whether `values` are of steps or of observations. Raises `DatasetError` where rows take turns."""
+    if part in ("ids", "counts") and take_turns(part, values):
+        raise DatasetError(
+            f"{what} shows that rows of several episodes take turns, as recorders of many environments at once write "
+            "them: episodes are interleaved; sort the rows by episode, each in the order of its steps."
+        )
+    if not one_more or len(values) != rows + 1:
+        return _last_rows(part, values, rows)
+    last = _last_rows_by_observations(part, values, rows)
+    if last is not None and last[-1] and part in ("first", "ids", "counts"):
+        raise DatasetError(
+            f"{what} says that the last observation is of another episode than the step before it; give a file to "
+            "each episode, or leave the last observation out."
+        )
+    return last
+
+
 def _last_rows_by_observations(part: str, values: np.ndarray, rows: int) -> Bool[np.ndarray, " n"] | None:
     """`_last_rows` of `rows` steps, by an array with an entry to each of one observation more."""
     last = _last_rows(part, values, rows + 1)
@@ -160,6 +180,10 @@ def _last_rows(part: str, values: np.ndarray, rows: int) -> Bool[np.ndarray, " n
 
     `None` where it is of none of them.
     """
+    if part == "counts" and (
+        (values == values[:1]).all() and values[:1].any() or (np.diff(values) < 0).sum() > rows / 2
+    ):
+        return None  # a constant, or what counts down
     if part in ("ids", "counts"):
         return np.append(starts_by_number(part, values), False)
     is_flags = len(values) == rows and bool(np.isin(values, (0, 1)).all())

@@ -76,6 +76,18 @@ def starts_by_number(part: str, values: np.ndarray) -> np.ndarray:
     return values[1:] != values[:-1] if part == "ids" else values[1:] <= values[:-1]
 
 
+def take_turns(part: str, values: np.ndarray) -> bool:
+    """Whether rows of several episodes are mixed, by the numbers of episodes (`ids`) or of steps (`counts`)."""
+    if len(values) < 2:
+        return False
+    if part == "counts":  # 0, 0, 1, 1: no step of an episode has the number of the one before
+        return bool(((values[1:] == values[:-1]) & (values[1:] > values.min())).any())
+    starts = np.flatnonzero(np.append(True, starts_by_number(part, values)))
+    lengths = np.diff(np.append(starts, len(values)))
+    comes_back = len(starts) > 2 * len(np.unique(values[starts]))
+    return comes_back and bool(np.median(lengths) == 1)
+
+
 def says_one_thing(column: Column) -> bool:
     """Whether an array has a single entry, which tells nothing of rows."""
     return math.prod(column.shape) == 1

@@ -99,6 +99,8 @@ def test_any_way_to_say_it_gives_the_same_episodes(
     rows = sum(lengths)
     if way in ("episode_starts ", "episode_ends  ", "is_last ") and rows == len(lengths) < 3:
         return  # [0, 1] are flags as well as numbers of rows
+    if way == "episode_id " and np.median(lengths) == 1:
+        return  # 0, 1, 0, 1, 0 are rows of two episodes as well
     path = tmp_path_factory.mktemp("ends") / "a.npz"
     arrays: dict[str, Any] = {way.strip(): ways[way], "action": np.ones((rows, 1))}
     np.savez(path, **arrays)
@@ -450,3 +452,49 @@ def test_wide_rows_are_looked_at_in_bounded_memory(monkeypatch: pytest.MonkeyPat
     survey.survey(arrays, Ends(nothing, nothing, nothing), {"obs": kept})
     assert asked == [0, 60, 0, 60, 120, 180, 240]
     assert "of 100 values left" in (kept.note() or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("terminals", lambda flags: np.where(flags, 1, -1), "`terminals` is -1 in row 0; flags of ends are 0 or 1"),
+        ("timeouts", lambda flags: np.where(flags, 0.9, 0.0), "`timeouts` is 0.9 in row 9"),
+        ("terminals", lambda flags: np.where(np.arange(42) == 3, np.nan, flags), "`terminals` is nan in row 3"),
+    ],
+)
+def test_flags_are_0_or_1(name: str, change: Any, sentence: str, tmp_path: Path) -> None:
+    arrays = walks()
+    arrays[name] = change(arrays[name])
+    for rows in (arrays, without(arrays, "next_observations")):
+        with pytest.raises(DatasetError, match=sentence):
+            facts(hdf5(tmp_path / f"{len(rows)}.hdf5", **rows))
+
+
+def test_a_count_that_begins_anew_is_a_border_beside_any_other_array(tmp_path: Path) -> None:
+    """Episodes joined of two recorders, and `done` of those only that terminated."""
+    arrays = without(walks(), "next_observations", "timeouts")
+    count, rows = ways_to_say(LENGTHS)["frame_index"], without(arrays, "terminals")
+    beside = {
+        "ids": ({"episode_index": np.repeat([0, 1, 2, 2, 3], LENGTHS)}, 0, "no array that one terminated"),
+        "done": ({"done": arrays["terminals"]}, 1, "`done` marks some of the ends only: those are taken to have"),
+        "terminated": ({"terminated": arrays["terminals"]}, 1, ""),
+        "all done": ({"done": ways_to_say(LENGTHS)["done"]}, 5, "all are taken to have terminated"),
+    }
+    for name, (others, terminated, sentence) in beside.items():
+        _, found, warnings = facts(folder(tmp_path / name, **rows, **others, frame_index=count))
+        assert found == terminated and sentence in warnings
+    # What counts no steps is no count: the length of a time step.
+    others = {"done": ways_to_say(LENGTHS)["done"], "time_step": np.full(42, 0.02)}
+    assert "`time_step` is not read" in facts(folder(tmp_path / "constant", **rows, **others))[2]
+
+
+@pytest.mark.parametrize("name", ["episode_id", "timestep"])
+def test_episodes_whose_rows_take_turns_are_refused(name: str, tmp_path: Path) -> None:
+    """As recorders of several environments write them."""
+    arrays = without(walks(), "next_observations", "terminals", "timeouts")
+    count = ways_to_say(LENGTHS)["timestep"]
+    arrays[name] = ways_to_say(LENGTHS)[name]
+    turns = np.argsort(count, kind="stable")
+    path = folder(tmp_path / "mine", **{name: values[turns] for name, values in arrays.items()})
+    with pytest.raises(DatasetError, match=f"`{name}` shows.*episodes are interleaved; sort the rows by episode"):
+        facts(path)
