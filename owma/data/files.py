@@ -92,13 +92,14 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
             said = f"{cut:,} episodes are cut after {episode_steps} steps, as --data.episode-steps says."
             ends = dataclasses.replace(ends, notes=(*ends.notes, said))
         found = survey(form.arrays, ends, precision)
-        if never_set and episode_steps is None and found.large:
+        if (never_set or not form.cuts) and episode_steps is None and found.large:
             never = "is never set" if form.cuts == [form.names.get("truncated")] else "marks no cut within the file"
+            unset = f"{' and '.join(f'`{name}`' for name in form.cuts)} {never}" if form.cuts else "no array marks cuts"
             how = f"all end by `{names['terminated']}`" if "terminated" in names else "the file is one episode"
             raise DatasetError(
-                f"{file}: {' and '.join(f'`{name}`' for name in form.cuts)} {never}, and after {found.large:,} steps, "
-                f"the first of row {found.first_large}, the next observation is as far away as a reset; say after how "
-                f"many steps episodes were cut with {_EPISODE_STEPS} (0: none was, {how})."
+                f"{file}: {unset}, and after {found.large:,} steps, the first of row {found.first_large}, the next "
+                "observation is as far away as a reset; say after how many steps episodes were cut with "
+                f"{_EPISODE_STEPS} (0: none was, {how})."
             )
         return found
 
@@ -253,6 +254,8 @@ def _recording(
     def looked() -> tuple[list[Survey], Found]:
         precision = {part: Precision(kind) for part, kind in _KINDS.items()}
         surveys = [look(part, precision) for part in forms if part.rows > part.one_more]
+        for part, found in zip(forms, surveys):
+            _check_order(part, found)
         return surveys, _found(forms, surveys, precision)
 
     def pieces() -> Iterator[Transitions]:
@@ -272,6 +275,22 @@ def _recording(
         notes=tuple(notes),
         found=lambda: looked()[1],
     )
+
+
+_FEW = 10
+"""Jumps, up to which a file may be of very short episodes."""
+
+
+def _check_order(form: ArrayFile, found: Survey) -> None:
+    """Raises `DatasetError` where rows do not follow each other as a rule."""
+    if found.jumps > max(_FEW, found.inside / 2):
+        obs, next_obs = form.names["obs"], form.names["next_obs"]
+        raise DatasetError(
+            f"{form.path}: after {found.jumps:,} of {found.inside:,} steps, the first of row {found.first_jump}, the "
+            f"next row begins elsewhere than `{next_obs}` says: the rows are shuffled, or `{next_obs}` are on another "
+            f"scale than `{obs}`; write rows in the order of recording and both on one scale, or, if each row is an "
+            "episode of its own, mark all in `truncated`."
+        )
 
 
 _KINDS = {"obs": "Observation", "action": "Action", "reward": "Reward"}
@@ -306,11 +325,14 @@ def _found(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Map
     if large:
         form, found = large[0]
         unmarked = f"not marked by {named(form.cuts)}" if form.cuts else "no array says where episodes were cut"
+        next_obs = form.names.get("next_obs")
+        shown = f", by `{next_obs}`," if next_obs else ""
         notes.append(
             f"{sum(found.large for _, found in large):,} steps, the first in row {found.first_large} of "
-            f"{form.path.name}, are more than 10 times as long as the median one, and {unmarked}: if an environment "
-            "was reset there, mark the steps before in `truncated`."
+            f"{form.path.name}, are{shown} more than 10 times as long as the median one, and {unmarked}: if an "
+            "environment was reset there, mark the steps before in `truncated`."
         )
+    notes += _notes_on_next_obs(pairs)
     notes += [note for kind in precision.values() if (note := kind.note()) is not None]
     is_dropping = any("next_obs" not in form.names and not form.one_more for form in forms)
     return Found(
@@ -319,3 +341,30 @@ def _found(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Map
         lengths=np.concatenate([found.lengths for found in surveys]) if is_dropping and surveys else None,
         returns=np.concatenate([found.returns for found in surveys]) if is_dropping and surveys else None,
     )
+
+
+def _notes_on_next_obs(pairs: Sequence[tuple[ArrayFile, Survey]]) -> list[str]:
+    notes = []
+    far = [(form, found) for form, found in pairs if found.far]
+    if far:
+        form, found = far[0]
+        notes.append(
+            f"`{form.names['next_obs']}` of {sum(found.far for _, found in far):,} last steps of episodes, the first "
+            f"in row {found.first_far} of {form.path.name}, are more than 10 times as far away as after the median "
+            "step: if they hold first observations of the next episode, or nothing, write the last ones there."
+        )
+    unknown = [(form, found) for form, found in pairs if found.unknown]
+    if unknown:
+        form, found = unknown[0]
+        notes.append(
+            f"`{form.names['next_obs']}` are not finite in {sum(found.unknown for _, found in unknown):,} rows, the "
+            f"first in row {found.first_unknown} of {form.path.name}: training refuses them."
+        )
+    lost = [(form, found) for form, found in pairs if found.lost]
+    if lost:
+        form = lost[0][0]
+        notes.append(
+            f"{sum(found.lost for _, found in lost):,} episodes, the first in {form.path.name}, hold a single step "
+            "that was cut, and nothing that followed it: no transition is left of them."
+        )
+    return notes

@@ -34,9 +34,19 @@ class Survey:
     first_jump: int | None
     seamless: int
     """Ends after which the next row begins where the episode ended."""
+    inside: int
+    """Steps within episodes by the flags."""
     large: int
-    """Steps within episodes that may be resets, where there is no `next_obs`."""
+    """Steps within episodes that may be resets: what follows is as far away."""
     first_large: int | None
+    far: int
+    """Last steps of episodes whose `next_obs` is as far away."""
+    first_far: int | None
+    unknown: int
+    """Rows whose `next_obs` is not finite."""
+    first_unknown: int | None
+    lost: int
+    """Episodes of a single step that was cut, where no `next_obs` says what followed it."""
     lengths: np.ndarray
     """Steps of each episode, as recorded."""
     returns: np.ndarray
@@ -50,7 +60,7 @@ def survey(arrays: Arrays, ends: Ends, precision: Mapping[str, Precision]) -> Su
     """
     has_next = False
     typical, tolerance = _steps_of(arrays, ends)
-    jumps, large = _RowsFound(), _RowsFound()
+    jumps, large, far, unknown = _RowsFound(), _RowsFound(), _RowsFound(), _RowsFound()
     joints, returns = np.zeros(len(ends.final), bool), np.zeros(int(ends.episodes[-1]) + 1)
     episodes, any_end = ends.episodes, ends.any
     start, held = 0, None
@@ -65,8 +75,14 @@ def survey(arrays: Arrays, ends: Ends, precision: Mapping[str, Precision]) -> Su
         ended = any_end[rows]
         if has_next:
             jumps.add(rows[apart & ~ended])
-            joints[rows] = ended & ~apart & ~ends.final[rows]
-            steps = before.astype(np.float64) - obs
+            joints[rows] = ended & ~apart & ~ends.final[rows] & np.isfinite(left).all(axis=1)
+            with np.errstate(invalid="ignore"):
+                steps = before.astype(np.float64) - obs
+            here = np.arange(start, start + count)
+            # Rows that hold no step are not looked at.
+            is_step = ~ends.final[here]
+            far.add(here[is_step & _is_large(steps, typical)])
+            unknown.add(here[is_step & ~np.isfinite(before).all(axis=1)])
         else:
             moved = right.astype(np.float64) - left
             large.add(rows[~ended & _is_large(moved, typical)])
@@ -84,14 +100,25 @@ def survey(arrays: Arrays, ends: Ends, precision: Mapping[str, Precision]) -> Su
         start, held = start + count, before[-1:]
     truncated = ends.truncated.copy()
     truncated[jumps.rows()] = True
+    if has_next:
+        is_last = truncated | any_end | (np.arange(len(any_end)) == len(any_end) - 1)
+        far, large = far.among(is_last), far.among(~is_last)
+    # The step before a row of a last observation is not an episode's last row.
+    alone = np.append(True, any_end[:-1]) & np.append(any_end[:-1], True) & ~ends.terminated & ~ends.final
     lengths = np.bincount(episodes, ~ends.final, minlength=len(returns)).astype(int)
     return Survey(
         ends=dataclasses.replace(ends, truncated=truncated),
         jumps=jumps.count,
         first_jump=jumps.first,
         seamless=int(joints.sum()),
+        inside=int((~any_end[:-1]).sum()),
         large=large.count,
         first_large=large.first,
+        far=far.count,
+        first_far=far.first,
+        unknown=unknown.count,
+        first_unknown=unknown.first,
+        lost=0 if has_next else int(alone.sum()),
         lengths=lengths[lengths > 0],
         returns=returns[lengths > 0],
     )
@@ -107,6 +134,11 @@ class _RowsFound:
 
     def rows(self) -> np.ndarray:
         return np.concatenate([np.zeros(0, int), *self._parts])
+
+    def among(self, mask: Bool[np.ndarray, " n"]) -> "_RowsFound":
+        some = _RowsFound()
+        some.add(self.rows()[mask[self.rows()]])
+        return some
 
     @property
     def count(self) -> int:
@@ -160,7 +192,8 @@ def _beyond(
     left: Float[np.ndarray, "n d"], right: Float[np.ndarray, "n d"], tolerance: Float[np.ndarray, " d"]
 ) -> Bool[np.ndarray, " n"]:
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.any(np.abs(left.astype(np.float64) - right) > tolerance, axis=1)
+        gaps = np.abs(left.astype(np.float64) - right)
+        return np.any((gaps > tolerance) & np.isfinite(gaps), axis=1)  # what is not finite is somewhere unknown
 
 
 def _is_large(moved: Float[np.ndarray, "n d"], typical: Float[np.ndarray, " d"]) -> Bool[np.ndarray, " n"]:
@@ -169,4 +202,4 @@ def _is_large(moved: Float[np.ndarray, "n d"], typical: Float[np.ndarray, " d"])
     if not moving.any() or not len(moved):
         return np.zeros(len(moved), bool)
     with np.errstate(invalid="ignore"):
-        return np.median(np.abs(moved[:, moving]) / typical[moving], axis=1) > _LARGE
+        return np.median(np.where(np.isfinite(moved), np.abs(moved), 0.0)[:, moving] / typical[moving], axis=1) > _LARGE

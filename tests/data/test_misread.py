@@ -1,0 +1,110 @@
+"""Files that could be read wrongly without a word: they are read as they were meant, or refused, or it is said."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from owma._errors import DatasetError
+from owma.data import open_folder, summarise_dataset
+from tests.data.test_ends import LENGTHS, facts, folder, hdf5, walks, ways_to_say, without
+
+pytestmark = pytest.mark.cases
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("terminals", lambda flags: np.where(flags, 1, -1), "`terminals` is -1 in row 0; flags of ends are 0 or 1"),
+        ("timeouts", lambda flags: np.where(flags, 0.9, 0.0), "`timeouts` is 0.9 in row 9"),
+        ("terminals", lambda flags: np.where(np.arange(42) == 3, np.nan, flags), "`terminals` is nan in row 3"),
+    ],
+)
+def test_flags_are_0_or_1(name: str, change: Any, sentence: str, tmp_path: Path) -> None:
+    arrays = walks()
+    arrays[name] = change(arrays[name])
+    for rows in (arrays, without(arrays, "next_observations")):
+        with pytest.raises(DatasetError, match=sentence):
+            facts(hdf5(tmp_path / f"{len(rows)}.hdf5", **rows))
+
+
+def test_a_count_that_begins_anew_is_a_border_beside_any_other_array(tmp_path: Path) -> None:
+    """Episodes joined of two recorders, and `done` of those only that terminated."""
+    arrays = without(walks(), "next_observations", "timeouts")
+    count, rows = ways_to_say(LENGTHS)["frame_index"], without(arrays, "terminals")
+    beside = {
+        "ids": ({"episode_index": np.repeat([0, 1, 2, 2, 3], LENGTHS)}, 0, "no array that one terminated"),
+        "done": ({"done": arrays["terminals"]}, 1, "`done` marks some of the ends only: those are taken to have"),
+        "terminated": ({"terminated": arrays["terminals"]}, 1, ""),
+        "all done": ({"done": ways_to_say(LENGTHS)["done"]}, 5, "all are taken to have terminated"),
+    }
+    for name, (others, terminated, sentence) in beside.items():
+        _, found, warnings = facts(folder(tmp_path / name, **rows, **others, frame_index=count))
+        assert found == terminated and sentence in warnings
+    # What counts no steps is no count: the length of a time step.
+    others = {"done": ways_to_say(LENGTHS)["done"], "time_step": np.full(42, 0.02)}
+    assert "`time_step` is not read" in facts(folder(tmp_path / "constant", **rows, **others))[2]
+
+
+@pytest.mark.parametrize("name", ["episode_id", "timestep"])
+def test_episodes_whose_rows_take_turns_are_refused(name: str, tmp_path: Path) -> None:
+    """As recorders of several environments write them."""
+    arrays = without(walks(), "next_observations", "terminals", "timeouts")
+    count = ways_to_say(LENGTHS)["timestep"]
+    arrays[name] = ways_to_say(LENGTHS)[name]
+    turns = np.argsort(count, kind="stable")
+    path = folder(tmp_path / "mine", **{name: values[turns] for name, values in arrays.items()})
+    with pytest.raises(DatasetError, match=f"`{name}` shows.*episodes are interleaved; sort the rows by episode"):
+        facts(path)
+
+
+def test_next_obs_that_hold_resets_are_looked_at(tmp_path: Path) -> None:
+    arrays = walks()
+    stops = np.cumsum(LENGTHS)[:-1]
+    never = arrays | {"timeouts": np.zeros(42, bool)}
+    for arrays_of_it in (never, without(never, "timeouts")):
+        following = arrays_of_it["next_observations"].copy()
+        following[stops - 1] = arrays["observations"][stops]
+        mine = arrays_of_it | {"next_observations": following}
+        path = hdf5(tmp_path / f"{len(mine)}.hdf5", **mine)
+        with pytest.raises(
+            DatasetError, match="after 3 steps, the first of row 9, the next observation is as far away"
+        ):
+            facts(path)
+        assert facts(path, episode_steps=10)[1] == 1
+        found = summarise_dataset(open_folder(folder(tmp_path / f"folder {len(mine)}", **mine)))
+        assert "3 steps, the first in row 9 of a.npz, are, by `next_observations`, more than 10" in str(found)
+    # At ends that flags tell, too: nothing was written there.
+    nothing = np.where((arrays["terminals"] | arrays["timeouts"])[:, None], 0, arrays["next_observations"])
+    _, terminated, warnings = facts(hdf5(tmp_path / "a.hdf5", **arrays | {"next_observations": nothing}))
+    assert terminated == 1 and "`next_observations` of 4 last steps of episodes, the first in row 19" in warnings
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "on another scale"])
+def test_rows_that_do_not_follow_each_other_are_refused(kind: str, tmp_path: Path) -> None:
+    arrays = walks()
+    if kind == "shuffled":
+        order = np.random.default_rng(0).permutation(42)
+        arrays = {name: values[order] for name, values in arrays.items()}
+    else:
+        arrays["next_observations"] = arrays["next_observations"] / 100
+    with pytest.raises(DatasetError, match="steps, the first of row.*the rows are shuffled, or `next_observations`"):
+        facts(hdf5(tmp_path / "a.hdf5", **arrays))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_next_obs_that_are_not_finite_are_no_jumps(value: float, tmp_path: Path) -> None:
+    arrays = walks()
+    arrays["next_observations"][[5, 9]] = value
+    _, _, warnings = facts(hdf5(tmp_path / "a.hdf5", **arrays))
+    assert "`next_observations` are not finite in 2 rows, the first in row 5 of a.hdf5" in warnings
+    assert "elsewhere" not in warnings and "the next row begins where" not in warnings
+
+
+def test_a_file_of_one_row_is_not_lost_without_a_word(tmp_path: Path) -> None:
+    arrays = without(walks(), "next_observations", "terminals", "timeouts")
+    path = folder(tmp_path / "mine", **arrays)
+    np.savez(path / "b.npz", **{name: values[:1] for name, values in arrays.items()})  # pyright: ignore[reportArgumentType]
+    found = summarise_dataset(open_folder(path))
+    assert "1 episodes, the first in b.npz, hold a single step that was cut" in " ".join(found["warnings"])
