@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_ends import LENGTHS, facts, folder, hdf5, walks, ways_to_say, without
 
 from owma._errors import DatasetError
 from owma.data import open_folder, summarise_dataset
-from tests.data.test_ends import LENGTHS, facts, folder, hdf5, walks, ways_to_say, without
 
 pytestmark = pytest.mark.cases
 
