@@ -10,7 +10,7 @@ import numpy as np
 from owma._errors import DatasetError
 from owma._types import Bool, Float, Int
 from owma.data.columns import read_rows
-from owma.data.names import AUXILIARY_PARTS, DATA_PARTS, starts_by_number, take_turns
+from owma.data.names import AUXILIARY_PARTS, COUNTS_IF_THEY_RESTART, DATA_PARTS, spelled, starts_by_number, take_turns
 
 _NO_FORM = (
     "does not say where the episodes of {rows} rows end: owma reads flags, one a row, numbers of rows that rise to the "
@@ -90,6 +90,8 @@ def read_ends(
     marks = [truncated, flags.get("done", nothing), *borders.values(), final, terminated[-1:]]
     _check_told(path, misfits, marks, is_told or one_more or "next_obs" in names)
     notes = [f"`{name}` is not read: it {why}." for name, why in misfits.items() if name not in left_out]
+    if "counts" in borders and spelled(names["counts"]) in COUNTS_IF_THEY_RESTART:
+        notes.append(f"`{names['counts']}` begins anew at 0, and is read as counting the steps of each episode.")
     if not one_more and _holds_no_step(path, names, borders):
         final = final | borders.pop("last")
         terminated = np.append((terminated & final)[1:], False) | (terminated & ~final)
@@ -218,7 +220,12 @@ def _once(lengths: Float[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
 
 
 def _holds_no_step(path: Path, names: Mapping[str, str], borders: Mapping[str, np.ndarray]) -> bool:
-    if names.get("last") != "is_last" or "next_obs" in names or "last" not in borders or not borders["last"].any():
+    if (
+        spelled(names.get("last", "")) != "is_last"
+        or "next_obs" in names
+        or "last" not in borders
+        or not borders["last"].any()
+    ):
         return False
     start = 0
     asked = [names[part] for part in ("action", "reward") if part in names]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     # Flags of steps after which an episode ended for good, was cut, or either.
     "terminated": ("terminated", "terminals", "terminations", "terminal", "termination", "is_terminal"),
     "truncated": ("truncated", "timeouts", "truncations", "truncation", "timeout", "is_truncated"),
-    "done": ("done", "dones", "next.done", "dones_float", "is_done"),
+    "done": ("done", "dones", "next.done", "dones_float", "is_done", "finished"),
     # Where episodes end or begin, as flags or as numbers of rows; not whether they terminated.
     "last": ("is_last", "episode_terminals", "episode_dones", "last"),
     "first": ("episode_starts", "is_first", "episode_start", "first"),
@@ -33,6 +33,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 diffusion_policy, lerobot, RLDS and JAX's offline-RL collections."""
 
 DATA_PARTS = ("obs", "action", "reward", "next_obs")
+COUNTS_IF_THEY_RESTART = ("step", "steps", "t", "timestamp", "time")
+"""Names that serve many purposes, of what counts the steps of an episode if its numbers do so."""
 ROW_PARTS = (*DATA_PARTS, "terminated", "truncated", "done", "ids", "counts")
 """Parts with an entry to each row; the others may have one to each episode."""
 CUT_PARTS = ("truncated", "done", "last", "first", "stops", "lengths", "ids", "counts")
@@ -58,9 +60,9 @@ def parts_of(columns: Mapping[str, Column], file: Path) -> dict[str, str]:
     Of several that tell the same of episodes' ends the first counts, and of several the one that is of a form in use.
     Raises `DatasetError` where two do not agree.
     """
-    names = {}
+    names, written = {}, as_spelled(columns)
     for part, spellings in NAMES.items():
-        found = [name for name in spellings if name in columns]
+        found = [written[name] for name in spellings if name in written]
         if part not in DATA_PARTS and len(found) > 1:
             found = _of_a_form_in_use(part, columns, found, names)
             found = found[:1] if len(found) == 1 or _tell_the_same(part, columns, found, file) else found
@@ -68,7 +70,31 @@ def parts_of(columns: Mapping[str, Column], file: Path) -> dict[str, str]:
             raise DatasetError(f"{file} has both `{found[0]}` and `{found[1]}`; keep one of them.")
         if found:
             names[part] = found[0]
-    return names
+    plain = [written[name] for name in COUNTS_IF_THEY_RESTART if name in written]
+    plain = [name for name in plain if "counts" not in names and _counts_from_0(columns[name], name, file)]
+    return names | ({"counts": plain[0]} if plain else {})
+
+
+def spelled(name: str) -> str:
+    """A name as in `NAMES`: `isDone` as `is_done`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def as_spelled(names: Iterable[str]) -> dict[str, str]:
+    """The names by what they are in small letters and underscores; one that is written so counts before others."""
+    written = list(names)
+    return {spelled(name): name for name in written} | {name: name for name in written}
+
+
+def _counts_from_0(column: Column, name: str, file: Path) -> bool:
+    """Whether numbers rise by 1 a row and begin anew at 0 now and then; times may rise by anything."""
+    if not _is_a_row_of_numbers(column) or column.dtype.kind == "b" or math.prod(column.shape) < 3:
+        return False
+    values = np.concatenate([piece[name].reshape(-1) for piece in read_rows(file, (name,), 2**18)])
+    rises = np.diff(values.astype(np.float64))
+    anew = rises <= 0
+    is_even = (rises[~anew] == 1).all() or "time" in spelled(name)
+    return bool(values[0] == 0 and anew.any() and not anew.all() and (values[1:][anew] == 0).all() and is_even)
 
 
 def starts_by_number(part: str, values: np.ndarray) -> np.ndarray:
@@ -129,11 +155,12 @@ def _tell_the_same(part: str, columns: Mapping[str, Column], names: list[str], f
 
 def ends_of_others(columns: Mapping[str, Column]) -> list[str]:
     """The arrays that say where episodes end, and that OGBench's files do not have."""
+    written = as_spelled(columns)
     return [
-        name
+        written[name]
         for part in ("terminated", *CUT_PARTS)
         for name in NAMES[part]
-        if name in columns and name != "terminals" and not says_one_thing(columns[name])
+        if name in written and name != "terminals" and not says_one_thing(columns[written[name]])
     ]
 
 
@@ -143,7 +170,8 @@ def is_ogbench(columns: Mapping[str, Column]) -> bool:
     Both have `terminals`, which mark rows without a step in OGBench's files, and steps that terminated in D4RL's.
     OGBench has no other array of ends, and where it has `rewards`, `masks` too.
     """
-    names = {part for part, spellings in NAMES.items() if any(name in columns for name in spellings)}
+    written = as_spelled(columns)
+    names = {part for part, spellings in NAMES.items() if any(name in written for name in spellings)}
     of_d4rl = {"reward", "next_obs", "terminated"} <= names and "masks" not in columns
     of_none = "obs" not in names or "action" not in names or not names & {"terminated", *CUT_PARTS}
     return not ends_of_others(columns) and not of_d4rl or of_none
@@ -201,7 +229,12 @@ def check_ends_are_known(
         if name in left_out:
             continue
         of_numbers = column.dtype.kind in "biuf" and len([size for size in column.shape if size != 1]) == 1
-        if name not in names.values() and of_numbers and _OF_ENDS.search(name) and not _NOT_OF_ENDS.search(name):
+        if (
+            name not in names.values()
+            and of_numbers
+            and _OF_ENDS.search(spelled(name))
+            and not _NOT_OF_ENDS.search(name)
+        ):
             raise DatasetError(
                 f"{file}: `{name}` seems to say where episodes end, and owma does not know how; call it `truncated` "
                 "(flags of last steps), `episode_starts` (flags of first steps), `episode_ends` (numbers of rows) or "

@@ -108,3 +108,27 @@ def test_a_file_of_one_row_is_not_lost_without_a_word(tmp_path: Path) -> None:
     np.savez(path / "b.npz", **{name: values[:1] for name, values in arrays.items()})  # pyright: ignore[reportArgumentType]
     found = summarise_dataset(open_folder(path))
     assert "1 episodes, the first in b.npz, hold a single step that was cut" in " ".join(found["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "scale"),
+    [("t", "timestep", 1), ("step", "timestep", 1), ("time", "timestep", 0.1), ("timestamp", "timestep", 0.1)]
+    + [
+        ("frameIndex", "frame_index", 1),
+        ("isDone", "done", 1),
+        ("episodeId", "episode_id", 1),
+        ("finished", "done", 1),
+    ],
+)
+def test_names_in_other_spellings(name: str, of: str, scale: float, tmp_path: Path) -> None:
+    arrays = without(walks(), "next_observations", "terminals", "timeouts")
+    _, _, warnings = facts(folder(tmp_path / "mine", **arrays, **{name: scale * ways_to_say(LENGTHS)[of]}))
+    begins_anew = f"`{name}` begins anew at 0, and is read as counting the steps of each episode"
+    assert (begins_anew in warnings) == (name in ("t", "step", "time", "timestamp"))
+
+
+@pytest.mark.parametrize("values", [np.arange(42), np.arange(42) % 2 - 1, 0.3 * (np.arange(42) % 4)])
+def test_what_is_called_t_and_counts_nothing_is_left(values: Any, tmp_path: Path) -> None:
+    """A count of all rows, and the phase of a gait."""
+    arrays = without(walks(), "next_observations", "terminals", "timeouts") | {"done": ways_to_say(LENGTHS)["done"]}
+    assert "Arrays that are not read: `t`." in facts(folder(tmp_path / "mine", **arrays, t=values))[2]
