@@ -121,7 +121,7 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
 
     def run() -> tuple[RunFolder, dict, list[str]]:
         rewards = _first_coordinate(inference.transitions.obs, None, None)
-        tasks = [TransferTask("recorded", rewards, None), TransferTask("early", rewards, RewardTask(early))]
+        tasks = [TransferTask("recorded", rewards, None), TransferTask("mine:early", rewards, RewardTask(early))]
         labels: list[str] = []
 
         @contextlib.contextmanager
@@ -129,7 +129,7 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
             labels.append(label)
             yield lambda *_, **__: None
 
-        config = TransferConfig(task=("recorded", "early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
+        config = TransferConfig(task=("recorded", "mine:early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
         folder = RunFolder(tmp_path)
         found = transfer(
             inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
@@ -165,19 +165,19 @@ def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfe
     rows = folder.read_jsonl("episodes.jsonl")
     assert len(rows) == 2 * 2 * 2 * 2 * 3 and len(labels) == 16 + 1
     assert len(folder.read_jsonl("fits.jsonl")) == 2 * 2 * 2
-    by_task = {name: [row for row in rows if row["task"] == name] for name in ("recorded", "early")}
+    by_task = {name: [row for row in rows if row["task"] == name] for name in ("recorded", "mine:early")}
     # The line world's episodes of seeds 2000, 2001 and 2002 have 3, 4 and 5 steps of rewards 1, 2, 3, ...
     assert {(row["episode"], row["return"]) for row in by_task["recorded"]} == {(0, 6.0), (1, 10.0), (2, 15.0)}
     assert {row["success"] for row in by_task["recorded"]} == {True, False}
-    assert {(row["return"], row["success"]) for row in by_task["early"]} == {(2.0, None)}
+    assert {(row["return"], row["success"]) for row in by_task["mine:early"]} == {(2.0, None)}
     beside = folder.read_jsonl("baselines.jsonl")
     assert results == summarise_transfer(rows, beside) | {"cells": {}} == folder.read_json("results.json")
     # The same random actions, and the same walks of the dataset, by either.
     entries = {(entry["task"], entry["planner"]): entry for entry in results["baselines"]}
     assert entries["recorded", "random_actions"]["return"] == pytest.approx(31 / 3)
-    assert entries["early", "random_actions"]["return"] == 2.0
+    assert entries["mine:early", "random_actions"]["return"] == 2.0
     walked = inference.transitions.obs[:, 0].sum() / 30
-    assert entries["early", "data"]["return"] == pytest.approx(walked, rel=1e-4)
+    assert entries["mine:early", "data"]["return"] == pytest.approx(walked, rel=1e-4)
     printed = [cell for table in transfer_tables(results) for cell in table.columns[2].cells]
     assert printed.count("random actions") == printed.count("data") == 2
     assert f"| data | – | {walked:.3g} [" in transfer_markdown(rows, beside)
@@ -188,7 +188,7 @@ def test_every_task_label_count_and_draw_is_judged_by_its_own_reward(run_transfe
     )
     assert entry["return"] == pytest.approx(31 / 3)
     assert (folder.plots / "few_shot.png").exists() and not (folder.plots / "goals.png").exists()
-    assert [table.title for table in transfer_tables(results)] == ["recorded", "early"]
+    assert [table.title for table in transfer_tables(results)] == ["recorded", "mine:early"]
 
 
 def test_ogbenchs_tasks_are_each_judged_in_their_own_environment(inference: TaskInference, tmp_path: Path) -> None:
@@ -365,13 +365,13 @@ def test_a_killed_transfer_goes_on(run_transfer) -> None:
     with (folder.path / "episodes.jsonl").open("a") as file:
         file.write('{"task": "ear')
     _, again, labels = run_transfer()
-    assert labels == [f"early, 16 labels, linear, {name}" for name in EVALUATION.planners]
+    assert labels == [f"mine:early, 16 labels, linear, {name}" for name in EVALUATION.planners]
     assert again == results
     assert folder.read_jsonl("episodes.jsonl") == rows and folder.read_jsonl("fits.jsonl") == fits
     assert run_transfer()[2] == []
     # A stop as random actions of the last task began: its planners are done, and what they are held against is not.
     beside = folder.read_jsonl("baselines.jsonl")
-    folder.write_jsonl("baselines.jsonl", [row for row in beside if row["task"] != "early"])
+    folder.write_jsonl("baselines.jsonl", [row for row in beside if row["task"] != "mine:early"])
     _, again, labels = run_transfer()
     assert labels == ["evaluating random_actions"] and again == results
     assert folder.read_jsonl("baselines.jsonl") == beside
