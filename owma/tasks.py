@@ -1,14 +1,14 @@
 """Tasks: what is worth having, said as a reward function, as labelled samples or as a goal."""
 
 import abc
-import traceback
+import numbers
 from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 import numpy as np
 
-from owma._errors import ConfigError
+from owma._errors import ConfigError, where_raised
 from owma._types import Float, HostArray
 from owma.transitions import Transitions
 
@@ -74,6 +74,27 @@ class AbstractRewardTask(AbstractTask):
         return _well_formed(self.label(obs, action, next_obs), len(obs), self.name)
 
 
+class _NotNumbersError(TypeError):
+    """What was returned instead of real numbers."""
+
+
+def _numbers(returned: Any) -> Float[np.ndarray, "..."]:
+    """A copy in float64, or in float32 what is in it: whether float32 holds the rewards is seen later."""
+    if returned is None:
+        raise _NotNumbersError("nothing")
+    if isinstance(returned, np.ma.MaskedArray):
+        raise _NotNumbersError("a masked array, whose masked entries have no reward")
+    array = np.asarray(returned)
+    names = {"c": "complex numbers", "S": "text", "U": "text", "M": "dates", "m": "durations"}
+    if array.dtype.kind in names:
+        raise _NotNumbersError(names[array.dtype.kind])
+    if array.dtype.kind == "O" and not all(isinstance(value, numbers.Real | np.bool_) for value in array.flat):
+        kind = next(type(v).__name__ for v in array.flat if not isinstance(v, numbers.Real | np.bool_))
+        raise _NotNumbersError(f"a {kind}" if array.ndim == 0 else f"an array of objects, among them a {kind}")
+    with np.errstate(over="ignore"):
+        return np.array(array, np.float32 if array.dtype == np.float32 else np.float64)  # a truth value is a reward too
+
+
 class RewardTask(AbstractRewardTask):
     """A reward function over arrays. It is given copies, which it may write into, and its result is copied too."""
 
@@ -95,12 +116,15 @@ class RewardTask(AbstractRewardTask):
         # cannot be written to would not stop it: `torch.from_numpy` writes through them.
         copies = [np.array(rows) for rows in (obs, action, next_obs)]
         try:
-            return np.array(self.function(*copies), np.float32)  # a truth value is a reward too
-        except Exception as error:  # whatever a function of the user's raises is a mistake of the user's
+            return _numbers(self.function(*copies))
+        except (Exception, SystemExit) as error:  # whatever a function of the user's raises is a mistake of the user's
             reward = f"{getattr(self.function, '__module__', None)}:{self._function_name}"
-            said, frame = " ".join(str(error).split()), traceback.extract_tb(error.__traceback__)[-1]
+            if isinstance(error, _NotNumbersError):
+                raise ConfigError(
+                    f"The reward {reward} returned {error}; it must return an array of one real number a transition."
+                ) from error
             raise ConfigError(
-                f"The reward {reward} raised {type(error).__name__} ({said}; {frame.filename}, line {frame.lineno}) on "
+                f"The reward {reward} raised {type(error).__name__} ({where_raised(error)}) on "
                 f"observations of {np.shape(obs)[-1]} numbers, actions of {np.shape(action)[-1]} and next observations "
                 f"of {np.shape(next_obs)[-1]}; choose a task of these data, or mend the function."
             ) from error
@@ -216,8 +240,15 @@ _LARGEST_REWARD = 1e12
 """Sums of a thousand of them can be squared and added in float32."""
 
 
+_LOST_SHARE = 0.01
+"""Of the range of a task's rewards, the most that rounding them to float32 may move one."""
+
+_ROUNDING = 1e-13
+"""Of float64: rewards that differ by so small a share of their size are the same."""
+
+
 def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
-    rewards = np.asarray(rewards, np.float32)
+    rewards = np.asarray(rewards)
     if rewards.shape != (length,):
         raise ConfigError(
             f"The {name} returned shape {rewards.shape} for {length} transitions; it must return ({length},): "
@@ -225,17 +256,31 @@ def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Fl
         )
     if not np.isfinite(rewards).all():
         raise ConfigError(f"The {name} is not finite at transition {int(np.flatnonzero(~np.isfinite(rewards))[0])}.")
-    return rewards
+    with np.errstate(over="ignore"):
+        rounded = rewards.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        raise ConfigError(
+            f"The {name} is as large as {np.abs(rewards).max():.2g}, which is too large for float32: divide it, so "
+            f"that it stays below {_LARGEST_REWARD:g}."
+        )
+    return rounded
 
 
 def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
-    rewards = _well_formed(rewards, length, name)
+    given, rewards = np.asarray(rewards), _well_formed(rewards, length, name)
     largest = float(np.abs(rewards).max())
     if largest > _LARGEST_REWARD:
         raise ConfigError(
             f"The {name} is as large as {largest:.2g}, and squares of returns would leave float32: divide it, so that "
             f"it stays below {_LARGEST_REWARD:g}."
         )
-    if np.ptp(rewards) == 0:
+    spread, lost = np.ptp(given.astype(np.float64)), np.abs(given - rewards.astype(np.float64)).max()
+    if spread <= _ROUNDING * largest:
         raise ConstantRewardError(name, float(rewards[0]))
+    if lost > _LOST_SHARE * spread:
+        raise ConfigError(
+            f"The {name} runs from {given.min():.12g} to {given.max():.12g}, and rounding it to float32 moves it by up "
+            f"to {lost:.2g}, {lost / spread:.0%} of that range: subtract the offset in the function: a reward less a "
+            "constant prefers the same."
+        )
     return rewards

@@ -340,8 +340,57 @@ def test_a_mistake_in_a_reward_function_says_where_it_is() -> None:
     assert isinstance(refusal.value.__cause__, KeyError) and "\n" not in str(refusal.value)
     no_numbers: Any = lambda *_: {"reward": 1.0}  # noqa: E731
     too_few: Any = lambda obs: obs[:, 0]  # noqa: E731
-    for function in (no_numbers, too_few):
-        with pytest.raises(ConfigError, match=r"raised TypeError \("):
+    for function, said in ((no_numbers, "returned a dict; it must"), (too_few, r"raised TypeError \(")):
+        with pytest.raises(ConfigError, match=said):
             RewardTask(function).rewards(_transitions(_ROWS))
     with pytest.raises(ConfigError, match="functools.partial.* returned shape"):
         RewardTask(functools.partial(lambda size, *_: np.ones(size), 2)).rewards(_transitions(_ROWS))
+
+
+def _exits(obs: np.ndarray) -> np.ndarray:
+    del obs
+    raise SystemExit(3)
+
+
+def _asserts(obs: np.ndarray) -> np.ndarray:
+    raise AssertionError
+
+
+_X = np.linspace(-1, 1, 50)
+
+
+@pytest.mark.cases
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda x: None, "returned nothing"),
+        (lambda x: x + 1j, "returned complex numbers"),
+        (lambda x: [str(number) for number in x], "returned text"),
+        (lambda x: np.array([str(number) for number in x], object), "array of objects, among them a str"),
+        (lambda x: np.ma.masked_less(x, 0), "returned a masked array"),
+        (lambda x: (number for number in x), "returned a generator"),
+        (lambda x: x * 1e39, "as large as 1e.39, which is too large for float32: divide it"),
+        (lambda x: x * 1e300, "as large as 1e.300, which is too large for float32: divide it"),
+        (lambda x: 1e6 + 0.01 * x, r"from 999999.99 to 1000000.01, and rounding .* 50% of that range: subtract"),
+        (lambda x: 1e9 + x, r"from 999999999 to 1000000001, and rounding .* 50% of that range: subtract"),
+        (lambda x: 0 * x + 0.1, "is 0.1 for every transition"),
+        (lambda x: 0.1 + np.where(x > 0, 1e-17, 0.0) + np.where(x < 0, 2e-17, 0), "is 0.1 for every transition"),
+        (_exits, r"raised SystemExit \(3; .*test_tasks.py, line \d+\)"),
+        (_asserts, r"raised AssertionError \([^;]*test_tasks.py, line \d+\)"),
+        (lambda x: np.stack([x, x[:3]]), r"raised ValueError \(.*; .*test_tasks.py, line \d+\)"),
+    ],
+)
+def test_what_is_no_reward_is_named(function: Any, said: str) -> None:
+    task = RewardTask(lambda obs, action, next_obs: function(next_obs[:, 0].astype(np.float64)))
+    with pytest.raises(ConfigError, match=said) as refusal:
+        task.rewards(_transitions(_X[:, None]))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.cases
+def test_an_offset_that_float32_holds_is_no_matter() -> None:
+    task = RewardTask(lambda obs, action, next_obs: 1000 + next_obs[:, 0].astype(np.float64))
+    np.testing.assert_allclose(task.rewards(_transitions(_X[:, None])), 1000 + _X, atol=1e-4)
+    objects = RewardTask(lambda obs, action, next_obs: np.array([float(x) for x in next_obs[:, 0]], object))
+    np.testing.assert_array_equal(objects.rewards(_transitions(_X[:, None])), np.float32(_X))

@@ -1,15 +1,12 @@
 """Between an agent and an environment that may be anybody's: what passes is finite and inside its bounds."""
 
 import contextlib
-import os
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
-from owma._errors import OwmaError
+from owma._errors import OwmaError, where_raised
 from owma._types import Bool, Float
 
 _ROUNDING = 1e-6
@@ -29,23 +26,12 @@ def actions_inside(
     return taken, moved
 
 
-def where_raised(error: BaseException) -> str:
-    """What an error says, on one line, with the file and line of the user's where it was raised, if there is one: not
-    those of Gymnasium's wrappers and of ours.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = (os.sep + "gymnasium" + os.sep, str(Path(__file__).parents[1]) + os.sep)
-    own = [frame for frame in frames if not any(place in frame.filename for place in ours)]
-    place = f"; {own[-1].filename}, line {own[-1].lineno}" if own else ""
-    return f"{' '.join(str(error).split())}{place}"
-
-
 @contextlib.contextmanager
 def mistakes_of_the_environment(when: str) -> Iterator[None]:
     """What an environment raises is its own mistake: an `OwmaError` that says where it made it."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise OwmaError(
             f"The environment raised {type(error).__name__} {when} ({where_raised(error)}); mend the environment, and "
             "run it again: planners that are done are not repeated."

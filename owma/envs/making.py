@@ -1,7 +1,7 @@
 """Environments as they are made here: in one form, with a limit of steps, and tried before any training."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -10,11 +10,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
-from owma._errors import ConfigError
+from owma._errors import ConfigError, where_raised
 from owma._types import Float
-from owma.envs.guards import where_raised
 from owma.envs.robotics import load_robotics
-from owma.envs.success import SUCCESS_NAMES
+from owma.envs.success import SUCCESS_NAMES, one_success
 from owma.observations import flatten_obs
 
 MOST_STEPS = 1000
@@ -38,7 +37,7 @@ class _OneForm(gym.Wrapper[Any, Any, Any, Any]):
         result = self.env.reset(seed=seed, options=options)
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)):
             raise TypeError(f"reset returned {_form(result)}, not (obs, info)")
-        return result[0], _success(result[1])
+        return _as_said(result[0], self.observation_space, "reset"), _success(result[1])
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         result: Any = self.env.step(np.array(action, self.action_space.dtype))
@@ -46,11 +45,28 @@ class _OneForm(gym.Wrapper[Any, Any, Any, Any]):
             raise TypeError(f"step returned {_form(result)}, not (obs, reward, terminated, truncated, info)")
         obs, reward, terminated, truncated, info = result
         ended, cut = bool(_single(terminated, "terminated")), bool(_single(truncated, "truncated"))
+        if not isinstance(info, dict):
+            raise TypeError(f"step returned {_form(info)} as `info`, not a dictionary")
+        obs = _as_said(obs, self.observation_space, "step")
         return obs, float(_single(reward, "reward")), ended, cut, _success(info)
 
 
 def _form(result: Any) -> str:
+    if result is None:
+        return "nothing"
     return f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
+
+
+def _as_said(obs: Any, space: gym.Space[Any], call: str) -> Any:
+    """An observation, once it is of its space's shape: NumPy's word on stacking others names neither shape."""
+    if isinstance(space, gym.spaces.Box):
+        if obs is None or isinstance(obs, Mapping | str):
+            raise TypeError(f"{call} returned {_form(obs)} as an observation, its observation_space is {space}")
+        if np.shape(obs) != space.shape:
+            raise TypeError(
+                f"{call} returned an observation of shape {np.shape(obs)}, its observation_space is of {space.shape}"
+            )
+    return obs
 
 
 def _single(value: Any, name: str) -> Any:
@@ -61,8 +77,7 @@ def _single(value: Any, name: str) -> Any:
 
 
 def _success(info: Any) -> dict[str, Any]:
-    told = {name: info[name] for name in SUCCESS_NAMES if name in info}
-    return {name: bool(np.all(value)) if isinstance(value, np.ndarray) else value for name, value in told.items()}
+    return {name: one_success(info[name], name) for name in SUCCESS_NAMES if info.get(name) is not None}
 
 
 def _statistics_of(env: EnvSpec) -> tuple[str, ...]:
@@ -104,7 +119,7 @@ def make_env(
     shown: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
     try:
         made = gym.make(env, max_episode_steps=env.max_episode_steps or most_steps, **shown)
-    except Exception as error:  # an environment of the user's may raise anything
+    except (Exception, SystemExit) as error:  # an environment of the user's may raise anything
         raise ConfigError(
             f"The environment {env.id!r} cannot be made ({type(error).__name__}: {where_raised(error)}); install "
             "what it needs, mend it, or choose another one."
@@ -136,7 +151,7 @@ def vector_env(env: EnvSpec, num_envs: int, *, most_steps: int = MOST_STEPS, fla
         envs = gym.vector.SyncVectorEnv([lambda: make_env(env, most_steps=most_steps, flag=flag)] * num_envs)
     except ConfigError:
         raise
-    except Exception as error:  # spaces that cannot be stacked, or are none
+    except (Exception, SystemExit) as error:  # spaces that cannot be stacked, or are none
         raise ConfigError(
             f"Copies of the environment {env.id!r} cannot be stepped together ({type(error).__name__}: "
             f"{where_raised(error)}); mend its spaces, or choose another one."
@@ -180,6 +195,18 @@ def check_env(
 def _check_form(
     env: EnvSpec, raw_obs: Any, obs_keys: tuple[str, ...] | None, space: gym.Space[Any], obs_dim: int, action_dim: int
 ) -> None:
+    if isinstance(raw_obs, tuple):
+        raise ConfigError(
+            f"The environment {env.id!r} does not fit the dataset: it gives a Tuple of {len(raw_obs)} observations; "
+            "wrap it with gymnasium.wrappers.FlattenObservation, or choose another environment."
+        )
+    if isinstance(raw_obs, Mapping) and (obs_keys is None or not set(obs_keys) <= set(raw_obs)):
+        held = "vectors" if obs_keys is None else f"the entries {list(obs_keys)}"
+        raise ConfigError(
+            f"The environment {env.id!r} does not fit the dataset: its observations are entries {sorted(raw_obs)}, "
+            f"where the data have {held}; record that environment, wrap it so that it gives what the data have "
+            "(gymnasium.wrappers.FlattenObservation makes one vector of all entries), or choose another environment."
+        )
     try:
         obs: Float[np.ndarray, "1 obs"] = flatten_obs(raw_obs, obs_keys)
     except ValueError as error:
@@ -203,7 +230,7 @@ def _check_form(
 def _tried(env: EnvSpec, when: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"The environment {env.id!r} raised {type(error).__name__} {when} ({where_raised(error)}); mend it: {_API}."
         ) from error

@@ -115,3 +115,44 @@ def test_running_statistics_are_refused_by_name(wrapper) -> None:
             check_env(env, None, obs_dim=2, action_dim=1)
     frozen.append(True)  # with statistics of its own, that are the same every time
     check_env(gym.spec("own/Wrapped-v0"), None, obs_dim=2, action_dim=1)
+
+
+class _Odd(gym.Env):
+    """Points in a plane, of which one thing is odd."""
+
+    def __init__(self, space: gym.Space, obs: Any, info: Any = None) -> None:
+        self.observation_space, self.action_space = space, gym.spaces.Box(-1, 1, (1,))
+        self.obs, self.said = obs, info
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.obs, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.said is None:
+            raise SystemExit(7)
+        return self.obs, 0.0, False, False, self.said
+
+
+_LINE = gym.spaces.Box(-1, 1, (1,))
+_PLANE = gym.spaces.Box(-1, 1, (2,))
+_PART = np.zeros(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("space", "obs", "info", "said"),
+    [
+        (gym.spaces.Dict(a=_LINE, b=_LINE), {"a": _PART, "b": _PART}, {}, r"entries \['a', 'b'\], where the data have"),
+        (gym.spaces.Tuple((_LINE, _LINE)), (_PART, _PART), {}, "a Tuple of 2 observations; wrap it with .*Flatten"),
+        (_PLANE, np.zeros((2, 1)), {}, r"reset returned an observation of shape \(2, 1\), its .* is of \(2,\)\)"),
+        (_PLANE, None, {}, "reset returned nothing as an observation"),
+        (_PLANE, np.zeros(2), None, r"SystemExit at step 1 \(7; .*test_making.py, line \d+\)"),
+        (_PLANE, np.zeros(2), {"success": "False"}, r"at step 1 \(info\['success'\] is 'False', not True or False"),
+        (_PLANE, np.zeros(2), {"is_success": np.zeros(0)}, r"info\['is_success'\] is array.*, not True or False"),
+    ],
+)
+def test_what_is_odd_is_named_in_the_users_terms(space: gym.Space, obs: Any, info: Any, said: str) -> None:
+    spec = EnvSpec("own/Odd-v0", entry_point=lambda: _Odd(space, obs, info), max_episode_steps=9)
+    with pytest.raises(ConfigError, match=said) as error:
+        check_env(spec, None, obs_dim=2, action_dim=1)
+    assert "obs_keys" not in str(error.value) and "shape_base" not in str(error.value)

@@ -7,7 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from owma._errors import OwmaError
 from owma.envs import kitchen, load_robotics, reported_success
+from owma.envs.success import one_success
 from owma.rollout import vector_env
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*The observations returned by `(reset|step)` and:UserWarning")
@@ -51,3 +53,24 @@ def test_the_kitchen_succeeds_when_no_subtask_is_left(removed: bool) -> None:
             assert reported is not None
             said.append(reported.tolist())
     assert said == [[False, False], [False, False], [True, False]]
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [(True, True), (np.bool_(False), False), (1, True), (0.0, False), ([False], False), (np.array([[1]]), True)],
+)
+def test_one_truth_value_is_read_in_any_form(said: Any, read: bool) -> None:
+    assert one_success(said, "success") is read
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize(
+    "said", ["False", "", 0.3, np.nan, 2, [], [True, False], np.array([]), {"a": True}, {}, object(), b"1", 1j]
+)
+def test_what_is_no_truth_value_is_no_success(said: Any) -> None:
+    with pytest.raises(TypeError, match=r"info\['success'\] is .*, not True or False") as error:
+        one_success(said, "success")
+    assert "\n" not in str(error.value)
+    with pytest.raises(OwmaError, match="does not say whether it succeeded.*mend it"):
+        reported_success({"success": [True, said]})
