@@ -16,6 +16,9 @@ _NO_FORM = (
     "does not say where the episodes of {rows} rows end: owma reads flags, one a row, numbers of rows that rise to the "
     "last one, lengths that add up, or steps counted from each first one on"
 )
+_OBS_ROWS = 2**14
+_CLEARLY = 3.0
+"""Times as long as others: steps between episodes."""
 _FLAGS = ("terminated", "truncated", "done", "final", "valid")
 _ROWS = 2**18
 """Of arrays with one number a row, read at a time."""
@@ -81,7 +84,8 @@ def read_ends(
     borders, misfits = {}, dict(left_out)
     for part in AUXILIARY_PARTS:
         if part in given:
-            last = _border(part, given[part], rows, f"{path}: `{names[part]}`", one_more=one_more)
+            values = _with_the_last(path, names, given[part], rows) if part == "stops" else given[part]
+            last = _border(part, values, rows, f"{path}: `{names[part]}`", one_more=one_more)
             if last is None:
                 misfits[names[part]] = _NO_FORM.format(rows=rows)
             else:
@@ -151,6 +155,29 @@ def _flags(values: np.ndarray, what: str) -> Bool[np.ndarray, " n"]:
             f"{what} is {values[other.argmax()]} in row {int(other.argmax())}; flags of ends are 0 or 1: write them so."
         )
     return values != 0
+
+
+def _with_the_last(path: Path, names: Mapping[str, str], stops: np.ndarray, rows: int) -> np.ndarray:
+    """Numbers of rows that follow ends, completed by the file's end where they lack it, as observations show.
+
+    Numbers up to the last row may be those of last rows as well: the steps that lead over a border are the longer ones.
+    """
+    if "obs" not in names or len(stops) < 2 or stops[-1] != rows - 1 or np.isin(stops, (0, 1)).all():
+        return stops
+    stepped, typical, start, held = np.zeros(rows), None, 0, None
+    for piece in read_rows(path, [names["obs"]], _OBS_ROWS):
+        obs = piece[names["obs"]].astype(np.float64)
+        obs = obs if held is None else np.concatenate([held, obs])
+        with np.errstate(invalid="ignore", over="ignore"):
+            moved = np.nan_to_num(np.abs(np.diff(obs, axis=0)), posinf=0.0)
+        if typical is None and len(moved):
+            typical = np.where((middle := np.median(moved, axis=0)) > 0, middle, np.inf)
+        if typical is not None:
+            stepped[start : start + len(moved)] = np.median(moved / typical, axis=1)[: rows - start]
+        start, held = start + len(moved), obs[-1:]
+    borders = stops.astype(int)
+    over_last_rows, over_rows_before = np.median(stepped[borders[:-1]]), np.median(stepped[borders[:-1] - 1])
+    return np.append(stops, rows) if over_rows_before > _CLEARLY * over_last_rows else stops
 
 
 def _border(part: str, values: np.ndarray, rows: int, what: str, *, one_more: bool) -> Bool[np.ndarray, " n"] | None:

@@ -190,15 +190,22 @@ def open_folder(folder: Path) -> Recording:
             )
     notes = []
     if not all("reward" in form.names for form in forms):
-        notes.append("`reward` is not in every file, and taken to be 0 where it is not.")
-    if not all("next_obs" in form.names or form.one_more for form in forms):
         notes.append(
-            "`next_obs` is not in every file: where it is not, steps that were cut off are dropped, and a step that "
-            "terminated is taken to end where it began."
+            "`reward` is not in every file, and taken to be 0 where it is not."
+            if len(forms) > 1
+            else "`reward` is not there, and taken to be 0."
         )
 
     def look(form: ArrayFile, precision: Mapping[str, Precision]) -> Survey:
-        return survey(form.arrays, form.ends(), precision)
+        ends = form.ends()
+        if "next_obs" not in form.names and not ends.final.any():
+            lack = "is not in every file: where it is not," if len(forms) > 1 else "is not there:"
+            said = (
+                f"`next_obs` {lack} steps that were cut off are dropped, and a step that terminated is taken to end "
+                "where it began."
+            )
+            ends = dataclasses.replace(ends, notes=(said, *ends.notes))
+        return survey(form.arrays, ends, precision)
 
     return _recording("folder of arrays", folder, tuple(files), forms, look, notes, {})
 
@@ -333,11 +340,12 @@ def _found(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Map
             "environment was reset there, mark the steps before in `truncated`."
         )
     notes += _notes_on_next_obs(pairs)
-    notes += [note for kind in precision.values() if (note := kind.note()) is not None]
+    notes += [note for kind in precision.values() for note in kind.notes()]
     is_dropping = any("next_obs" not in form.names and not form.one_more for form in forms)
     return Found(
         notes=tuple(notes),
         rounded=tuple(precision["obs"].lost()),
+        too_large={part: kind.too_large for part, kind in precision.items()},
         lengths=np.concatenate([found.lengths for found in surveys]) if is_dropping and surveys else None,
         returns=np.concatenate([found.returns for found in surveys]) if is_dropping and surveys else None,
     )

@@ -20,6 +20,8 @@ class Precision:
     def __init__(self, kind: str) -> None:
         """`kind`: what to call a column: `Observation`."""
         self.kind = kind
+        self.too_large = 0
+        """Rows that hold a finite number beyond float32's largest."""
         self._count = 0
         self._error: Any = 0.0
         self._step: Any = 0.0
@@ -33,7 +35,9 @@ class Precision:
         """Rows as recorded, and what they change by from one row to the next of an episode."""
         if values.dtype.itemsize < 4 or values.dtype == np.float32 or not len(values):
             return
-        wide = values.astype(np.float64)
+        # Integers of 64 bits are more than float64 holds.
+        wide = values.astype(np.longdouble if values.dtype.kind in "iu" else np.float64)
+        self.too_large += int(((np.abs(wide) > np.finfo(np.float32).max) & np.isfinite(wide)).any(axis=1).sum())
         wide = np.where(np.abs(wide) < 1e38, wide, 0.0)
         self._error = self._error + np.square(wide - wide.astype(np.float32)).sum(axis=0)
         self._count += len(wide)
@@ -57,8 +61,13 @@ class Precision:
         size = np.where(step > 0, step, self._high - self._low)
         return [int(i) for i in np.flatnonzero((error > _MOST_LOST * size) & (self._high > self._low))]
 
-    def note(self) -> str | None:
-        """A sentence that names the columns whose steps are lost; `None` where there is none."""
+    def notes(self) -> list[str]:
+        """Sentences on numbers that are too large, and on columns whose steps are lost."""
+        large = f"{self.too_large:,} rows of {self.kind.lower()}s are too large for float32, in which owma computes."
+        rounded = self._rounded()
+        return ([large] if self.too_large else []) + ([rounded] if rounded else [])
+
+    def _rounded(self) -> str | None:
         columns = self.lost()
         if not columns:
             return None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,8 @@ class Found:
     """A sentence each."""
     rounded: tuple[int, ...] = ()
     """Coordinates of observations whose steps float32 does not hold."""
+    too_large: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Rows by part (`obs`, `action`, `reward`) with numbers that float32 does not hold."""
     lengths: np.ndarray | None = None
     """Steps of each episode as recorded; `None` where they are those of the transitions."""
     returns: np.ndarray | None = None

@@ -31,10 +31,11 @@ class Seen:
 
     def found(self) -> Found:
         """So far."""
-        notes = [note for kind in (self._obs, *self._others.values()) if (note := kind.note()) is not None]
+        notes = [note for kind in (self._obs, *self._others.values()) for note in kind.notes()]
         if self._unread:
             notes.append(f"Arrays that are not read: {named(list(self._unread))}.")
-        return Found(notes=tuple(notes), rounded=tuple(self._obs.lost()))
+        large = {part: kind.too_large for part, kind in (("obs", self._obs), *self._others.items())}
+        return Found(notes=tuple(notes), rounded=tuple(self._obs.lost()), too_large=large)
 
 
 def names_below(value: Any, name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a dataset holds, in numbers: forms, episodes, ranges, coverage, and what may spoil training on it."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -171,14 +171,20 @@ class _Reading:
             "at_bounds": float(_at_bounds(np.asarray(sample.action), low, high).mean()),
             "duplicates": _duplicates(sample),
         }
-        return facts | {"warnings": [*notes, *self._warnings(facts, found.rounded)]}
+        return facts | {"warnings": [*notes, *self._warnings(facts, found.rounded, found.too_large)]}
 
-    def _warnings(self, facts: dict[str, Any], rounded: Collection[int]) -> list[str]:
+    def _warnings(self, facts: dict[str, Any], rounded: Collection[int], too_large: Mapping[str, int]) -> list[str]:
         found = []
-        for name, moments in (("observations", self.obs), ("actions", self.action), ("rewards", self.reward)):
-            if moments.not_finite:
-                found.append(f"{moments.not_finite:,} {name} are not finite: training refuses them.")
-        if self.last_obs.not_finite:
+        parts = (
+            ("observations", self.obs, "obs"),
+            ("actions", self.action, "action"),
+            ("rewards", self.reward, "reward"),
+        )
+        for name, moments, part in parts:
+            # What is too large for float32 is infinite in it, and named as what it is.
+            if (count := moments.not_finite - too_large.get(part, 0)) > 0:
+                found.append(f"{count:,} {name} are not finite: training refuses them.")
+        if self.last_obs.not_finite and not too_large.get("obs"):
             found.append(f"{self.last_obs.not_finite:,} last observations of episodes are not finite.")
         for name, moments in (("Observation", self.obs), ("Action", self.action)):
             vary = rounded if moments is self.obs else ()  # as recorded, though not in float32

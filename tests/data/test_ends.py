@@ -451,4 +451,4 @@ def test_wide_rows_are_looked_at_in_bounded_memory(monkeypatch: pytest.MonkeyPat
     nothing = np.zeros(300, bool)
     survey.survey(arrays, Ends(nothing, nothing, nothing), {"obs": kept})
     assert asked == [0, 60, 0, 60, 120, 180, 240]
-    assert "of 100 values left" in (kept.note() or "")
+    assert "of 100 values left" in " ".join(kept.notes())

@@ -8,7 +8,7 @@ import pytest
 from test_ends import LENGTHS, facts, folder, hdf5, walks, ways_to_say, without
 
 from owma._errors import DatasetError
-from owma.data import open_folder, summarise_dataset
+from owma.data import open_folder, read_whole, summarise_dataset
 
 pytestmark = pytest.mark.cases
 
@@ -132,3 +132,36 @@ def test_what_is_called_t_and_counts_nothing_is_left(values: Any, tmp_path: Path
     """A count of all rows, and the phase of a gait."""
     arrays = without(walks(), "next_observations", "terminals", "timeouts") | {"done": ways_to_say(LENGTHS)["done"]}
     assert "Arrays that are not read: `t`." in facts(folder(tmp_path / "mine", **arrays, t=values))[2]
+
+
+def test_numbers_of_rows_that_may_be_of_last_or_of_first_ones(tmp_path: Path) -> None:
+    """[9, 19, 26, 36] of 38 rows end episodes, or follow their ends and lack the last: the observations tell."""
+    arrays = {name: values[:38] for name, values in without(walks(), "terminals", "timeouts").items()}
+    rows = without(arrays, "next_observations")
+    for name, stops in (("follow", [10, 20, 27, 37]), ("last", [9, 19, 26, 36, 37])):
+        data = read_whole(open_folder(folder(tmp_path / name, **rows, episode_ends=np.array(stops)))).transitions
+        assert np.array_equal(data.next_obs, data.obs + 1)
+        assert np.flatnonzero(data.ends).tolist() == [8, 17, 23, 32]
+
+
+def test_numbers_that_float32_does_not_hold(tmp_path: Path) -> None:
+    arrays = walks() | {"rewards": walks()["rewards"] * 1e300}
+    warnings = " ".join(summarise_dataset(open_folder(folder(tmp_path / "large", **arrays)))["warnings"])
+    assert "42 rows of rewards are too large for float32" in warnings and "not finite" not in warnings
+    arrays["rewards"] = walks()["rewards"].astype(np.uint64) + np.uint64(2**63)
+    warnings = " ".join(summarise_dataset(open_folder(folder(tmp_path / "integers", **arrays)))["warnings"])
+    assert "Reward coordinates whose steps are rounded away" in warnings
+
+
+def test_what_is_said_of_one_file_and_of_rlds(tmp_path: Path) -> None:
+    rows = without(walks(), "next_observations", "rewards")
+    said = read_whole(open_folder(folder(tmp_path / "one", **rows))).notes
+    assert said[0] == "`reward` is not there, and taken to be 0." and "every file" not in " ".join(said)
+    stops = np.cumsum(LENGTHS)
+    index = np.concatenate([[*range(b - n, b), b - 1] for n, b in zip(LENGTHS, stops)])
+    final = np.append(False, index[1:] == index[:-1])
+    obs = walks()["observations"][index] + final[:, None]
+    zero = {"action": np.where(final, 0, 0.1 * np.arange(47))[:, None], "reward": np.where(final, 0, 1.0)}
+    flags = {"is_first": np.append(True, final[:-1]), "is_last": final, "is_terminal": final & (obs[:, 0] == 207)}
+    said = read_whole(open_folder(folder(tmp_path / "rlds", observation=obs, **zero, **flags))).notes
+    assert len(said) == 1 and "hold last observations, as RLDS has them" in said[0]
