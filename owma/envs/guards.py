@@ -39,8 +39,13 @@ def mistakes_of_the_environment(when: str) -> Iterator[None]:
 
 
 def check_rewards(rewards: Float[np.ndarray, " n"], step: int) -> None:
-    """Raises `OwmaError` unless the rewards of all episodes are finite."""
-    bad = np.flatnonzero(~np.isfinite(rewards))
+    """Raises `OwmaError` unless the rewards of all episodes are finite, in float32 too."""
+    bad = np.flatnonzero(~(np.abs(rewards) <= np.finfo(np.float32).max))
+    if bad.size and np.isfinite(value := rewards[bad[0]]):
+        raise OwmaError(
+            f"The environment of episode {bad[0]} gave a reward of {value:.2g} after {step} steps, too large for "
+            "float32; divide its rewards, and run it again."
+        )
     if bad.size:
         raise OwmaError(
             f"The environment of episode {bad[0]} gave a reward that is not finite after {step} steps; mend the "

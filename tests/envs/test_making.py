@@ -10,8 +10,9 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
-from owma._errors import ConfigError
+from owma._errors import ConfigError, OwmaError
 from owma.agent import Agent
+from owma.courses import drive
 from owma.envs import actions_inside, check_env, find_env, limit_note, make_env, vector_env
 from owma.planners import Static
 from owma.policy import PolicyConfig
@@ -156,3 +157,41 @@ def test_what_is_odd_is_named_in_the_users_terms(space: gym.Space, obs: Any, inf
     with pytest.raises(ConfigError, match=said) as error:
         check_env(spec, None, obs_dim=2, action_dim=1)
     assert "obs_keys" not in str(error.value) and "shape_base" not in str(error.value)
+
+
+class _Late(_Odd):
+    """Goes wrong at its third step, in one of several ways."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__(_PLANE, np.zeros(2), {})
+        self.way, self.steps = way, 0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps <= 3:
+            return self.obs, 0.0, False, False, {}
+        if self.way == "exit":
+            raise SystemExit(7)
+        if self.way == "raise":
+            raise RuntimeError("boom")
+        obs = {"nan": self.obs * np.nan, "grown": np.zeros(3)}.get(self.way, self.obs)
+        return obs, 1e300 if self.way == "huge" else 0.0, False, False, {"success": "no"} if self.way == "text" else {}
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("exit", r"raised SystemExit after 3 steps \(7; .*test_making.py, line \d+\); mend .*run it again"),
+        ("raise", r"raised RuntimeError after 3 steps \(boom; .*test_making.py, line \d+\); mend .*run it again"),
+        ("grown", r"observation of shape \(3,\), its observation_space is of \(2,\)\); mend .*run it again"),
+        ("text", r"info\['success'\] is 'no', not True or False\); mend .*run it again"),
+        ("nan", "returned an observation that is not finite after 4 steps; mend"),
+        ("huge", r"gave a reward of 1e\+300 after 3 steps, too large for float32; divide"),
+    ],
+)
+def test_what_goes_wrong_later_is_one_sentence_too(way: str, said: str) -> None:
+    spec = EnvSpec("own/Late-v0", entry_point=lambda: _Late(way), max_episode_steps=9)
+    check_env(spec, None, obs_dim=2, action_dim=1)
+    with vector_env(spec, 2) as envs, pytest.raises(OwmaError, match=said) as error:
+        drive(lambda obs, done, step: np.zeros((2, 1), np.float32), envs, seed=0, flatten=np.asarray)
+    assert "\n" not in str(error.value)
