@@ -29,7 +29,7 @@ from owma.data.steps import to_transitions
 from owma.data.survey import Survey, survey
 from owma.transitions import Transitions
 
-_READING = 3
+_READING = 4
 """Of the rules by which files are read: a memory-mapped copy made by others is not taken for one of today's."""
 
 

@@ -63,7 +63,8 @@ class Precision:
 
     def notes(self) -> list[str]:
         """Sentences on numbers that are too large, and on columns whose steps are lost."""
-        large = f"{self.too_large:,} rows of {self.kind.lower()}s are too large for float32, in which owma computes."
+        kind = f"{self.kind.lower()}s"
+        large = f"{self.too_large:,} rows of {kind} are too large for float32: training refuses them."
         rounded = self._rounded()
         return ([large] if self.too_large else []) + ([rounded] if rounded else [])
 
