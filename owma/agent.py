@@ -1,8 +1,8 @@
 """An agent: what was learnt, and a planner that uses it."""
 
-import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -178,16 +178,27 @@ def example_obs(agent: Agent) -> Obs:
     return jnp.asarray(np.asarray(agent.model.world.observation.mean))
 
 
-# JAX compiles anew for arrays that are committed to a device where those before were not. What a function returns is
-# committed if any of its arguments is, of those that it uses: here all of them count, as they do in `step`, so that the
-# state of `init` is like the states that follow it.
-@functools.partial(eqx.filter_jit, keep_unused=True)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _jit_of_all_arguments(function: _Function) -> _Function:
+    """`eqx.filter_jit`, where arguments that the function does not use count too.
+
+    JAX compiles anew for arrays that are committed to a device where those before were not. What a function returns is
+    committed if any of its arguments is, of those that it uses: here all of them count, as they do in `step`, so that
+    the state of `init` is like the states that follow it.
+    """
+    filter_jit: Any = eqx.filter_jit  # its overloads do not name the options of `jax.jit`
+    return filter_jit(function, keep_unused=True)
+
+
+@_jit_of_all_arguments
 def planner_state(agent: Agent) -> PyTree:
     """The planner's state at the start of an episode."""
     return agent.planner.init(agent.model)
 
 
-@functools.partial(eqx.filter_jit, keep_unused=True)
+@_jit_of_all_arguments
 def _init(agent: Agent) -> AgentState:
     planner_state = agent.planner.init(agent.model)
     obs = agent.model.world.observation.mean

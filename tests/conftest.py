@@ -78,7 +78,7 @@ def compiled() -> Iterator[list[str]]:
     """The names of the programs that XLA has compiled since the list was cleared last, such as `jit(step)`."""
     names: list[str] = []
 
-    def listen(event: str, seconds: float, **about: Any) -> None:
+    def listen(event: str, duration_secs: float, **about: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             names.append(about["fun_name"])
 

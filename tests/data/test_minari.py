@@ -131,7 +131,7 @@ def test_the_goal_is_part_of_the_state_where_it_differs_and_what_is_read_is_said
     with pytest.raises(DatasetError, match="entries .*achieved_goal.* not observation goal; name each"):
         load_minari("test/varied-v0", obs_keys=("observation", "goal"))
     # A copy on disk of one choice is not that of another.
-    options = [open_minari("test/varied-v0", **kwargs).options for kwargs in ({}, {"goal_in_state": False})]
+    options = [open_minari("test/varied-v0", goal_in_state=kept).options for kept in (True, False)]
     assert options == [{"obs_keys": ["observation", "desired_goal"]}, {}]
 
 
@@ -408,7 +408,7 @@ def test_what_is_not_read_is_named_and_rounding_is_said() -> None:
             EpisodeBuffer(
                 id=0,
                 observations=parts,
-                actions=np.zeros((20, 2), np.float32),
+                actions=list(np.zeros((20, 2), np.float32)),
                 rewards=[0.0] * 20,
                 terminations=[False] * 20,
                 truncations=[False] * 20,

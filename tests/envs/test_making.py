@@ -153,7 +153,7 @@ _PART = np.zeros(1, np.float32)
     ],
 )
 def test_what_is_odd_is_named_in_the_users_terms(space: gym.Space, obs: Any, info: Any, said: str) -> None:
-    spec = EnvSpec("own/Odd-v0", entry_point=lambda: _Odd(space, obs, info), max_episode_steps=9)
+    spec = EnvSpec("own/Odd-v0", entry_point=lambda **_: _Odd(space, obs, info), max_episode_steps=9)
     with pytest.raises(ConfigError, match=said) as error:
         check_env(spec, None, obs_dim=2, action_dim=1)
     assert "obs_keys" not in str(error.value) and "shape_base" not in str(error.value)
@@ -190,7 +190,7 @@ class _Late(_Odd):
     ],
 )
 def test_what_goes_wrong_later_is_one_sentence_too(way: str, said: str) -> None:
-    spec = EnvSpec("own/Late-v0", entry_point=lambda: _Late(way), max_episode_steps=9)
+    spec = EnvSpec("own/Late-v0", entry_point=lambda **_: _Late(way), max_episode_steps=9)
     check_env(spec, None, obs_dim=2, action_dim=1)
     with vector_env(spec, 2) as envs, pytest.raises(OwmaError, match=said) as error:
         drive(lambda obs, done, step: np.zeros((2, 1), np.float32), envs, seed=0, flatten=np.asarray)
