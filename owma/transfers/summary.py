@@ -81,7 +81,11 @@ def summarise_ogbench(rows: Sequence[Mapping[str, Any]], tasks: Mapping[str, int
     ]
 
 
-def _entry(task: str, labels: int, fit: str, planner: str, *, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _entry(
+    task: str, labels: int | None, fit: str | None, planner: str, *, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """`labels` and `fit` are `None` of what no value was fitted for: the baselines."""
+
     def column(key: str) -> np.ndarray:
         values = np.array([np.nan if row[key] is None else float(row[key]) for row in rows])
         return values[~np.isnan(values)]
