@@ -197,7 +197,7 @@ def test_environments_are_refused_in_a_sentence() -> None:
     for obs_dim, action_dim in ((3, 2), (2, 1)):
         with pytest.raises(ConfigError, match=r"'test/LineWorld-v0' does not fit the dataset: .*\(2,\)"):
             check_env(line_world(), None, obs_dim=obs_dim, action_dim=action_dim)
-    with pytest.raises(ConfigError, match="does not fit the dataset: The observation is a mapping"):
+    with pytest.raises(ConfigError, match="does not fit the dataset: its observations are entries .*'observation'"):
         check_env(find_env("owma/TwoRoutes-v0"), None, obs_dim=4, action_dim=2)
     broken = line_world()
     broken.kwargs["colour"] = "red"

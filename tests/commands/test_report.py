@@ -104,7 +104,7 @@ def test_committed_rows_of_three_seeds_say_first_that_there_is_no_verdict(invoke
     first = text[text.index("Adaptation against its rivals</h2>") : text.index("Results</h2>")]
     assert "No verdict in 104 of them (3 seeds, 5 are needed)." in first and "104 paired comparisons" in first
     assert "FALSE" not in text and ">holds<" not in text and '<tr class="loses">' not in text
-    assert "<td>62 [0, 98]</td><td>0 / 94 / 94</td>" in text
+    assert "<td>62 [0, 100]</td><td>0 / 94 / 94</td>" in text
     assert "models, which are not beside these rows" in text and str(REFERENCE) not in text
 
 

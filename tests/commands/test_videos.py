@@ -43,7 +43,7 @@ def test_a_library_that_is_not_there_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 def test_the_command_draws_the_map_where_nothing_renders(invoke, smoke_run, elsewhere: Path, monkeypatch) -> None:
     shutil.copytree(smoke_run.folder, elsewhere / "runs" / "smoke" / "v1")
-    monkeypatch.setattr("owma.videos.find_renderer", lambda env: None)
+    monkeypatch.setattr("owma.videos.find_renderer", lambda env, modules=(): None)
     done = invoke(owma.eval.main, "runs/smoke", *FLAGS)
     assert done.code == 0 and "recording" in done.stderr, done.stderr
     # A frame every five steps of three hundred; equal ones are stored once.
