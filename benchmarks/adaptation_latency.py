@@ -26,14 +26,15 @@ import tyro
 from matched import SCALED, settle
 from published import published_model
 
-from owma import plots
-from owma._command import command, keep_programs, open_progress
-from owma._cores import usable_cores
-from owma._types import Array, Float, PyTree
-from owma.config_json import to_json
+from owma._internal.command import command, keep_programs
+from owma._internal.cores import usable_cores
+from owma._internal.progress import open_progress
+from owma._internal.types import Array, Float, PyTree
+from owma.config.json import to_json
+from owma.config.presets import PRESETS
 from owma.diffusion import FiLMDenoiser, sampler, unrolled
-from owma.experiment import skeleton
-from owma.nets import FiLMNet
+from owma.diffusion.nets import FiLMNet
+from owma.outcomes.value import LinearValue
 from owma.planners import (
     PLANNERS,
     PUBLISHED,
@@ -43,9 +44,9 @@ from owma.planners import (
     OnlineAdaptation,
     RandomShooting,
 )
-from owma.presets import PRESETS
-from owma.runs import RunFolder, versions
-from owma.value import LinearValue
+from owma.results import plots
+from owma.runs.folder import RunFolder, versions
+from owma.runs.parts import skeleton
 
 _OBS, _ACTIONS, _PSI = 4, 2, 7
 """Sizes of the two-route model."""
@@ -278,7 +279,9 @@ def _sweep(axis: str, rounds: int) -> list[dict[str, Any]]:
 
 
 def _batches(name: str, config: AbstractPlannerConfig, rounds: int) -> list[dict[str, Any]]:
-    """Decisions a second: many in one program, beside as many single ones on all cores, as `owma.rollout` has them."""
+    """Decisions a second: many in one program, beside as many single ones on all cores, as `owma.eval.rollout` has
+    them.
+    """
     model, planner = shipped(), config.build()
 
     def decide(planner: AbstractPlanner, model: AgentModel, obs: Float[Array, "n obs"], keys: Array) -> PyTree:

@@ -21,12 +21,14 @@ import numpy as np
 import tyro
 from matched import TrainedRun, two_routes
 
-from owma._command import command, keep_programs, open_progress
-from owma._types import Array, Float, PyTree
+from owma._internal.command import command, keep_programs
+from owma._internal.progress import open_progress
+from owma._internal.types import Array, Float, PyTree
+from owma.config.presets import PRESETS
+from owma.envs.make import vector_env
+from owma.eval.rollout import run_episodes
 from owma.planners import AbstractPlanner, AgentModel, OnlineAdaptation, PlanInfo, PlanResult
-from owma.presets import PRESETS
-from owma.rollout import run_episodes, vector_env
-from owma.runs import RunFolder, versions
+from owma.runs.folder import RunFolder, versions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,14 +24,20 @@ import tyro
 from matched import SCALED, TrainedRun, at_price, matched, settle, two_routes
 from scipy.spatial import KDTree
 
-from owma import plots
-from owma._command import command, keep_programs, open_progress
-from owma._errors import ConfigError
-from owma._types import Array, Float
+from owma._internal.command import command, keep_programs
+from owma._internal.errors import ConfigError
+from owma._internal.progress import open_progress
+from owma._internal.types import Array, Float
 from owma.adaptation import Optimum, estimate_optimum
-from owma.config_json import to_json
-from owma.experiment import ExperimentConfig
-from owma.observations import flatten_obs
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import to_json
+from owma.config.policy import PolicyConfig
+from owma.config.presets import PRESETS
+from owma.envs.make import vector_env
+from owma.outcomes.observations import flatten_obs
+from owma.outcomes.testbeds import GaussianDenoiser, GaussianMixtureDenoiser, chain_ceiling, testbed_world
+from owma.outcomes.value import LinearValue
+from owma.outcomes.world import whitened_outcomes
 from owma.planners import (
     AbstractPlanner,
     AbstractPlannerConfig,
@@ -41,13 +47,8 @@ from owma.planners import (
     Static,
     TiltedResampling,
 )
-from owma.policy import PolicyConfig
-from owma.presets import PRESETS
-from owma.rollout import vector_env
-from owma.runs import RunFolder, versions
-from owma.testbeds import GaussianDenoiser, GaussianMixtureDenoiser, chain_ceiling, testbed_world
-from owma.value import LinearValue
-from owma.world import whitened_outcomes
+from owma.results import plots
+from owma.runs.folder import RunFolder, versions
 
 _GAUSSIANS = (2, 16, 64)
 """Dimensions: variances 0.1 … 4 in geometric steps, V = Σψ/√d, λ such that KL(q*‖p) = 2 nats."""

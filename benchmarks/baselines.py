@@ -17,17 +17,20 @@ from typing import Any
 import tyro
 from matched import two_routes_config
 
-from owma._command import command, open_progress
-from owma._errors import ConfigError
-from owma.baselines import FILE, data_row, random_rows
-from owma.courses import Judge, random_course
+from owma._internal.command import command
+from owma._internal.errors import ConfigError
+from owma._internal.progress import open_progress
+from owma.config.experiment import ExperimentConfig
+from owma.config.presets import PRESETS
+from owma.config.sweep import read_points
+from owma.config.task import GoalTaskConfig, RewardTaskConfig
 from owma.envs import pays
-from owma.experiment import ExperimentConfig, task_returns
-from owma.material import GoalTaskConfig, Material, RewardTaskConfig
-from owma.presets import PRESETS
-from owma.rollout import vector_env
-from owma.runs import RunFolder, versions
-from owma.sweeps import read_points
+from owma.envs.make import vector_env
+from owma.eval.courses import Judge, random_course, random_rows
+from owma.results.baselines import FILE, data_row
+from owma.runs.folder import RunFolder, versions
+from owma.train.experiment import task_returns
+from owma.train.inputs import Material
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import tyro
 
-from owma._command import command, open_progress
-from owma.runs import RunFolder, versions
+from owma._internal.command import command
+from owma._internal.progress import open_progress
+from owma.runs.folder import RunFolder, versions
 
 _PROCESS = """
 import json, statistics, sys, time
 began = time.perf_counter()
-import jax, numpy as np, orbax.checkpoint, owma, owma.run, owma.agent, owma.planners
+import jax, numpy as np, orbax.checkpoint, owma, owma.runs.load, owma.agent.act, owma.planners
 imported = time.perf_counter()
 {body}
 first, later = time.perf_counter(), []

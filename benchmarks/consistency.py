@@ -19,12 +19,13 @@ import numpy as np
 import tyro
 from attainment import MIXTURES, mixture_model
 
-from owma._command import command, keep_programs, open_progress
-from owma._errors import ConfigError
-from owma._types import Array, Float
+from owma._internal.command import command, keep_programs
+from owma._internal.errors import ConfigError
+from owma._internal.progress import open_progress
+from owma._internal.types import Array, Float
+from owma.outcomes.testbeds import chain_ceiling
 from owma.planners import AbstractPlanner, AgentModel, OnlineAdaptation
-from owma.runs import RunFolder, versions
-from owma.testbeds import chain_ceiling
+from owma.runs.folder import RunFolder, versions
 
 _BATCH = 50
 """Decisions at a time."""

@@ -17,12 +17,13 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
-from owma._command import command, open_progress
-from owma.data.ant_maze import WaypointAnt, environments, is_on_its_back
-from owma.data_config import AntMazeCollect
+from owma._internal.command import command
+from owma._internal.progress import open_progress
+from owma.collect.ant_maze import WaypointAnt, environments, is_on_its_back
+from owma.config.data import AntMazeCollect
 from owma.envs import MazeMap
-from owma.intervals import counted, interval
-from owma.runs import RunFolder, versions
+from owma.results.intervals import counted, interval
+from owma.runs.folder import RunFolder, versions
 
 
 @dataclasses.dataclass(frozen=True)

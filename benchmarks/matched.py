@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from owma._errors import ConfigError
-from owma.config_json import to_json
+from owma._internal.errors import ConfigError
+from owma._internal.progress import Progress
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import to_json
+from owma.config.planners.budgets import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
 from owma.data import TwoRoutesCollect
-from owma.experiment import Experiment, ExperimentConfig
-from owma.material import Material, Progress
-from owma.planners_config.matched import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
-from owma.run import Run, load
-from owma.runs import RunFolder, versions
+from owma.runs.folder import RunFolder, versions
+from owma.runs.load import Run, load
+from owma.train.experiment import Experiment
+from owma.train.inputs import Material
 
 
 def settle(folder: RunFolder, settings: Mapping[str, Any], name: str = "config.json") -> None:

@@ -25,14 +25,15 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from owma._command import command, keep_programs, open_progress
-from owma.data_config import ArrayFolder
-from owma.experiment import Experiment, ExperimentConfig
-from owma.experiment_config import EvaluationConfig
-from owma.material_config import RecordedTaskConfig
-from owma.runs import RunFolder, versions
-from owma.training_config import TrainingConfig
-from owma.value_config import ValueConfig
+from owma._internal.command import command, keep_programs
+from owma._internal.progress import open_progress
+from owma.config.data import ArrayFolder
+from owma.config.experiment import EvaluationConfig, ExperimentConfig
+from owma.config.task import RecordedTaskConfig
+from owma.config.training import TrainingConfig
+from owma.config.value import ValueConfig
+from owma.runs.folder import RunFolder, versions
+from owma.train.experiment import Experiment
 
 _OBS, _ACTION, _EPISODE = 29, 8, 1000
 _ROW = 4 * (2 * _OBS + _ACTION + 1) + 2

@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from owma._tree import move_towards
-from owma._types import Array, Float, PRNGKeyArray, Psi, PyTree, Scalar
+from owma._internal.tree import move_towards
+from owma._internal.types import Array, Float, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, InlineDenoiser
 from owma.diffusion.denoiser import Conditioning
+from owma.diffusion.schedule import VPSchedule
+from owma.outcomes.targets import outcome_target
 from owma.planners import AgentModel
-from owma.schedule import VPSchedule
-from owma.targets import outcome_target
-from owma.training import OutcomeData
+from owma.train.rows import OutcomeData
 
 WIDTHS = (256, 512, 1024)
 DDIM_STEPS = 50

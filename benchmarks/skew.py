@@ -17,15 +17,16 @@ import jax
 import tyro
 from matched import matched, settle, two_routes
 
-from owma import plots
-from owma._command import command, keep_programs, open_progress
-from owma.config_json import to_json
-from owma.evaluation import evaluate
-from owma.experiment import EvaluationConfig, ExperimentConfig
+from owma._internal.command import command, keep_programs
+from owma._internal.progress import open_progress
+from owma.config.experiment import EvaluationConfig, ExperimentConfig
+from owma.config.json import to_json
+from owma.config.presets import PRESETS
+from owma.eval.evaluate import evaluate
 from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
-from owma.presets import PRESETS
-from owma.reporting import skew_summary
-from owma.runs import RunFolder, versions
+from owma.results import plots
+from owma.results.summaries import skew_summary
+from owma.runs.folder import RunFolder, versions
 
 _OURS = "online_adaptation"
 

@@ -22,14 +22,15 @@ import numpy as np
 import tyro
 
 import owma
-from owma._command import command, keep_programs, open_progress
-from owma._types import Float
-from owma.agent import Agent
+from owma._internal.command import command, keep_programs
+from owma._internal.progress import open_progress
+from owma._internal.types import Float
+from owma.agent.act import Agent
+from owma.config.policy import PolicyConfig
+from owma.outcomes.testbeds import GaussianDenoiser, testbed_world
+from owma.outcomes.value import LinearValue
 from owma.planners import AgentModel, OnlineAdaptation
-from owma.policy import PolicyConfig
-from owma.runs import RunFolder, versions
-from owma.testbeds import GaussianDenoiser, testbed_world
-from owma.value import LinearValue
+from owma.runs.folder import RunFolder, versions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,15 +22,16 @@ import tyro
 from adaptation_latency import Program, compiled, decision, shipped, timed
 from published import BATCH_SIZE, DDIM_STEPS, PublishedState, PublishedTrainer, published_model
 
-from owma._command import command
-from owma._types import Array, Float
-from owma.nets import FiLMNet, Linear
+from owma._internal.command import command
+from owma._internal.types import Array, Float
+from owma.config.presets import PRESETS
+from owma.config.training import TrainingConfig
+from owma.diffusion.nets import FiLMNet, Linear
+from owma.outcomes.transitions import Transitions
 from owma.planners import OnlineAdaptation
-from owma.presets import PRESETS
-from owma.runs import RunFolder, versions
-from owma.training import OutcomeData, OutcomeTrainer, TrainingConfig
-from owma.training.outcome import TrainingState
-from owma.transitions import Transitions
+from owma.runs.folder import RunFolder, versions
+from owma.train.outcome import OutcomeTrainer, TrainingState
+from owma.train.rows import OutcomeData
 
 _PRESET = PRESETS["two-routes"][1]
 _BOOTSTRAPS = (1, 2, 10)

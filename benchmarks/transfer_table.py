@@ -11,11 +11,11 @@ from pathlib import Path
 
 import tyro
 
-from owma._command import command
-from owma._errors import ConfigError
-from owma.baselines import read_baselines
-from owma.runs import RunFolder
-from owma.transfers import transfer_markdown
+from owma._internal.command import command
+from owma._internal.errors import ConfigError
+from owma.results.baselines import read_baselines
+from owma.runs.folder import RunFolder
+from owma.transfer.summary import transfer_markdown
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,13 +28,14 @@ import tyro
 from adaptation_latency import compiled, settle, shipped, timed
 from training_throughput import walks
 
-from owma._command import command, open_progress
-from owma._types import Array, PyTree
-from owma.presets import PRESETS
-from owma.runs import RunFolder, versions
-from owma.training import OutcomeData, OutcomeTrainer
-from owma.training.devices import spread
-from owma.training.outcome import TrainingState
+from owma._internal.command import command
+from owma._internal.progress import open_progress
+from owma._internal.types import Array, PyTree
+from owma.config.presets import PRESETS
+from owma.runs.folder import RunFolder, versions
+from owma.train.devices import spread
+from owma.train.outcome import OutcomeTrainer, TrainingState
+from owma.train.rows import OutcomeData
 
 _PRESET = PRESETS["two-routes"][1]
 

@@ -4,21 +4,21 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owma._version import __version__ as __version__
-    from owma._errors import (
+    from owma._internal.version import __version__ as __version__
+    from owma._internal.errors import (
         CheckpointError as CheckpointError,
         ConfigError as ConfigError,
         DatasetError as DatasetError,
         OwmaError as OwmaError,
     )
-    from owma.features import (
+    from owma.outcomes.features import (
         AbstractFeatures as AbstractFeatures,
         FeaturesConfig as FeaturesConfig,
         FeatureTrainingConfig as FeatureTrainingConfig,
     )
-    from owma.transitions import Transitions as Transitions
+    from owma.outcomes.transitions import Transitions as Transitions
     from owma.diffusion import AbstractDenoiser as AbstractDenoiser
-    from owma.tasks import (
+    from owma.outcomes.tasks import (
         AbstractTask as AbstractTask,
         GoalTask as GoalTask,
         LabelledTask as LabelledTask,
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
         RecordedTask as RecordedTask,
         RewardTask as RewardTask,
     )
-    from owma.policy import PolicyConfig as PolicyConfig, ReadoutPolicy as ReadoutPolicy
-    from owma.value import (
+    from owma.config.policy import PolicyConfig as PolicyConfig
+    from owma.outcomes.policy import ReadoutPolicy as ReadoutPolicy
+    from owma.outcomes.value import (
         AbstractValue as AbstractValue,
         LinearValue as LinearValue,
         TaskValue as TaskValue,
-        ValueConfig as ValueConfig,
         ValueDecoder as ValueDecoder,
         infer_task as infer_task,
     )
-    from owma.world import WorldConfig as WorldConfig, WorldModel as WorldModel
+    from owma.config.value import ValueConfig as ValueConfig
+    from owma.config.world import WorldConfig as WorldConfig
+    from owma.outcomes.world import WorldModel as WorldModel
     from owma.adaptation import (
         AbstractAscent as AbstractAscent,
         AbstractCorrection as AbstractCorrection,
@@ -71,8 +73,8 @@ if TYPE_CHECKING:
         TwistedSMC as TwistedSMC,
         TwistedSMCPlanner as TwistedSMCPlanner,
     )
-    from owma.agent import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
-    from owma.export import (
+    from owma.agent.act import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
+    from owma.agent.export import (
         ExportedAgent as ExportedAgent,
         ExportedInfo as ExportedInfo,
         export_agent as export_agent,
@@ -89,23 +91,21 @@ if TYPE_CHECKING:
         TwoRoutesCollect as TwoRoutesCollect,
         load_minari as load_minari,
     )
-    from owma.material import (
-        ArrayFolder as ArrayFolder,
-        D4rlFile as D4rlFile,
+    from owma.config.data import ArrayFolder as ArrayFolder, D4rlFile as D4rlFile, OgbenchFile as OgbenchFile
+    from owma.config.task import (
         GoalTaskConfig as GoalTaskConfig,
         LabelledTaskConfig as LabelledTaskConfig,
         MinariDataset as MinariDataset,
         PreferenceTaskConfig as PreferenceTaskConfig,
-        OgbenchFile as OgbenchFile,
         RecordedTaskConfig as RecordedTaskConfig,
         RewardTaskConfig as RewardTaskConfig,
     )
-    from owma.training import TrainingConfig as TrainingConfig
-    from owma.experiment import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
-    from owma.run import Run as Run, load as load
+    from owma.config.training import TrainingConfig as TrainingConfig
+    from owma.config.experiment import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
+    from owma.runs.load import Run as Run, load as load
 else:
     # JAX, and what stands on it, takes seconds to import: nothing of it is until a name is asked for, so that commands
     # read their flags first.
-    from owma._lazy import on_demand as _on_demand
+    from owma._internal.lazy import on_demand as _on_demand
 
     __getattr__, __dir__, __all__ = _on_demand(__name__)

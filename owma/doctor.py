@@ -13,9 +13,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from owma._command import command, parse, programs_folder, require_platform
-from owma._errors import OwmaError
-from owma._version import __version__
+from owma._internal.command import command, parse, programs_folder, require_platform
+from owma._internal.errors import OwmaError
+from owma._internal.version import __version__
 
 _GIB = 2**30
 _LEAST_FREE_GIB = 2.0
@@ -163,7 +163,7 @@ def _drawing() -> Finding:
     import gymnasium as gym
 
     import owma.envs
-    from owma.videos import find_renderer
+    from owma.eval.videos import find_renderer
 
     renderer = find_renderer(gym.spec(owma.envs.TWO_ROUTES_ID))
     if renderer is None:

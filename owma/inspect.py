@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from owma._command import command, parse
+from owma._internal.command import command, parse
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,7 +40,7 @@ class Inspect:
 def main() -> None:
     """Parse, read, print."""
     arguments = parse(Inspect, prog="python -m owma.inspect")
-    from owma._json import jsonable
+    from owma._internal.json import jsonable
     from owma.data import open_by_name, summarise_dataset
 
     recording = open_by_name(

@@ -50,9 +50,9 @@ def gaussian_model() -> Callable[..., Any]:
     """
     # Here and not above: jaxtyping's hook must be in place before the package is imported.
     import owma.planners as planners
-    from owma.policy import PolicyConfig
-    from owma.testbeds import GaussianDenoiser, testbed_world
-    from owma.value import LinearValue
+    from owma.config.policy import PolicyConfig
+    from owma.outcomes.testbeds import GaussianDenoiser, testbed_world
+    from owma.outcomes.value import LinearValue
 
     def build(
         mean: Sequence[float],

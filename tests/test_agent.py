@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma._errors import OwmaError
-from owma.agent import Agent
+from owma._internal.errors import OwmaError
+from owma.agent.act import Agent
 from owma.planners import RandomShooting, Static
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from owma import analysis
 from owma.planners import OnlineAdaptation
+from owma.results import analysis
 
 
 def _rows(planner: str, returns: list[float], **fields: Any) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.agent import Agent
-from owma.anytime import Pace, Paces, decide_in_time
+from owma.agent.act import Agent
+from owma.agent.anytime import Pace, Paces, decide_in_time
 from owma.planners import OnlineAdaptation, PlanInfo, Static
 from owma.planners.base import AbstractAnytimePlanner
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from owma._errors import CheckpointError
-from owma.baselines import data_row, keep_data_row, kept_data_row, summarise_baselines, summarise_with_baselines
-from owma.promises import doubtful_promises
-from owma.runs import RunFolder
-from owma.transitions import Transitions
+from owma._internal.errors import CheckpointError
+from owma.outcomes.transitions import Transitions
+from owma.results.baselines import data_row, keep_data_row, kept_data_row, summarise_baselines, summarise_with_baselines
+from owma.results.promises import doubtful_promises
+from owma.runs.folder import RunFolder
 
 
 def _episodes(*lengths: int) -> Transitions:

@@ -16,8 +16,8 @@ import jax.tree_util as jtu
 import numpy as np
 import pytest
 
-from owma import checkpoint
-from owma._errors import CheckpointError
+from owma._internal.errors import CheckpointError
+from owma.runs import checkpoint
 
 
 class _Model(eqx.Module):

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from line_world import line_world
 
-from owma import checkpoint, rollout
-from owma.agent import Agent
-from owma.export import export_agent, load_exported
+from owma.agent.act import Agent
+from owma.agent.export import export_agent, load_exported
+from owma.envs import vector_env
+from owma.eval import rollout
 from owma.planners import AgentModel, OnlineAdaptation, RandomShooting
+from owma.runs import checkpoint
 
 pytestmark = pytest.mark.cases
 
@@ -55,7 +57,7 @@ def test_with_a_deadline_nothing_is_compiled_after_init(model: AgentModel, compi
 
 def test_the_programs_of_an_evaluation_are_compiled_once(model: AgentModel, compiled: list[str]) -> None:
     agent = Agent(model, _ADAPTATION.build(), replan_every=2)
-    with rollout.vector_env(line_world(), 2) as envs:
+    with vector_env(line_world(), 2) as envs:
         rollout.run_episodes(agent, envs, planner_name="adaptation", seed=0, timed_decisions=2)
     programs = [name for name in compiled if name in ("jit(_single_plan)", "jit(_batch_read_out)")]
     assert sorted(programs) == ["jit(_batch_read_out)", "jit(_single_plan)"]

@@ -1,7 +1,7 @@
 """Fields of configurations by name."""
 
-from owma.config_fields import label_changes, override, parse_axis, spell
-from owma.sweeps import SweepConfig
+from owma.config.fields import label_changes, override, parse_axis, spell
+from owma.config.sweep import SweepConfig
 
 
 def test_values() -> None:

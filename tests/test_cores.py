@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from owma._cores import usable_cores
+from owma._internal.cores import usable_cores
 
 
 def test_cores_are_those_of_the_process_or_else_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

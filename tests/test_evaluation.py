@@ -15,13 +15,10 @@ from gymnasium.envs.registration import EnvSpec
 from line_world import LineWorld, line_world
 from rich.console import Console
 
-from owma._errors import ConfigError
-from owma.baselines import summarise_baselines
-from owma.courses import Judge
-from owma.data import Origin
-from owma.evaluation import draw, evaluate
-from owma.experiment import EvaluationConfig
-from owma.planners_config import (
+from owma._internal.errors import ConfigError
+from owma.config.experiment import EvaluationConfig
+from owma.config.names import check_run_name
+from owma.config.planners import (
     CEM,
     COMPARED,
     NAMED,
@@ -37,10 +34,14 @@ from owma.planners_config import (
     TwistedSMC,
     planner_name,
 )
-from owma.planners_config.matched import matched
-from owma.runs import RunFolder, check_run_name
-from owma.tables import results_markdown, results_table, summarise
-from owma.tasks import RewardTask
+from owma.config.planners.budgets import matched
+from owma.data import Origin
+from owma.eval.courses import Judge
+from owma.eval.evaluate import draw, evaluate
+from owma.outcomes.tasks import RewardTask
+from owma.results.baselines import summarise_baselines
+from owma.results.tables import results_markdown, results_table, summarise
+from owma.runs.folder import RunFolder
 
 TWO = {"static": Static(), "random_shooting": RandomShooting(num_samples=4)}
 

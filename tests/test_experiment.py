@@ -14,25 +14,22 @@ import jax
 import numpy as np
 import pytest
 
-from owma import checkpoint
-from owma._errors import CheckpointError
+from owma._internal.errors import CheckpointError
+from owma.config.experiment import EvaluationConfig, ExperimentConfig
+from owma.config.policy import PolicyConfig
+from owma.config.task import GoalTaskConfig, LabelledTaskConfig
+from owma.config.training import TrainingConfig
+from owma.config.value import ValueConfig
+from owma.config.world import WorldConfig
 from owma.data import TwoRoutesCollect, read_origin
-from owma.experiment import (
-    EvaluationConfig,
-    Experiment,
-    ExperimentConfig,
-    TrainedParts,
-    restore_parts,
-    task_returns,
-)
-from owma.features import FeaturesConfig, FeatureTrainingConfig
-from owma.material import GoalTaskConfig, LabelledTaskConfig, Material
-from owma.policy import PolicyConfig
-from owma.runs import RunFolder
-from owma.training import TrainingConfig, sample_rows
-from owma.transitions import Transitions
-from owma.value import ValueConfig
-from owma.world import WorldConfig
+from owma.outcomes.features import FeaturesConfig, FeatureTrainingConfig
+from owma.outcomes.transitions import Transitions
+from owma.runs import checkpoint
+from owma.runs.folder import RunFolder
+from owma.runs.parts import TrainedParts, restore_parts
+from owma.train.experiment import Experiment, task_returns
+from owma.train.inputs import Material
+from owma.train.rows import sample_rows
 
 TINY = ExperimentConfig(
     name="tiny",
@@ -237,7 +234,7 @@ def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
     mapped: Material, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "owma.experiment.sample_rows", lambda whole, seed: sample_rows(whole, seed=seed, most=len(whole) // 2)
+        "owma.train.experiment.sample_rows", lambda whole, seed: sample_rows(whole, seed=seed, most=len(whole) // 2)
     )
     folder = RunFolder.create(tmp_path, "sampled")
     with pytest.raises(_Killed):
@@ -316,7 +313,7 @@ def test_evaluation_and_name_are_no_part_of_the_trained_configuration(
 def test_tasks_of_every_kind(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     obs = material.dataset.transitions.obs
     np.savez(tmp_path / "labels.npz", obs=obs[::40], reward=obs[::40, 0])
-    monkeypatch.setattr("owma.material.load_dataset", lambda *_, **__: material.dataset)
+    monkeypatch.setattr("owma.train.inputs.load_dataset", lambda *_, **__: material.dataset)
     for task in (LabelledTaskConfig(tmp_path / "labels.npz"), GoalTaskConfig(goal=tuple(map(float, obs[50, :2])))):
         gathered = dataclasses.replace(TINY, task=task).gather(_progress())
         assert gathered.rewards.shape == (len(obs),) and np.ptp(gathered.rewards) > 0

@@ -11,9 +11,9 @@ import jax.export
 import numpy as np
 import pytest
 
-from owma._errors import CheckpointError, ConfigError, OwmaError
-from owma.agent import Agent
-from owma.export import export_agent, load_exported
+from owma._internal.errors import CheckpointError, ConfigError, OwmaError
+from owma.agent.act import Agent
+from owma.agent.export import export_agent, load_exported
 from owma.planners import OnlineAdaptation, RandomShooting, Static
 
 _OBS = np.array([0.3, -0.2], np.float32)

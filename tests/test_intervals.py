@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from owma import intervals
-from owma.intervals import interval, lacking, resamples, verdict, weighted_mean
+from owma.results import intervals
+from owma.results.intervals import interval, lacking, resamples, verdict, weighted_mean
 
 
 def _two_levels(rng: np.random.Generator, seeds: int, episodes: int) -> tuple[np.ndarray, np.ndarray]:

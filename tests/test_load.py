@@ -11,7 +11,7 @@ import pytest
 
 import owma
 from owma.data import Origin, TwoRoutesCollect, env_settings
-from owma.runs import RunFolder
+from owma.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -74,4 +74,4 @@ def test_what_is_no_run_is_refused(smoke_run, tmp_path: Path) -> None:
 def test_load_is_the_function() -> None:
     """A module of that name would take its place as soon as anything imported it."""
     assert importlib.util.find_spec("owma.load") is None
-    assert owma.load is importlib.import_module("owma.run").load
+    assert owma.load is importlib.import_module("owma.runs.load").load

@@ -13,7 +13,7 @@ def test_every_name_is_there_and_listed() -> None:
     assert not [name for name in names if name.startswith("_") and name != "__version__"]
     for name in names:
         assert getattr(owma, name) is not None
-    assert owma.WorldConfig is importlib.import_module("owma.world_config").WorldConfig
+    assert owma.WorldConfig is importlib.import_module("owma.config.world").WorldConfig
 
 
 def test_modules_are_attributes_as_after_an_import() -> None:

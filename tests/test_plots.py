@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from owma import plots
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
+from owma.results import plots
 
 _RNG = np.random.default_rng(0)
 _MAZE = ((1, 1, 1, 1), (1, "r", 0, 1), (1, 0, "g", 1), (1, 1, 1, 1))
@@ -103,7 +103,7 @@ def test_writes_one_small_legible_png(tmp_path: Path, name: str) -> None:
 
 
 def test_nothing_is_left_in_pyplot_and_nothing_is_imported_early() -> None:
-    code = "import sys, owma.plots, owma.tables; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, owma.results.plots, owma.results.tables; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from owma import plots
-from owma.tables import summarise
+from owma.results import plots
+from owma.results.tables import summarise
 
 
 @pytest.fixture

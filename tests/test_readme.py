@@ -1,6 +1,6 @@
 """What the README shows is run, against a trained run in the place of the one that it names."""
 
-import importlib
+import importlib.util
 import re
 import shlex
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
+PACKAGE = README.parent / "owma"
 
 
 def test_the_python_of_the_readme_runs(smoke_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -22,6 +23,11 @@ def test_the_python_of_the_readme_runs(smoke_run, tmp_path: Path, monkeypatch: p
         exec(compile(block, str(README), "exec"), namespace)
     # What it prints last: V(psi*) and the divergence of the last plan.
     assert all(re.fullmatch(r"-?\d+\.\d+(e[-+]\d+)?", word) for word in capsys.readouterr().out.split())
+
+
+def _main_module(command: str) -> str:
+    """Where `python -m` finds the `main` of a command: a module, or the `__main__` of a package."""
+    return command if (PACKAGE / f"{command.removeprefix('owma.')}.py").is_file() else f"{command}.__main__"
 
 
 class _Parsed(Exception):
@@ -41,23 +47,27 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
     def stop(*args: object, **kwargs: object) -> None:
         raise _Parsed
 
-    for name in ("owma.train.ExperimentConfig.gather", "owma.train.RunFolder.open", "owma.run.load"):
+    for name in (
+        "owma.train.__main__.ExperimentConfig.gather",
+        "owma.train.__main__.RunFolder.open",
+        "owma.runs.load.load",
+    ):
         monkeypatch.setattr(name, stop)
     for name in (
         "owma.data.open_by_name",
-        "owma.data.is_collected",
-        "owma.sweep._need_ray",
-        "owma.reporting.Source.read",
+        "owma.collect.claim.is_collected",
+        "owma.sweep.__main__._need_ray",
+        "owma.report.source.Source.read",
         "owma.doctor.examine",
     ):
         monkeypatch.setattr(name, stop)
     monkeypatch.setattr(sys, "argv", [module, *flags])
     with pytest.raises(_Parsed):
-        importlib.import_module(module).main()
+        importlib.import_module(_main_module(module)).main()
 
 
 def test_the_readme_is_short_and_names_commands_that_exist() -> None:
     text = README.read_text()
     assert len(text.splitlines()) <= 120
     modules = set(re.findall(r"python -m owma\.(\w+)", text))
-    assert modules and all((README.parent / "owma" / f"{module}.py").is_file() for module in modules)
+    assert modules and all(importlib.util.find_spec(_main_module(f"owma.{module}")) for module in modules)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from owma.reporting import stale
-from owma.sweeps import read_points
+from owma.config.sweep import read_points
+from owma.report.derived import stale
 
 CHECKOUT = Path(__file__).parent.parent
 REFERENCE = CHECKOUT / "runs" / "reference"

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from line_world import line_world
 
-from owma._errors import ConfigError, OwmaError
-from owma.agent import Agent
-from owma.courses import Judge, random_course
+from owma._internal.errors import ConfigError, OwmaError
+from owma.agent.act import Agent
+from owma.envs.make import check_env, vector_env
+from owma.envs.registered import find_env
+from owma.eval.courses import Judge, random_course
+from owma.eval.rollout import run_episodes
+from owma.outcomes.tasks import GoalTask, RewardTask
 from owma.planners import AbstractPlanner, PlanInfo, PlanResult, RandomShooting, Static
-from owma.rollout import check_env, find_env, run_episodes, vector_env
-from owma.tasks import GoalTask, RewardTask
 
 
 class _CountingPlanner(AbstractPlanner):

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma._errors import CheckpointError, ConfigError
-from owma._json import canonical
-from owma.config_json import fingerprint, from_json, later_field, to_json
-from owma.runs import RunFolder, versions
+from owma._internal.errors import CheckpointError, ConfigError
+from owma._internal.json import canonical
+from owma.config.json import fingerprint, from_json, later_field, to_json
+from owma.runs.folder import RunFolder, versions
 
 
 def test_create_never_takes_an_existing_folder(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.schedule import VPSchedule, arctan_grid, karras_grid
+from owma.diffusion.schedule import VPSchedule, arctan_grid, karras_grid
 
 
 def test_ratio_solves_the_forward_process() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
 from owma.data import Origin, env_settings
 from owma.envs import load_robotics
-from owma.scores import (
+from owma.results.scores import (
     D4RL_REFERENCES,
     d4rl_name,
     d4rl_normalized_score,

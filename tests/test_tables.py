@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from owma.tables import paired_difference, results_markdown, results_table, summarise
+from owma.results.tables import paired_difference, results_markdown, results_table, summarise
 
 
 def _rows(planner: str, returns: list[float], **fields: Any) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.targets import Segments, monte_carlo, outcome_target
-from owma.transitions import Transitions
+from owma.outcomes.targets import Segments, monte_carlo, outcome_target
+from owma.outcomes.transitions import Transitions
 
 
 def _transitions(lengths: list[int], terminated: list[bool]) -> Transitions:

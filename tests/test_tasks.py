@@ -13,11 +13,8 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import ConfigError
-from owma.courses import Judge
-from owma.eval import Eval, _judge
-from owma.material import build_task, judge_of, keep_labels, kept_task
-from owma.material_config import (
+from owma._internal.errors import ConfigError
+from owma.config.task import (
     GoalTaskConfig,
     LabelledTaskConfig,
     PreferenceTaskConfig,
@@ -25,8 +22,11 @@ from owma.material_config import (
     RewardTaskConfig,
     parse_task,
 )
-from owma.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask
-from owma.transitions import Transitions
+from owma.eval.__main__ import Eval, _judge
+from owma.eval.courses import Judge, judge_of
+from owma.outcomes.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask, build_task
+from owma.outcomes.transitions import Transitions
+from owma.runs.labels import keep_labels, kept_task
 
 
 def _transitions(next_obs: np.ndarray, reward: np.ndarray | None = None) -> Transitions:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from owma.transitions import Transitions, release
+from owma.outcomes.transitions import Transitions, release
 
 
 def _transitions(lengths: list[int]) -> Transitions:

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError
-from owma.value import LinearValue, TaskValue, ValueConfig, r_squared, value_scales
+from owma._internal.errors import ConfigError
+from owma.config.value import ValueConfig
+from owma.outcomes.value import LinearValue, TaskValue, r_squared, value_scales
 
 
 def _regression(n: int = 200, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

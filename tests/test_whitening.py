@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.whitening import Standardisation, Whitening
+from owma.outcomes.whitening import Standardisation, Whitening
 
 
 def _data(n: int = 500, *, seed: int = 0) -> np.ndarray:

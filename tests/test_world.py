@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError
-from owma.experiment import task_returns
-from owma.features import FeaturesConfig, FourierFeatures
-from owma.transitions import Transitions
-from owma.value import LinearValue, r_squared
-from owma.whitening import Standardisation
-from owma.world import WorldConfig, WorldModel, raw_outcomes, whitened_outcomes
+from owma._internal.errors import ConfigError
+from owma.config.world import WorldConfig
+from owma.outcomes.features import FeaturesConfig, FourierFeatures
+from owma.outcomes.transitions import Transitions
+from owma.outcomes.value import LinearValue, r_squared
+from owma.outcomes.whitening import Standardisation
+from owma.outcomes.world import WorldModel, raw_outcomes, whitened_outcomes
+from owma.train.experiment import task_returns
 
 _CONFIG = WorldConfig(features=FeaturesConfig(kind="identity"), discount=0.8, width=16, depth=1, embed_width=8)
 

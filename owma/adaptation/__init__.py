@@ -24,11 +24,7 @@ from owma.adaptation.delta import (
     ReadoutParameters as ReadoutParameters,
     TrunkParameters as TrunkParameters,
 )
-from owma.adaptation.divergence import (
-    AbstractDivergence as AbstractDivergence,
-    HybridKL as HybridKL,
-    PathKL as PathKL,
-)
+from owma.adaptation.divergence import AbstractDivergence as AbstractDivergence, HybridKL as HybridKL, PathKL as PathKL
 from owma.adaptation.fisher import FisherKL as FisherKL
 from owma.adaptation.gradient import (
     AbstractGradient as AbstractGradient,

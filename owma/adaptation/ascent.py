@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from owma._tree import squared_norm
-from owma._types import PRNGKeyArray, PyTree, Scalar
+from owma._internal.tree import squared_norm
+from owma._internal.types import PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.metric import AbstractMetric
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import PathSample

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, Int, PRNGKeyArray, Scalar
+from owma._internal.types import Array, Float, Int, PRNGKeyArray, Scalar
 from owma.adaptation.objective import BothDraws, DecisionProblem
 from owma.adaptation.weights import effective_sample_size, log_mean_exp
 from owma.diffusion import PathSample

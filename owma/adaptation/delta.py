@@ -8,11 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PyTree
+from owma._internal.types import Array, Float, PyTree
 from owma.adaptation.metric import AbstractMetric, ReadoutMetric, SampledMetric
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ReadoutDenoiser, TabulatedDenoiser, readout_of
-from owma.nets import Linear
+from owma.diffusion.nets import Linear
 
 
 class AbstractDeltaFilter(eqx.Module):

@@ -6,8 +6,8 @@ from typing import ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
-from owma._tree import squared_norm
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._internal.tree import squared_norm
+from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import PathSample
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, Psi, PyTree, Scalar
+from owma._internal.types import Array, Float, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.adaptation.divergence import AbstractDivergence
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import ODELikelihood, PathSample

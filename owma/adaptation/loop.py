@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
+from owma._internal.types import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.ascent import AbstractAscent
 from owma.adaptation.delta import AbstractDeltaFilter
 from owma.adaptation.divergence import AbstractDivergence, PathKL

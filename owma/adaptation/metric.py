@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree
+from owma._internal.types import Array, Float, PRNGKeyArray, PyTree
 from owma.adaptation.objective import DecisionProblem
 from owma.adaptation.path import scaled_means
 from owma.diffusion import PathSample, conditioning_table, readout_of

@@ -4,9 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.diffusion import AbstractDenoiser, Chain, PathSample
-from owma.value import AbstractValue
+from owma.outcomes.value import AbstractValue
 
 
 class BothDraws(eqx.Module):

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.correction import pooled
 from owma.adaptation.objective import DecisionProblem
 from owma.adaptation.weights import effective_sample_size, log_mean_exp

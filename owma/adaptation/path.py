@@ -2,7 +2,7 @@
 
 import jax
 
-from owma._types import Array, Float
+from owma._internal.types import Array, Float
 from owma.diffusion import AbstractDenoiser, Chain, Means
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, Scalar
+from owma._internal.types import Array, Float, Scalar
 
 
 def log_mean_exp(log_weights: Float[Array, "..."]) -> Scalar:

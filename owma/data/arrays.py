@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from owma._errors import DatasetError
-from owma._types import Float
+from owma._internal.errors import DatasetError
+from owma._internal.types import Float
 from owma.data.columns import Column, read_rows
+from owma.data.dataset import rows_in_piece
 from owma.data.ends import Ends, read_ends
 from owma.data.names import CUT_PARTS, DATA_PARTS, ROW_PARTS, SINGLE_ENTRY, not_read, what_is_there
-from owma.data.recording import rows_in_piece
 from owma.data.steps import Steps
 
 

@@ -17,18 +17,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from owma._errors import ConfigError, DatasetError
-from owma._json import canonical, jsonable
-from owma.data.recording import (
-    ActionBounds,
-    OfflineDataset,
-    Recording,
-    are_references,
-    checked_pieces,
-    rows_in_piece,
-)
+from owma._internal.errors import ConfigError, DatasetError
+from owma._internal.json import canonical, jsonable
+from owma.data.dataset import ActionBounds, OfflineDataset, Recording, are_references, checked_pieces, rows_in_piece
 from owma.envs import env_json, read_env
-from owma.transitions import Transitions
+from owma.outcomes.transitions import Transitions
 
 Progress: TypeAlias = Callable[[int], None]
 """Called now and then with the number of transitions written since the last call."""

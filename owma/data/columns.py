@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from owma._errors import DatasetError
-from owma._npz import DAMAGE, MOST_BYTES
+from owma._internal.errors import DatasetError
+from owma._internal.npz import DAMAGE, MOST_BYTES
 from owma.data.hdf5 import check_hdf5
 
 HDF5_SUFFIXES = (".hdf5", ".h5")

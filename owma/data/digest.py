@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from owma.data.recording import OfflineDataset
-from owma.transitions import Transitions
+from owma.data.dataset import OfflineDataset
+from owma.outcomes.transitions import Transitions
 
 _ROWS = 10_000
 """Spread over the dataset; of a memory-mapped one no others are read."""

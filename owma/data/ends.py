@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from owma._errors import DatasetError
-from owma._types import Bool, Float, Int
+from owma._internal.errors import DatasetError
+from owma._internal.types import Bool, Float, Int
 from owma.data.columns import read_rows
 from owma.data.names import AUXILIARY_PARTS, COUNTS_IF_THEY_RESTART, DATA_PARTS, spelled, starts_by_number, take_turns
 

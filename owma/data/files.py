@@ -11,23 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
 from owma.data.arrays import ArrayFile, checked, require
 from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, Column, read_columns, read_rows
+from owma.data.dataset import Found, Recording
 from owma.data.ends import limited
-from owma.data.names import (
-    CUT_PARTS,
-    check_ends_are_known,
-    ends_of_others,
-    fitting,
-    named,
-    parts_of,
-)
+from owma.data.names import CUT_PARTS, check_ends_are_known, ends_of_others, fitting, named, parts_of
 from owma.data.precision import Precision
-from owma.data.recording import Found, Recording
 from owma.data.steps import to_transitions
 from owma.data.survey import Survey, survey
-from owma.transitions import Transitions
+from owma.outcomes.transitions import Transitions
 
 _READING = 4
 """Of the rules by which files are read: a memory-mapped copy made by others is not taken for one of today's."""

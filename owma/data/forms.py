@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
+from owma.config.data import D4rlFile, FileConfig, OgbenchFile
 from owma.data.cache import is_cache, recording_of_cache
 from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, read_columns, read_rows
+from owma.data.dataset import Recording
 from owma.data.files import open_d4rl, open_folder, open_ogbench
 from owma.data.minari import open_minari
 from owma.data.names import is_ogbench
-from owma.data.recording import Recording
-from owma.data_config import D4rlFile, FileConfig, OgbenchFile
 
 
 def open_files(config: FileConfig) -> Recording:

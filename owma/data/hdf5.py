@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
 
 _DEEPEST = 16
 """Groups within groups; Minari has three, and a group may hold itself."""

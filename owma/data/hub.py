@@ -4,8 +4,8 @@ import contextlib
 import os
 import sys
 
-from owma._errors import DatasetError
-from owma.data.store import dataset_folder
+from owma._internal.errors import DatasetError
+from owma.collect.store import dataset_folder
 
 _PATIENCE_S = 5.0
 

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from gymnasium import error as gym_error, spaces
 
-from owma._errors import ConfigError, DatasetError
-from owma._types import Float, Int
-from owma.data.collect import command_for
+from owma._internal.errors import ConfigError, DatasetError
+from owma._internal.types import Float, Int
+from owma.collect.store import dataset_folder
+from owma.config.data import command_for
+from owma.data.dataset import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.hdf5 import check_hdf5
 from owma.data.hub import download_dataset
 from owma.data.minari_metadata import environment, is_collected_here, read_metadata, references, unreadable
 from owma.data.observed import Choice, entries_to_read, state_size
-from owma.data.recording import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
 from owma.data.seen import Seen, names_below
-from owma.data.store import dataset_folder
 from owma.envs import read_env, statistics_note
-from owma.observations import flatten_obs
-from owma.transitions import Transitions
+from owma.outcomes.observations import flatten_obs
+from owma.outcomes.transitions import Transitions
 
 
 def load_minari(

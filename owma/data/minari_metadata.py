@@ -6,9 +6,9 @@ from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import ConfigError, DatasetError
-from owma.data.recording import are_references
-from owma.data.store import SETTINGS_KEY
+from owma._internal.errors import ConfigError, DatasetError
+from owma.collect.store import SETTINGS_KEY
+from owma.data.dataset import are_references
 from owma.envs import read_env
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
 from owma.data.columns import Column, names_in_groups, read_rows
 
 NAMES: Mapping[str, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
 
 _GOAL_FORM = ("achieved_goal", "observation", "desired_goal")
 _AS_VECTORS = "choose another dataset, or write this one again with each observation as one vector"

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from owma._types import Float, Shaped
+from owma._internal.types import Float, Shaped
 
 _MOST_LOST = 0.01
 """The error of rounding, as a share of a step, above which a column is named."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from owma.data.dataset import Found
 from owma.data.names import named
 from owma.data.precision import Precision
-from owma.data.recording import Found
 
 
 class Seen:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from owma._types import Bool, Float
-from owma.transitions import Transitions
+from owma._internal.types import Bool, Float
+from owma.outcomes.transitions import Transitions
 
 _TRUE, _FALSE = np.ones(1, bool), np.zeros(1, bool)
 

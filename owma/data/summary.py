@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from owma._types import Bool, Float
-from owma.data.recording import ActionBounds, Recording
-from owma.transitions import Transitions
+from owma._internal.types import Bool, Float
+from owma.data.dataset import ActionBounds, Recording
+from owma.outcomes.transitions import Transitions
 
 _SAMPLE = 200_000
 """Transitions that coverage and duplicates are judged by, evenly spaced; the other figures are of all."""

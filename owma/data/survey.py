@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from owma._types import Bool, Float
+from owma._internal.types import Bool, Float
 from owma.data.ends import Ends
 from owma.data.precision import Precision
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Array, Float, PRNGKeyArray, Scalar
+from owma._internal.types import Array, Float, PRNGKeyArray, Scalar
 from owma.diffusion.denoiser import AbstractDenoiser
 
 MAX_RATIO = 100.0

@@ -7,8 +7,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree, Scalar
-from owma.nets import FiLMNet
+from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma.diffusion.nets import FiLMNet
 
 Conditioning: TypeAlias = Any
 """What `AbstractDenoiser.condition` returns: a pytree of arrays of the denoiser's own choosing."""

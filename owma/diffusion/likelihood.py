@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Array, Float, PRNGKeyArray, RealScalarLike, Scalar
+from owma._internal.types import Array, Float, PRNGKeyArray, RealScalarLike, Scalar
 from owma.diffusion.calibration import MAX_RATIO
 from owma.diffusion.denoiser import AbstractDenoiser
+from owma.diffusion.schedule import karras_grid
 from owma.diffusion.solvers import solve_steps
-from owma.schedule import karras_grid
 
 
 class AbstractTrace(eqx.Module):

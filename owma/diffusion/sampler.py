@@ -6,17 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._types import Array, Bool, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
+from owma._internal.types import Array, Bool, Float, Int, PRNGKeyArray, RealScalarLike, Scalar
 from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
-from owma.diffusion.denoiser import (
-    AbstractDenoiser,
-    Conditioning,
-    conditioning_table,
-    readout_of,
-    same_network,
-)
+from owma.diffusion.denoiser import AbstractDenoiser, Conditioning, conditioning_table, readout_of, same_network
+from owma.diffusion.schedule import arctan_grid
 from owma.diffusion.solvers import solve_steps
-from owma.schedule import arctan_grid
 
 
 class PathSample(eqx.Module):

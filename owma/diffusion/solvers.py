@@ -13,10 +13,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, PyTree, RealScalarLike
+from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, RealScalarLike
 from owma.diffusion.calibration import MAX_RATIO
 from owma.diffusion.denoiser import AbstractDenoiser
-from owma.schedule import karras_grid
+from owma.diffusion.schedule import karras_grid
 
 State = TypeVar("State", bound=PyTree)
 

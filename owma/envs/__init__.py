@@ -9,7 +9,7 @@ from owma.envs.guards import (
     finite_observations as finite_observations,
     mistakes_of_the_environment as mistakes_of_the_environment,
 )
-from owma.envs.making import (
+from owma.envs.make import (
     MOST_STEPS as MOST_STEPS,
     check_env as check_env,
     limit_note as limit_note,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import gymnasium as gym
 import numpy as np
 
-from owma._errors import OwmaError, where_raised
-from owma._types import Bool, Float
+from owma._internal.errors import OwmaError, where_raised
+from owma._internal.types import Bool, Float
 
 _ROUNDING = 1e-6
 """Of float32: an action at a bound of an action space of float64 may be beyond it by so much of its size."""

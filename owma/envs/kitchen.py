@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from owma._types import Float, HostArray
+from owma._internal.types import Float, HostArray
 
 _Obs: TypeAlias = Float[HostArray, "*batch obs"]
 _Action: TypeAlias = Float[HostArray, "*batch act"]

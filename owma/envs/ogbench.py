@@ -23,8 +23,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.utils import EzPickle
 
-from owma._errors import ConfigError
-from owma._types import Float, HostArray
+from owma._internal.errors import ConfigError
+from owma._internal.types import Float, HostArray
 
 _Obs = Float[HostArray, "*batch obs"]
 _Act = Float[HostArray, "*batch act"]

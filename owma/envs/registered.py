@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, find_highest_version, get_env_id, parse_env_id
 
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
 from owma.envs.robotics import load_robotics
 
 _ONLY_SHOW = {"HumanRendering", "RenderCollection"}

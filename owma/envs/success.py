@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from owma._errors import OwmaError
-from owma._types import Bool
+from owma._internal.errors import OwmaError
+from owma._internal.types import Bool
 
 _SUCCESS = ("success", "is_success")
 _SUBTASKS = ("tasks_to_complete", "episode_task_completions")

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import EzPickle
 
-from owma._types import Float, HostArray
+from owma._internal.types import Float, HostArray
 from owma.envs.robotics import load_robotics
 
 Route: TypeAlias = Literal["lower", "upper"]

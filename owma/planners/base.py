@@ -7,12 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._tree import all_finite
-from owma._types import Array, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
+from owma._internal.tree import all_finite
+from owma._internal.types import Array, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.adaptation import AdaptationCurves, DecisionProblem
-from owma.policy import ReadoutPolicy
-from owma.value import AbstractValue
-from owma.world import WorldModel
+from owma.outcomes.policy import ReadoutPolicy
+from owma.outcomes.value import AbstractValue
+from owma.outcomes.world import WorldModel
 
 
 class AgentModel(eqx.Module):

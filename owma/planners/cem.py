@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
+from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 from owma.planners.noise import plan_from_noise
 

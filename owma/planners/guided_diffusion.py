@@ -4,13 +4,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
+from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import BestDraw
 from owma.diffusion import AbstractDenoiser
 from owma.diffusion.denoiser import Conditioning
+from owma.outcomes.value import AbstractValue
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 from owma.planners.particles import PriorDraw, guarded
-from owma.value import AbstractValue
 
 
 class GradientGuidance(AbstractDenoiser):

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from owma._types import Array, Float, PRNGKeyArray, Psi
+from owma._internal.types import Array, Float, PRNGKeyArray, Psi
 from owma.adaptation import DecisionProblem, log_mean_exp
 from owma.planners.base import PlanInfo
 from owma.planners.particles import PriorDraw, Weighted, plan_by_weight

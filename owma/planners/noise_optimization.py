@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from owma._types import Array, Float, Obs, PRNGKeyArray, Psi, PyTree, Scalar
+from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 from owma.planners.noise import plan_from_noise
 

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from owma._tree import all_finite, select
-from owma._types import Array, Float, Int, Key, Obs, PRNGKeyArray, Psi, Scalar
+from owma._internal.tree import all_finite, select
+from owma._internal.types import Array, Float, Int, Key, Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import (
     AbstractCorrection,
     Adaptation,

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._tree import all_finite, select
-from owma._types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
+from owma._internal.tree import all_finite, select
+from owma._internal.types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
 from owma.diffusion import Means, PathSample, unrolled
 from owma.planners.base import PlanInfo, PlanResult

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from owma._types import Obs, PRNGKeyArray, Psi
+from owma._internal.types import Obs, PRNGKeyArray, Psi
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 
 

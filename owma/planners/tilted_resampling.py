@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 
-from owma._types import Obs, PRNGKeyArray, Psi, Scalar
+from owma._internal.types import Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import log_mean_exp
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
 from owma.planners.particles import PriorDraw, Weighted, plan_by_weight

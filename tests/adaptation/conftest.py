@@ -10,8 +10,8 @@ def gaussian_problem() -> Callable[..., Any]:
     """Builds a `DecisionProblem` on N(mean, diag(variance)) with a linear value."""
     from owma.adaptation import DecisionProblem
     from owma.diffusion import Chain
-    from owma.testbeds import GaussianDenoiser
-    from owma.value import LinearValue
+    from owma.outcomes.testbeds import GaussianDenoiser
+    from owma.outcomes.value import LinearValue
 
     def build(
         mean: Sequence[float],

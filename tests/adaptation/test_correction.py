@@ -8,7 +8,7 @@ import pytest
 
 from owma.adaptation import AllParameters, BestDraw, NoCorrection, Resample, pooled
 from owma.diffusion import PathSample
-from owma.testbeds import GaussianDenoiser
+from owma.outcomes.testbeds import GaussianDenoiser
 
 
 def _samples(log_weight: list[float], kl: list[float] | None = None) -> PathSample:

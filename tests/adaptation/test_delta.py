@@ -22,8 +22,8 @@ from owma.adaptation import (
     scaled_means,
 )
 from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser, conditioning_table, same_network
-from owma.testbeds import GaussianDenoiser
-from owma.value import LinearValue
+from owma.outcomes.testbeds import GaussianDenoiser
+from owma.outcomes.value import LinearValue
 
 _FILTERS = (
     (AllParameters(), {"embed", "film", "trunk_in", "trunk", "trunk_out"}),

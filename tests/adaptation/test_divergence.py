@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from owma.adaptation import AllParameters, HybridKL, PathKL
-from owma.testbeds import GaussianDenoiser
+from owma.outcomes.testbeds import GaussianDenoiser
 
 
 def _shift(problem, mean: list[float]) -> GaussianDenoiser:

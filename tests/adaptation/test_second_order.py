@@ -17,7 +17,7 @@ from owma.adaptation import (
     PathKL,
 )
 from owma.diffusion import Chain, ErrorCurve, ExactTrace, FiLMDenoiser, ODELikelihood
-from owma.value import LinearValue
+from owma.outcomes.value import LinearValue
 
 
 @pytest.fixture

@@ -1,103 +1,63 @@
-"""Imports go down only, and heavy third parties stay at the edge: the table of DESIGN §3, enforced.
+"""Imports go down only, without circles, and heavy third parties stay at the edge: the table of DESIGN §3, enforced.
 
-A module is named by its file or by its folder: `world` is `owma/world.py`, `diffusion` is all of `owma/diffusion/`. Its
-configurations lie beside it, in `owma/world_config.py` or `owma/planners_config/`, and are part of it; they import what
-they build when they build it, so that commands read their flags without JAX.
-A new module goes into `LAYERS`; a new import between two modules of one layer goes into `BESIDE`.
+A room is what stands at the top of `owma/`: a folder, or one of the two commands that are one file. A new room goes
+into `LAYERS`. Rooms of one layer do not import each other; the files of a room do, but in no circle.
+`config` imports what it builds when it builds it (`BUILDS`), so that commands read their flags without JAX.
 """
 
 import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    (
-        "_types",
-        "_cores",
-        "_errors",
-        "_flags",
-        "_json",
-        "_lazy",
-        "_npz",
-        "_tree",
-        "_version",
-        "config_json",
-        "config_fields",
-    ),
-    ("schedule", "whitening", "features", "nets", "transitions", "observations", "targets", "intervals"),
-    ("diffusion", "tasks"),
-    ("world", "policy", "value", "testbeds"),
+    ("_internal",),
+    ("config",),
+    ("diffusion",),
+    ("outcomes",),
     ("adaptation",),
-    ("planners", "anytime", "agent"),
-    ("data", "envs", "courses", "rollout", "training", "checkpoint", "runs", "plots", "tables", "export")
-    + ("baselines", "promises")
-    + ("material", "run_dataset", "experiment", "evaluation", "run", "presets", "sweeps", "transfers", "scores")
-    + ("description", "advice")
-    + ("analysis", "claims", "logs", "reporting", "videos"),
-    ("_progress", "_command", "job", "train", "eval", "transfer", "collect", "inspect", "sweep", "report", "doctor"),
+    ("planners",),
+    (
+        "agent",
+        "envs",
+    ),
+    ("collect",),
+    ("data",),
+    ("runs",),
+    ("results",),
+    ("eval",),
+    ("train",),
+    (
+        "transfer",
+        "sweep",
+    ),
+    (
+        "report",
+        "inspect",
+        "doctor",
+    ),
 )
+"""The rooms, from the bottom."""
 
-BESIDE: dict[str, tuple[str, ...]] = {
-    "_tree": ("_types",),
-    "_json": ("_types",),
-    "_npz": ("_errors",),
-    "config_json": ("_errors", "_json"),
-    "config_fields": ("_errors", "config_json"),
-    "features": ("nets",),
-    "targets": ("transitions",),
-    "value": ("world",),
-    "testbeds": ("world",),
-    "anytime": ("planners",),
-    "agent": ("anytime", "planners"),
-    "data": ("envs",),
-    "courses": ("envs",),
-    "baselines": ("courses", "runs", "tables"),
-    "promises": ("baselines",),
-    "rollout": ("courses", "envs"),
-    "material": ("courses", "data", "envs"),
-    "run_dataset": ("checkpoint", "data", "material", "runs"),
-    "experiment": ("baselines", "checkpoint", "data", "envs", "logs", "material", "run_dataset", "runs", "training"),
-    "evaluation": ("baselines", "courses", "data", "envs", "experiment", "material", "plots", "rollout", "runs")
-    + ("scores", "tables"),
-    "run": ("checkpoint", "data", "envs", "experiment", "runs"),
-    "description": ("data", "material"),
-    "advice": ("experiment",),
-    "presets": ("data", "description", "experiment", "material", "training"),
-    "analysis": ("tables",),
-    "claims": ("analysis", "tables"),
-    "scores": ("data", "tables"),
-    "videos": ("envs", "plots"),
-    "reporting": ("analysis", "baselines", "checkpoint", "claims", "data", "envs", "experiment", "plots", "presets")
-    + ("promises", "rollout", "run", "runs", "sweeps", "tables", "transfers"),
-    "sweeps": ("baselines", "checkpoint", "data", "envs", "evaluation", "experiment", "material", "presets")
-    + ("run", "run_dataset", "runs", "tables"),
-    "transfers": ("analysis", "baselines", "courses", "data", "envs", "experiment", "material", "plots", "promises")
-    + ("rollout", "runs", "scores", "tables"),
-    "_command": ("_progress",),
-    "job": ("_command",),
-    "train": ("_command", "job"),
-    "eval": ("_command",),
-    "transfer": ("_command",),
-    "collect": ("_command",),
-    "inspect": ("_command",),
-    "sweep": ("_command",),
-    "report": ("_command",),
-    "doctor": ("_command",),
-}
-"""The imports within one layer."""
+BUILDS = {"config": ("planners", "outcomes", "diffusion", "adaptation", "data", "train")}
+"""What a room below may import of rooms above, inside functions and for type checkers: the planners of `build()`."""
 
 LOWEST_LAYER = {
-    **dict.fromkeys(("cma", "gymnasium", "gymnasium_robotics", "matplotlib", "minari", "mujoco", "ogbench"), 6),
-    **dict.fromkeys(("ray", "tyro"), 7),
+    **dict.fromkeys(("gymnasium", "gymnasium_robotics", "mujoco", "ogbench"), "envs"),
+    **dict.fromkeys(("cma", "minari"), "collect"),
+    "matplotlib": "results",
+    "ray": "sweep",
 }
-"""Third parties and the lowest layer that may import them."""
+"""Third parties and a room in the lowest layer that may import them."""
 
 WHERE_USED = {"cma", "matplotlib", "mujoco", "gymnasium_robotics", "minari", "ogbench", "ray"}
 """Third parties imported inside functions only, so that `--help` is quick."""
 
-LIGHT = ("owma._errors", "owma.config_fields", "owma.config_json", "owma.runs")
+READ_FLAGS = ("_internal/command.py", "inspect.py", "doctor.py", "train/job.py")
+"""The files beside the commands' `__main__.py` that may import tyro."""
+
+LIGHT = ("owma._internal.errors", "owma._internal.json")
 """What configurations may import beside each other; `tests/commands/test_help.py` sees that it stays light."""
 
 
@@ -129,44 +89,71 @@ def _imports(file: str, node: ast.AST, at_import_time: bool = True) -> Iterator[
             yield from _imports(file, child, at_import_time and not is_later)
 
 
-def _module(file: str) -> str:
-    return file.split("/")[0].removesuffix(".py").removesuffix("_config")
+def _room(file: str) -> str:
+    return file.split("/")[0].removesuffix(".py")
 
 
-def _layer(module: str) -> int:
-    if module == "__init__":  # the front door, above everything
+def _layer(room: str) -> int:
+    if room == "__init__":  # the front door, above everything
         return len(LAYERS)
-    found = [number for number, modules in enumerate(LAYERS) if module in modules]
-    assert len(found) == 1, f"`owma/{module}` is in {len(found)} layers: give it one place in LAYERS of {__file__}"
+    found = [number for number, rooms in enumerate(LAYERS) if room in rooms]
+    assert len(found) == 1, f"`owma/{room}` is in {len(found)} layers: give it one place in LAYERS of {__file__}"
     return found[0]
 
 
-def test_every_module_has_its_layer(sources: dict[str, ast.Module]) -> None:
-    for file in sources:
-        _layer(_module(file))
+def test_every_room_has_its_layer(sources: dict[str, ast.Module]) -> None:
+    rooms = {_room(file) for file in sources} - {"__init__"}
+    for room in rooms:
+        _layer(room)
+    assert rooms == {room for layer in LAYERS for room in layer}
+    assert len(rooms) < 24, "the top of owma/ is to be read at a glance"
 
 
 def test_imports_go_down_only(sources: dict[str, ast.Module]) -> None:
     wrong = []
     for file, tree in sources.items():
-        module = _module(file)
+        room = _room(file)
         for found in _imports(file, tree):
             if not found.target.startswith("owma."):
                 continue
-            target = _module(found.target.split(".")[1])
-            if target == module or target in BESIDE.get(module, ()) or _layer(target) < _layer(module):
+            target = _room(found.target.split(".")[1])
+            builds = target in BUILDS.get(room, ()) and not found.at_import_time
+            if target == room or _layer(target) < _layer(room) or builds:
                 continue
             wrong.append(
-                f"{file}:{found.line}: L{_layer(module)} `{module}` imports L{_layer(target)} `{target}`; move one of "
-                "them in LAYERS, pass the object in, or list the pair in BESIDE if they share a layer"
+                f"{file}:{found.line}: L{_layer(room)} `{room}` imports L{_layer(target)} `{target}`; move what is "
+                "imported to a lower room, or pass the object in"
             )
     assert not wrong, "\n".join(wrong)
 
 
-def test_pairs_within_a_layer_share_it_and_make_no_cycle() -> None:
-    for module, targets in BESIDE.items():
-        assert all(_layer(target) == _layer(module) for target in targets), f"BESIDE[{module!r}] crosses layers"
-    tuple(TopologicalSorter(BESIDE).static_order())  # raises CycleError, naming the cycle
+def test_files_import_in_no_circle(sources: dict[str, ast.Module]) -> None:
+    """Lazy imports and those of type checkers count, but for what `BUILDS` allows."""
+    assert _circle(sources) is None
+
+
+def _circle(sources: dict[str, ast.Module]) -> list[str] | None:
+    files = {"owma." + file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in sources}
+    graph: dict[str, set[str]] = {}
+    for file, tree in sources.items():
+        allowed = BUILDS.get(_room(file), ())
+        named = {files[name] for name in _modules_named(tree) if name in files}
+        graph[file] = {target for target in named if target != file and _room(target) not in allowed}
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def _modules_named(tree: ast.Module) -> Iterator[str]:
+    """Every module that is imported, in whichever form; of names in a module, the module and what may be one in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_third_parties_stay_at_the_edge(sources: dict[str, ast.Module]) -> None:
@@ -174,10 +161,12 @@ def test_third_parties_stay_at_the_edge(sources: dict[str, ast.Module]) -> None:
     for file, tree in sources.items():
         for found in _imports(file, tree):
             package = found.target.split(".")[0]
-            if _layer(_module(file)) < LOWEST_LAYER.get(package, 0):
-                wrong.append(f"{file}:{found.line}: {package} is for L{LOWEST_LAYER[package]} and above")
+            if _layer(_room(file)) < _layer(LOWEST_LAYER.get(package, "_internal")):
+                wrong.append(f"{file}:{found.line}: {package} is for {LOWEST_LAYER[package]} and above")
             if found.at_import_time and package in WHERE_USED:
                 wrong.append(f"{file}:{found.line}: import {package} inside the function that uses it")
+            if package == "tyro" and not (file.endswith("/__main__.py") or file in READ_FLAGS):
+                wrong.append(f"{file}:{found.line}: tyro is for commands, and for configurations that need none of it")
     assert not wrong, "\n".join(wrong)
 
 
@@ -196,7 +185,7 @@ def test_configurations_are_light(sources: dict[str, ast.Module]) -> None:
 
 
 def _is_config(file: str) -> bool:
-    return file.split("/")[0].removesuffix(".py").endswith("_config")
+    return _room(file) == "config"
 
 
 def test_the_rules_bite() -> None:
@@ -222,3 +211,10 @@ if TYPE_CHECKING:
         ("matplotlib.figure", False),
         ("matplotlib.axes", False),
     }
+
+
+def test_a_circle_is_found() -> None:
+    code = {"data/a.py": "from owma.data import b", "data/b.py": "def f():\n    import owma.data.a", "data/c.py": ""}
+    circle = _circle({file: ast.parse(text) for file, text in code.items()})
+    assert circle is not None and set(circle) == {"data/a.py", "data/b.py"}
+    assert _circle({file: ast.parse(code[file]) for file in ("data/a.py", "data/c.py")}) is None

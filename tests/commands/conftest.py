@@ -31,16 +31,16 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     """Run a command in this process, as `python -m` would: `invoke(main, *arguments)`."""
 
     def invoke(main: Callable[[], None], *arguments: object) -> Outcome:
-        from owma import _command
+        from owma._internal.command import command
 
         # Tests of this process keep no programs.
         for name in ("train", "eval", "transfer", "sweep", "report"):
-            monkeypatch.setattr(f"owma.{name}.keep_programs", lambda: None)
+            monkeypatch.setattr(f"owma.{name}.__main__.keep_programs", lambda: None)
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         capsys.readouterr()
         code: object = 0
         try:
-            _command.command(main)
+            command(main)
         except SystemExit as stop:
             code = stop.code
         shown = capsys.readouterr()

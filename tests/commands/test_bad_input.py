@@ -12,8 +12,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import owma.eval
-import owma.train
+import owma.eval.__main__
+import owma.train.__main__
 
 VECTOR = gym.spaces.Box(-1, 1, (3,), np.float32)
 FORCES = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -51,7 +51,7 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_training_refuses(name: str, invoke, elsewhere: Path) -> None:
     arguments, sentence = MISTAKES[name]
-    assert re.search(sentence, invoke(owma.train.main, *arguments).refused())
+    assert re.search(sentence, invoke(owma.train.__main__.main, *arguments).refused())
     assert not list(elsewhere.rglob("*")) and not list((elsewhere.parent / "datasets").rglob("*"))
 
 
@@ -67,13 +67,13 @@ def test_training_refuses(name: str, invoke, elsewhere: Path) -> None:
 def test_training_refuses_a_dataset(obs_space, act_space, sentence: str, invoke, write_dataset) -> None:
     dataset_id = write_dataset(obs_space, act_space)
     arguments = [*OWN_DATA, dataset_id, "task:recorded-task-config", "--evaluation.env", "CartPole-v1"]
-    assert re.search(sentence, invoke(owma.train.main, *arguments).refused())
+    assert re.search(sentence, invoke(owma.train.__main__.main, *arguments).refused())
     assert not list(Path.cwd().iterdir())
 
 
 def test_training_refuses_a_reward_of_another_environment(invoke, write_dataset) -> None:
     task = ("task:reward-task-config", "--task.reward", "owma.envs.kitchen:microwave")
-    refusal = invoke(owma.train.main, *OWN_DATA, write_dataset(VECTOR, FORCES), *task).refused()
+    refusal = invoke(owma.train.__main__.main, *OWN_DATA, write_dataset(VECTOR, FORCES), *task).refused()
     assert re.search(r"reward owma.envs.kitchen:microwave raised ValueError .*observations of 3 numbers", refusal)
     assert not list(Path.cwd().iterdir())
 
@@ -82,9 +82,9 @@ def test_training_refuses_to_evaluate_nowhere_or_in_another_world(invoke, write_
     (tmp_path / "mine.py").write_text("def reward(obs, action, next_obs):\n    return next_obs[:, 0]\n")
     monkeypatch.syspath_prepend(tmp_path)
     arguments = [*OWN_DATA, write_dataset(VECTOR, FORCES), "task:reward-task-config", "--task.reward", "mine:reward"]
-    refusal = invoke(owma.train.main, *arguments).refused()
+    refusal = invoke(owma.train.__main__.main, *arguments).refused()
     assert re.search("names no environment to evaluate in; pass --evaluation.env ID, or --evaluation.episodes", refusal)
-    refusal = invoke(owma.train.main, *arguments, "--evaluation.env", "CartPole-v1").refused()
+    refusal = invoke(owma.train.__main__.main, *arguments, "--evaluation.env", "CartPole-v1").refused()
     assert re.search(r"'CartPole-v1' does not fit the dataset.*\(4,\).*Discrete.*\(3,\) and \(2,\)", refusal)
     assert not list(Path.cwd().iterdir())
 
@@ -112,7 +112,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 )
 def test_evaluation_refuses(arguments: list[str], sentence: str, invoke, copy: Path) -> None:
     before = _contents(Path.cwd())
-    assert re.search(sentence, invoke(owma.eval.main, *arguments).refused())
+    assert re.search(sentence, invoke(owma.eval.__main__.main, *arguments).refused())
     assert _contents(Path.cwd()) == before and not (copy / "evaluations").exists()
 
 
@@ -121,7 +121,10 @@ def test_a_checkpoint_of_another_configuration_is_refused(invoke, copy: Path) ->
     config["training"]["learning_rate"] = 0.5  # the arrays would fit
     (copy / "config.json").write_text(json.dumps(config))
     before = _contents(Path.cwd())
-    for main, arguments in ((owma.eval.main, ["runs/smoke"]), (owma.train.main, ["--resume", "runs/smoke"])):
+    for main, arguments in (
+        (owma.eval.__main__.main, ["runs/smoke"]),
+        (owma.train.__main__.main, ["--resume", "runs/smoke"]),
+    ):
         refusal = invoke(main, *arguments).refused()
         assert re.search("is of another configuration.*Use the config.json beside it, or start a new run", refusal)
     assert _contents(Path.cwd()) == before
@@ -132,9 +135,9 @@ def test_a_run_that_is_not_finished_or_damaged_is_refused(invoke, copy: Path) ->
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    assert re.search("is damaged: .*restore the folder", invoke(owma.eval.main, "runs/smoke").refused())
+    assert re.search("is damaged: .*restore the folder", invoke(owma.eval.__main__.main, "runs/smoke").refused())
     shutil.rmtree(copy / "models")
-    refusal = invoke(owma.eval.main, "runs/smoke").refused()
+    refusal = invoke(owma.eval.__main__.main, "runs/smoke").refused()
     assert re.search("was not trained to the end; go on with `python -m owma.train --resume runs/smoke/v1`", refusal)
 
 

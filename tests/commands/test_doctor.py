@@ -39,7 +39,7 @@ def test_a_machine_without_a_package_gets_an_answer_to_every_question(lost: str,
     script = (
         "import sys\n"
         f"sys.modules[{lost!r}] = None\n"  # `import` raises
-        "from owma._command import command\n"
+        "from owma._internal.command import command\n"
         "import owma.doctor\n"
         "sys.argv = ['doctor']\n"
         "command(owma.doctor.main)\n"

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import owma.eval
-import owma.train
-from owma.runs import RunFolder
+import owma.eval.__main__
+import owma.train.__main__
+from owma.runs.folder import RunFolder
 
 
 def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) -> None:
     run = Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v3"))
     flags = ["planner:random-shooting", "--planner.num-samples", "8", "--episodes", "2", "--timed-decisions", "1"]
     for number in (1, 2):
-        done = invoke(owma.eval.main, "runs/mine", *flags, "--seed", "5")
+        done = invoke(owma.eval.__main__.main, "runs/mine", *flags, "--seed", "5")
         assert done.code == 0, done.stderr
         assert done.stdout == f"runs/mine/v3/evaluations/random_shooting-num_samples=8/v{number}\n"
         folder = Path(done.stdout.strip())
@@ -41,14 +41,14 @@ def test_planners_by_name_are_evaluated_side_by_side(invoke, smoke_run, elsewher
     config = run.read_json("config.json")
     run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5, "max_steps": 700}})
     flags = ["--planners", "static", "guided_diffusion", "--episodes", "1", "--timed-decisions", "0"]
-    done = invoke(owma.eval.main, "runs/mine", *flags)
+    done = invoke(owma.eval.__main__.main, "runs/mine", *flags)
     assert done.code == 0, done.stderr
     folder = RunFolder(Path(done.stdout.strip()))
     assert folder.path.parent.name == "planners" and "the planners of the run have" not in done.stderr.lower()
     assert [row["planner"] for row in folder.read_jsonl("episodes.jsonl")] == ["static", "guided_diffusion"]
     # They have the run's own price, as they had in its table.
     flags[1:3] = ["guided_diffusion"]
-    done = invoke(owma.eval.main, "runs/mine", *flags, "--kl-coef", "0.5")
+    done = invoke(owma.eval.__main__.main, "runs/mine", *flags, "--kl-coef", "0.5")
     assert (
         folder.read_jsonl("episodes.jsonl")[1] == RunFolder(Path(done.stdout.strip())).read_jsonl("episodes.jsonl")[0]
     )
@@ -62,7 +62,7 @@ def test_planners_by_name_are_evaluated_side_by_side(invoke, smoke_run, elsewher
         (["--planner.kl-coef", "1"], "give one of the two"),
         (["--deadline-ms", "50"], "only planner:online-adaptation"),
     ):
-        assert sentence in invoke(owma.eval.main, "runs/mine", *flags, *others).refused()
+        assert sentence in invoke(owma.eval.__main__.main, "runs/mine", *flags, *others).refused()
 
 
 def test_one_planner_has_a_price_of_its_own(invoke, smoke_run, elsewhere: Path) -> None:
@@ -70,11 +70,11 @@ def test_one_planner_has_a_price_of_its_own(invoke, smoke_run, elsewhere: Path) 
     config = run.read_json("config.json")
     run.write_json("config.json", config | {"evaluation": config["evaluation"] | {"kl_coef": 0.5, "max_steps": 700}})
     flags = ["--episodes", "1", "--timed-decisions", "0"]
-    assert "--planner.kl-coef" in invoke(owma.eval.main, "runs/mine", *flags, "--kl-coef", "0.5").refused()
+    assert "--planner.kl-coef" in invoke(owma.eval.__main__.main, "runs/mine", *flags, "--kl-coef", "0.5").refused()
     # It may be another than that of the run's table, beside which its rows will be read.
     tilted = ["planner:tilted-resampling", "--planner.num-samples", "8"]
     for price, warns in (("1", True), ("0.5", False)):
-        done = invoke(owma.eval.main, "runs/mine", *tilted, "--planner.kl-coef", price, *flags)
+        done = invoke(owma.eval.__main__.main, "runs/mine", *tilted, "--planner.kl-coef", price, *flags)
         assert done.code == 0 and ("planners of the run have kl_coef=0.5" in done.stderr) == warns, done.stderr
     # Episodes are cut where those of the run's table were.
     kept = [json.loads(path.read_text()) for path in run.path.glob("evaluations/*/v*/config.json")]
@@ -88,7 +88,7 @@ def test_what_benchmarks_report_is_shown_beside_the_return(invoke, smoke_run, el
     origin = shapes["dataset"] | {"dataset_id": "hopper_medium-v2", "references": [0, 400]}
     run.write_json("shapes.json", shapes | {"dataset": origin})
     flags = ["planner:static", "--episodes", "2", "--timed-decisions", "0"]
-    done = invoke(owma.eval.main, "runs/mine", *flags)
+    done = invoke(owma.eval.__main__.main, "runs/mine", *flags)
     assert done.code == 0, done.stderr
     (warning,) = [line for line in done.stderr.splitlines() if line.startswith("owma: warning: ") and "score" in line]
     assert "that of hopper-medium-v2 is for Hopper, which owma/TwoRoutes-v0 is not" in warning
@@ -105,7 +105,7 @@ def test_resuming_a_finished_run_changes_nothing(invoke, smoke_run, elsewhere: P
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(smoke_run.runs.parent / "datasets"))
     run = Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "smoke" / "v1"))
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix != ".png"}
-    done = invoke(owma.train.main, "--resume", "runs/smoke")
+    done = invoke(owma.train.__main__.main, "--resume", "runs/smoke")
     assert done.code == 0 and done.stdout == "runs/smoke/v1\n"
     assert {path: path.read_bytes() for path in before} == before
     # A stage of work says how much of it is done: "4 of 4 episodes".

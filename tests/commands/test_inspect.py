@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import owma.inspect
-import owma.train
+import owma.train.__main__
 
 
 def arrays(rows: int = 60) -> dict[str, Any]:
@@ -79,19 +79,19 @@ def test_training_says_that_files_name_no_environment(invoke, files: dict[str, s
     ]
     for data in flags:
         arguments = ["smoke", *data, "task:goal-task-config", "--task.goal", "0", "0"]
-        refusal = invoke(owma.train.main, *arguments).refused()
+        refusal = invoke(owma.train.__main__.main, *arguments).refused()
         assert re.search("names no environment to evaluate in; pass --evaluation.env ID", refusal), refusal
-        refusal = invoke(owma.train.main, *arguments, "--evaluation.env", "CartPole-v1").refused()
+        refusal = invoke(owma.train.__main__.main, *arguments, "--evaluation.env", "CartPole-v1").refused()
         assert re.search(r"'CartPole-v1' does not fit the dataset.*\(3,\) and \(2,\)", refusal)
     assert not Path("runs").exists()
 
 
 def test_training_on_files(invoke, files: dict[str, str]) -> None:
-    from owma.run import load
+    from owma.runs.load import load
 
     tiny = ["--training.updates", "2", "--value.updates", "2", "--evaluation.episodes", "0"]
     outcome = invoke(
-        owma.train.main,
+        owma.train.__main__.main,
         *("smoke", "data:d4rl-file", "--data.file", files["d4rl"], "task:recorded-task-config", *tiny),
     )
     assert outcome.code == 0, outcome.stderr

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from test_train import TINY
 
-import owma.train
-from owma import checkpoint
-from owma.job import JobConfig
+import owma.train.__main__
+from owma.runs import checkpoint
+from owma.train.job import JobConfig
 
 TWO = ("--job.processes", "2")
 
@@ -35,7 +35,7 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_flags_that_make_no_job_are_refused(name: str, invoke, elsewhere: Path) -> None:
     arguments, sentence = MISTAKES[name]
-    assert re.search(sentence, invoke(owma.train.main, "smoke", *arguments).refused())
+    assert re.search(sentence, invoke(owma.train.__main__.main, "smoke", *arguments).refused())
     assert not list(elsewhere.rglob("*"))
 
 
@@ -49,7 +49,7 @@ def _start(elsewhere: Path, *flags: str) -> subprocess.Popen[str]:
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "MINARI_DATASETS_PATH": str(elsewhere.parent / "datasets"),
-        "PYTHONPATH": str(Path(owma.train.__file__).parents[1]),
+        "PYTHONPATH": str(Path(owma.train.__file__).parents[2]),
         "XDG_CACHE_HOME": str(elsewhere.parent / "cache"),
     }
     command = [sys.executable, "-m", "owma.train", *flags]

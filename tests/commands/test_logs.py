@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from test_train import TINY
 
-import owma.sweep
-import owma.train
-from owma import logs
-from owma._errors import ConfigError
-from owma.runs import RunFolder
+import owma.sweep.__main__
+import owma.train.__main__
+from owma._internal.errors import ConfigError
+from owma.runs.folder import RunFolder
+from owma.train import logs
 
 ROWS = ({"phase": "outcomes", "step": 5, "world_loss": 0.5, "note": "words"}, {"phase": "task", "r2": None, "n": 3})
 
@@ -119,20 +119,23 @@ def test_a_run_logged_before_ids_were_kept_goes_on_as_it_was(wandb: _Wandb, tmp_
 @pytest.mark.cases
 @pytest.mark.parametrize("name", ["a\0b", "two\nlines", "x" * 201, "\udcff"], ids=["NUL", "lines", "long", "bytes"])
 def test_a_name_that_no_folder_can_have_is_refused_first(name: str, invoke, elsewhere: Path) -> None:
-    for main, flags in ((owma.train.main, ("smoke", "--name")), (owma.sweep.main, ("ablations", "--name"))):
+    for main, flags in (
+        (owma.train.__main__.main, ("smoke", "--name")),
+        (owma.sweep.__main__.main, ("ablations", "--name")),
+    ):
         assert "A run cannot be called " in invoke(main, *flags, name).refused()
     assert not list(elsewhere.rglob("*"))
 
 
 def test_what_is_not_installed_is_said_before_anything_runs(invoke, elsewhere: Path, monkeypatch) -> None:
     monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'owma[wandb]'" in invoke(owma.train.main, *TINY, "--log", "wandb").refused()
+    assert "pip install 'owma[wandb]'" in invoke(owma.train.__main__.main, *TINY, "--log", "wandb").refused()
     assert not list(elsewhere.iterdir())
 
 
 def test_training_logs_to_all_of_them(invoke, wandb: _Wandb, elsewhere: Path) -> None:
     pytest.importorskip("tensorboardX", reason="needs owma[tensorboard]")
-    done = invoke(owma.train.main, *TINY, "--log", "tensorboard", "wandb")
+    done = invoke(owma.train.__main__.main, *TINY, "--log", "tensorboard", "wandb")
     assert done.code == 0, done.stderr
     folder = RunFolder.open(Path("runs/smoke"))
     rows = folder.read_jsonl("metrics.jsonl")

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-import owma.eval
-import owma.report
-import owma.train
-import owma.transfer
+import owma.eval.__main__
+import owma.report.__main__
+import owma.train.__main__
+import owma.transfer.__main__
 
 pytestmark = pytest.mark.cases
 
 COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
-    "eval": (owma.eval.main, ()),
-    "transfer": (owma.transfer.main, ("--task", "goal:1,1")),
-    "report": (owma.report.main, ()),
+    "eval": (owma.eval.__main__.main, ()),
+    "transfer": (owma.transfer.__main__.main, ("--task", "goal:1,1")),
+    "report": (owma.report.__main__.main, ()),
 }
 
 
@@ -44,8 +44,12 @@ def test_only_runs_are_offered(command: str, place: str, invoke, runs: Path) -> 
 
 
 def test_runs_within_a_folder_are_offered_and_none_is_made_up(invoke, runs: Path) -> None:
-    assert invoke(owma.eval.main, "runs").refused().endswith("no run at runs; choose one of runs/mine, runs/versioned.")
-    said = invoke(owma.train.main, "--resume", "nowhere/none").refused()
+    assert (
+        invoke(owma.eval.__main__.main, "runs")
+        .refused()
+        .endswith("no run at runs; choose one of runs/mine, runs/versioned.")
+    )
+    said = invoke(owma.train.__main__.main, "--resume", "nowhere/none").refused()
     assert said.endswith(
         "There is no run at nowhere/none, nor another one beside it; train first: `python -m owma.train`."
     )
@@ -66,7 +70,7 @@ def test_a_mistake_in_a_folder_is_answered_without_jax(runs: Path) -> None:
             "import sys\n"
             f"import owma.{name} as command\n"
             f"sys.argv = ['x', 'runs/none']\n"
-            "from owma._command import command as run\n"
+            "from owma._internal.command import command as run\n"
             "try:\n    run(command.main)\nfinally:\n    assert 'jax' not in sys.modules\n"
         )
         done = subprocess.run(

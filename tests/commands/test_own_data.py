@@ -13,15 +13,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import owma.train
-from owma._errors import ConfigError
-from owma.config_json import from_json, to_json
+import owma.train.__main__
+from owma._internal.errors import ConfigError
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import from_json, to_json
+from owma.config.presets import PRESETS, on_these_data
+from owma.config.sweep import SweepConfig, points
+from owma.config.task import MinariDataset, RecordedTaskConfig, RewardTaskConfig
 from owma.data import D4rlFile, TwoRoutesCollect
-from owma.experiment import ExperimentConfig
-from owma.material import RecordedTaskConfig, RewardTaskConfig
-from owma.material_config import MinariDataset
-from owma.presets import PRESETS, on_these_data
-from owma.sweeps import SweepConfig, points
 
 pytestmark = pytest.mark.cases
 
@@ -93,7 +92,7 @@ def _record_pendulum() -> None:
 def test_the_readmes_command_trains_on_a_recorded_pendulums_own_rewards(invoke, elsewhere: Path) -> None:
     _record_pendulum()
     few = ("--evaluation.planners", "static", "--evaluation.episodes", "1", "--evaluation.timed-decisions", "0")
-    done = invoke(owma.train.main, *_readme("owma.train own", "mine/pendulum-v0"), *SHORT, *few)
+    done = invoke(owma.train.__main__.main, *_readme("owma.train own", "mine/pendulum-v0"), *SHORT, *few)
     config = _config(done)
     assert config["task"] == {"class": "RecordedTaskConfig"}
     assert config["world"]["features"]["coordinates"] == 0
@@ -107,23 +106,23 @@ def test_the_readmes_command_trains_on_a_recorded_pendulums_own_rewards(invoke, 
 
 def test_the_readmes_command_for_a_file_trains_on_the_rewards_in_it(invoke, mine: Path) -> None:
     flags = [word for word in _readme("owma.train own", "mine.hdf5") if word not in ("--evaluation.env", "Pendulum-v1")]
-    done = invoke(owma.train.main, *flags, *TRAIN_ONLY)
+    done = invoke(owma.train.__main__.main, *flags, *TRAIN_ONLY)
     assert _config(done)["task"] == {"class": "RecordedTaskConfig"}
     assert done.stderr.splitlines()[0].startswith("data: mine: 400 transitions in 20 episodes, 0 terminated and 20 cut")
     assert "warning: the preset" not in done.stderr
-    again = invoke(owma.train.main, "--resume", done.stdout.strip())
+    again = invoke(owma.train.__main__.main, "--resume", done.stdout.strip())
     assert again.stderr.splitlines()[:3] == done.stderr.splitlines()[:3]
 
 
 def test_a_presets_task_is_of_its_own_data_alone(invoke, mine: Path) -> None:
     other = ("data:d4rl-file", "--data.file", "mine.hdf5", *TRAIN_ONLY)
-    done = invoke(owma.train.main, "smoke", *other)
+    done = invoke(owma.train.__main__.main, "smoke", *other)
     assert _config(done)["task"] == {"class": "RecordedTaskConfig"}
     assert re.search("warning: the preset's task, the reward function owma.envs:preferred_route_reward, ", done.stderr)
     # An explicit task is as it was said, whatever it is.
-    done = invoke(owma.train.main, "smoke", *other, "task:reward-task-config")
+    done = invoke(owma.train.__main__.main, "smoke", *other, "task:reward-task-config")
     assert _config(done)["task"]["reward"] == "owma.envs:preferred_route_reward"
-    done = invoke(owma.train.main, "stitch", *other, "--task.goal", "0.5", "0", "--task.falloff", "1")
+    done = invoke(owma.train.__main__.main, "stitch", *other, "--task.goal", "0.5", "0", "--task.falloff", "1")
     assert _config(done)["task"] == {
         "class": "GoalTaskConfig",
         "goal": [0.5, 0.0],
@@ -150,13 +149,13 @@ def test_a_presets_task_is_of_its_own_data_alone(invoke, mine: Path) -> None:
     ],
 )
 def test_is_refused_before_anything_is_written(flags: Sequence[str], sentence: str, invoke, mine: Path) -> None:
-    assert re.search(sentence, invoke(owma.train.main, *flags, *TRAIN_ONLY).refused())
+    assert re.search(sentence, invoke(owma.train.__main__.main, *flags, *TRAIN_ONLY).refused())
     assert not (mine / "runs").exists()
 
 
 def test_a_presets_features_do_not_hide_numbers_of_other_data(invoke, mine: Path) -> None:
     other = ("data:d4rl-file", "--data.file", "mine.hdf5", *TRAIN_ONLY)
-    done = invoke(owma.train.main, "hopper", *other, "--world.features.bandwidth", "2")
+    done = invoke(owma.train.__main__.main, "hopper", *other, "--world.features.bandwidth", "2")
     features = _config(done)["world"]["features"]
     assert (features["coordinates"], features["kind"], features["bandwidth"]) == (0, "fourier", 2.0)
     assert (
@@ -167,7 +166,7 @@ def test_a_presets_features_do_not_hide_numbers_of_other_data(invoke, mine: Path
 def test_a_reward_of_another_environment_is_warned_of(invoke, elsewhere: Path) -> None:
     _record_pendulum()
     task = ("task:reward-task-config", "--task.reward", "owma.envs:preferred_route_reward")
-    done = invoke(owma.train.main, "own", "--data.dataset", "mine/pendulum-v0", *task, *TRAIN_ONLY)
+    done = invoke(owma.train.__main__.main, "own", "--data.dataset", "mine/pendulum-v0", *task, *TRAIN_ONLY)
     assert _config(done)["task"]["reward"] == "owma.envs:preferred_route_reward"
     assert re.search("owma: warning: The reward owma.envs:pref.* of TwoRoutes.*'Pendulum-v1'", done.stderr)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import owma
-import owma.eval
+import owma.eval.__main__
 import owma.inspect
-import owma.train
-import owma.transfer
+import owma.train.__main__
+import owma.transfer.__main__
 from owma.envs import make_env
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -90,10 +90,10 @@ def test_a_goal_environment_of_another_package(invoke, elsewhere: Path, forget) 
     assert f"{state} read again, it is coordinates 1 to 2" in said
     data = ("smoke", "data:minari-dataset", "--data.dataset", "mine/own-v0", "task:recorded-task-config", *TINY)
     # What only the dataset names is not imported; the refusal says how it is named.
-    said = invoke(owma.train.main, *data).refused()
+    said = invoke(owma.train.__main__.main, *data).refused()
     assert "--evaluation.env own_envs:own/Reach-v0, or import it with --trust own_envs" in said
     assert "own_envs" not in sys.modules and not Path("runs").exists()
-    done = invoke(owma.train.main, *data, "--evaluation.env", "own_envs:own/Reach-v0", "--name", "reach")
+    done = invoke(owma.train.__main__.main, *data, "--evaluation.env", "own_envs:own/Reach-v0", "--name", "reach")
     assert done.code == 0 and state in done.stderr, done.stderr
     forget()
     # A later process knows the environment by its id and module, and imports nothing that it is not told to.
@@ -101,15 +101,15 @@ def test_a_goal_environment_of_another_package(invoke, elsewhere: Path, forget) 
     assert run.env_spec is None and run.obs_keys == ("observation", "desired_goal") and "own_envs" not in sys.modules
     with pytest.raises(owma.ConfigError, match="--env own_envs:own/Reach-v0, or import it with --trust own_envs"):
         gym.make(run.env)
-    refused = invoke(owma.eval.main, "runs/reach", "planner:static", *BRIEF).refused()
+    refused = invoke(owma.eval.__main__.main, "runs/reach", "planner:static", *BRIEF).refused()
     assert "--env own_envs:own/Reach-v0" in refused
     for flags in (("--env", "own_envs:own/Reach-v0"), ("--trust", "own_envs")):
         forget()
-        done = invoke(owma.eval.main, "runs/reach", "planner:static", *BRIEF, *flags)
+        done = invoke(owma.eval.__main__.main, "runs/reach", "planner:static", *BRIEF, *flags)
         assert done.code == 0, done.stderr
     forget()
     goal = ("--task", "goal:0.5,0.5@0.3,0.5,1", "--labels", 100, "--planners", "static")
-    done = invoke(owma.transfer.main, "runs/reach", *goal, "--env", "own_envs:own/Reach-v0", *BRIEF)
+    done = invoke(owma.transfer.__main__.main, "runs/reach", *goal, "--env", "own_envs:own/Reach-v0", *BRIEF)
     assert done.code == 0 and state in done.stderr, done.stderr
     # Imported by the user, it is known; and the exported agent acts in it, which writes to what it is given.
     run = owma.load("runs/reach")
@@ -124,12 +124,12 @@ def test_an_environment_that_a_function_makes(invoke, elsewhere: Path, forget) -
     """As all of shimmy's are: kept by its id, its module and its arguments."""
     _record("own/ByPartial-v0")
     data = ("smoke", "data:minari-dataset", "--data.dataset", "mine/own-v0", "task:recorded-task-config", *TINY)
-    refused = invoke(owma.train.main, *data, "--evaluation.env", "own_envs:own/ByArray-v0").refused()
+    refused = invoke(owma.train.__main__.main, *data, "--evaluation.env", "own_envs:own/ByArray-v0").refused()
     assert "arguments that a run cannot keep" in refused and not Path("runs").exists()
     forget()
-    done = invoke(owma.train.main, *data, "--evaluation.env", "own_envs:own/ByPartial-v0", "--name", "parts")
+    done = invoke(owma.train.__main__.main, *data, "--evaluation.env", "own_envs:own/ByPartial-v0", "--name", "parts")
     assert done.code == 0, done.stderr
     forget()
-    done = invoke(owma.eval.main, "runs/parts", "planner:static", *BRIEF, "--trust", "own_envs")
+    done = invoke(owma.eval.__main__.main, "runs/parts", "planner:static", *BRIEF, "--trust", "own_envs")
     assert done.code == 0, done.stderr
     assert owma.load("runs/parts").env_id == "own/ByPartial-v0"

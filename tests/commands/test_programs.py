@@ -7,7 +7,7 @@ from pathlib import Path
 
 _COMMAND = """
 import jax, jax.numpy as jnp
-from owma._command import keep_programs
+from owma._internal.command import keep_programs
 
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append(event.endswith("/cache_hits")))

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from owma import _progress
-from owma._command import progress, show_results
-from owma.tables import summarise
+from owma._internal import progress as _progress
+from owma._internal.progress import progress
+from owma.results.show import show_results
+from owma.results.tables import summarise
 
 pytestmark = pytest.mark.cases
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import owma.report
-import owma.reporting.source
+import owma.report.__main__
+import owma.report.source
 from owma.planners import OnlineAdaptation
 
 REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
@@ -19,9 +19,9 @@ REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
 def report(invoke, smoke_run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a trained run, with decisions of few steps to explore."""
     few = OnlineAdaptation(adaptation_steps=3, n_adaptation_samples=8)
-    monkeypatch.setattr(owma.reporting.source, "PLANNERS", {"online_adaptation": few})
+    monkeypatch.setattr(owma.report.source, "PLANNERS", {"online_adaptation": few})
     shutil.copytree(smoke_run.folder, elsewhere / "runs" / "smoke" / "v1")
-    done = invoke(owma.report.main, "runs/smoke", "--states", "2", "--draws", "8")
+    done = invoke(owma.report.__main__.main, "runs/smoke", "--states", "2", "--draws", "8")
     assert done.code == 0 and done.stdout == "runs/smoke/v1/report.html\n", done.stderr
     return elsewhere / "runs" / "smoke" / "v1" / "report.html"
 
@@ -98,7 +98,7 @@ def test_a_browser_shows_it_wide_and_narrow_without_an_error(report: Path) -> No
 
 
 def test_committed_rows_of_three_seeds_say_first_that_there_is_no_verdict(invoke, elsewhere: Path) -> None:
-    done = invoke(owma.report.main, REFERENCE / "skew", "--out", "made/report.html")
+    done = invoke(owma.report.__main__.main, REFERENCE / "skew", "--out", "made/report.html")
     assert done.code == 0 and done.stdout == "made/report.html\n"
     text = Path("made/report.html").read_text()
     first = text[text.index("Adaptation against its rivals</h2>") : text.index("Results</h2>")]
@@ -118,4 +118,4 @@ def test_committed_rows_of_three_seeds_say_first_that_there_is_no_verdict(invoke
 )
 def test_refusals(arguments: list[str], sentence: str, invoke, elsewhere: Path) -> None:
     Path("empty/v1").mkdir(parents=True)
-    assert re.search(sentence, invoke(owma.report.main, *arguments).refused())
+    assert re.search(sentence, invoke(owma.report.__main__.main, *arguments).refused())

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import owma.report
-from owma.reporting import remake, stale
-from owma.reporting.blocks import with_tables
-from owma.runs import RunFolder
-from owma.transfers import transfer_markdown
+import owma.report.__main__
+from owma.report.blocks import with_tables
+from owma.report.derived import remake, stale
+from owma.runs.folder import RunFolder
+from owma.transfer.summary import transfer_markdown
 
 REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
 
@@ -27,18 +27,18 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_one_stale_row_is_found_wherever_it_is_shown(copied: Path, invoke) -> None:
-    assert invoke(owma.report.main, copied, "--check").code == 0
+    assert invoke(owma.report.__main__.main, copied, "--check").code == 0
     rows = (copied / "two-routes" / "episodes.jsonl").read_text().splitlines()
     changed = [json.loads(line) for line in rows]
     changed = [row | {"success": False} if row["planner"] == "online_adaptation" else row for row in changed]
     (copied / "two-routes" / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in changed))
-    done = invoke(owma.report.main, copied, "--check")
+    done = invoke(owma.report.__main__.main, copied, "--check")
     assert done.code == 1
     named = {line.split(" does not follow")[0] for line in done.stderr.splitlines() if "does not follow" in line}
     names = ("results.json", "table.md", "skew_curve.png")
     assert named == {str(copied / "two-routes" / name) for name in names} | {str(copied.parent / "README.md")}
-    assert invoke(owma.report.main, copied, "--remake").code == 0
-    assert invoke(owma.report.main, copied, "--check").code == 0
+    assert invoke(owma.report.__main__.main, copied, "--remake").code == 0
+    assert invoke(owma.report.__main__.main, copied, "--check").code == 0
     assert "| online_adaptation | 0 [0, " in (copied.parent / "README.md").read_text()
 
 
@@ -87,4 +87,4 @@ def test_a_task_is_ogbenchs_by_its_whole_name(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_rows_is_refused(tmp_path: Path, invoke) -> None:
-    assert "name a folder of results" in invoke(owma.report.main, tmp_path, "--check").refused()
+    assert "name a folder of results" in invoke(owma.report.__main__.main, tmp_path, "--check").refused()

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-import owma.train
-import owma.transfer
+import owma.train.__main__
+import owma.transfer.__main__
 from owma.data import digest_of, open_folder, read_whole
 from owma.data.cache import cached
 
@@ -36,7 +36,7 @@ def write(path: Path, rows: int = 60, columns: int = 3, scale: float = 1.0) -> P
 def run(invoke, elsewhere: Path) -> Path:
     """A finished run on `mine.hdf5`."""
     data = ("data:d4rl-file", "--data.file", str(write(Path("mine.hdf5"))), "task:recorded-task-config")
-    outcome = invoke(owma.train.main, "smoke", *data, *TINY)
+    outcome = invoke(owma.train.__main__.main, "smoke", *data, *TINY)
     assert outcome.code == 0, outcome.stderr
     return elsewhere / outcome.stdout.splitlines()[-1]
 
@@ -53,28 +53,28 @@ def test_data_that_changed_are_refused(run: Path, invoke) -> None:
         write(Path("mine.hdf5"), **change)
         wanted = rf"mine.hdf5 is not the dataset that the run .* was begun with \({sentence}.*\): restore it, or start"
         for folder in (run, unfinished):
-            refusal = invoke(owma.train.main, "--resume", folder).refused()
+            refusal = invoke(owma.train.__main__.main, "--resume", folder).refused()
             assert re.search(wanted, refusal), refusal
         transfer = ("--task", "goal:1,1", "--planners", "static", "--episodes", "1", "--env", "Pendulum-v1")
-        refusal = invoke(owma.transfer.main, run, *transfer).refused()
+        refusal = invoke(owma.transfer.__main__.main, run, *transfer).refused()
         assert re.search(wanted, refusal), refusal
     # As it was, written again at another time: it goes on.
     write(Path("mine.hdf5"))
-    assert invoke(owma.train.main, "--resume", unfinished).code == 0
+    assert invoke(owma.train.__main__.main, "--resume", unfinished).code == 0
     assert (unfinished / "models").is_dir()
 
 
 def test_runs_from_before_go_on_as_they_did(run: Path, invoke) -> None:
     (run / "dataset.json").unlink()
     write(Path("mine.hdf5"), scale=2.0)
-    outcome = invoke(owma.train.main, "--resume", run)
+    outcome = invoke(owma.train.__main__.main, "--resume", run)
     assert outcome.code == 0 and not (run / "dataset.json").exists()
 
 
 def test_a_record_of_another_form_is_refused(run: Path, invoke) -> None:
     for content in ([], {}, {**json.loads((run / "dataset.json").read_text()), "transitions": "60"}):
         (run / "dataset.json").write_text(json.dumps(content))
-        refusal = invoke(owma.train.main, "--resume", run).refused()
+        refusal = invoke(owma.train.__main__.main, "--resume", run).refused()
         assert "dataset.json is not of the form that training writes" in refusal
 
 
@@ -93,7 +93,7 @@ def test_what_the_data_leave_open_is_said_when_training_begins(invoke, elsewhere
     with h5py.File(path, "a") as file:
         file["infos/qpos"] = np.zeros((60, 2))
     data = ("data:d4rl-file", "--data.file", str(path), "task:recorded-task-config")
-    outcome = invoke(owma.train.main, "smoke", *data, *TINY)
+    outcome = invoke(owma.train.__main__.main, "smoke", *data, *TINY)
     assert outcome.code == 0, outcome.stderr
     assert outcome.stderr.count("owma: warning: Arrays that are not read: `infos/qpos`.") == 1
     assert "`next_observations` are not there: steps that were cut off are dropped" in outcome.stderr

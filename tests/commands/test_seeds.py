@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-import owma.collect
-import owma.eval
-import owma.sweep
-import owma.train
-import owma.transfer
+import owma.collect.__main__
+import owma.eval.__main__
+import owma.sweep.__main__
+import owma.train.__main__
+import owma.transfer.__main__
 
 pytestmark = pytest.mark.cases
 
 COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
-    "train": (owma.train.main, ("smoke", "--seed")),
-    "eval": (owma.eval.main, ("runs/none", "--seed")),
-    "transfer": (owma.transfer.main, ("runs/none", "--task", "goal:1,1", "--seed")),
-    "sweep": (owma.sweep.main, ("ablations", "--seeds", "3")),
+    "train": (owma.train.__main__.main, ("smoke", "--seed")),
+    "eval": (owma.eval.__main__.main, ("runs/none", "--seed")),
+    "transfer": (owma.transfer.__main__.main, ("runs/none", "--task", "goal:1,1", "--seed")),
+    "sweep": (owma.sweep.__main__.main, ("ablations", "--seeds", "3")),
 }
 
 
@@ -40,7 +40,7 @@ def test_a_seed_that_cannot_be_is_refused(command: str, seed: int, sentence: str
 
 
 @pytest.mark.parametrize(
-    "flags", [(owma.train.main, "smoke", "--data.seed"), (owma.collect.main, "two-routes", "--seed")]
+    "flags", [(owma.train.__main__.main, "smoke", "--data.seed"), (owma.collect.__main__.main, "two-routes", "--seed")]
 )
 def test_a_negative_seed_of_data_is_refused(flags: tuple, invoke, elsewhere: Path) -> None:
     """Larger ones are as good as any: NumPy takes all of their bits."""

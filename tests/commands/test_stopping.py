@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from test_train import TINY
 
-import owma._command
-import owma.collect
-import owma.train
-from owma import checkpoint
-from owma._command import progress, resumable, stoppable
-from owma.data_config import TwoRoutesCollect
+import owma._internal.command
+import owma.collect.__main__
+import owma.train.__main__
+from owma._internal.command import resumable
+from owma._internal.progress import progress, stoppable
+from owma.config.data import TwoRoutesCollect
+from owma.runs import checkpoint
 
 CHECKOUT = Path(owma.__file__).parent.parent
 
@@ -83,7 +84,7 @@ def test_a_second_signal_stops_at_once(number: signal.Signals, code: int) -> Non
     """Even where no instruction of Python's is executed, as in a compilation."""
     script = (
         "import hashlib, signal, sys\n"
-        "from owma._command import resumable\n"
+        "from owma._internal.command import resumable\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with resumable('again'):\n"
         "    print('ready', flush=True)\n"
@@ -139,24 +140,24 @@ def test_a_stopped_training_goes_on_by_the_command_it_printed(elsewhere: Path) -
 
 
 def test_a_stopped_collection_says_the_same_command_again(invoke, elsewhere: Path, monkeypatch) -> None:
-    from owma import data
+    from owma.collect import dispatch
 
-    collect = data.collect
+    collect = dispatch.collect
 
     def stopped(config: TwoRoutesCollect, report) -> str:
         os.kill(os.getpid(), signal.SIGTERM)
         return collect(config, report)
 
-    monkeypatch.setattr(data, "collect", stopped)
+    monkeypatch.setattr(dispatch, "collect", stopped)
     flags = ("two-routes", "--episodes", "3", "--steps", "20")
-    done = invoke(owma.collect.main, *flags)
+    done = invoke(owma.collect.__main__.main, *flags)
     assert done.code == 0 and done.stdout == ""
     remedy = "python -m owma.collect two-routes --episodes 3 --steps 20"
     assert done.stderr.splitlines()[-1] == f"owma: stopped; go on with: {remedy}"
     monkeypatch.undo()
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(elsewhere.parent / "datasets"))
-    assert invoke(owma.collect.main, *flags).code == 0
+    assert invoke(owma.collect.__main__.main, *flags).code == 0
 
 
 @pytest.mark.cases
@@ -173,17 +174,17 @@ def test_ctrl_c_ends_every_command_with_130(name: str, elsewhere: Path) -> None:
         "inspect": "mine.hdf5",
     }
     called = {
-        "train": "owma.experiment_config.ExperimentConfig.gather",
-        "collect": "owma.collect._collect",
-        "sweep": "owma.sweep._run",
-        "transfer": "owma.runs.RunFolder.open",
-        "eval": "owma.runs.RunFolder.open",
-        "report": "owma.runs.RunFolder.open",
+        "train": "owma.config.experiment.ExperimentConfig.gather",
+        "collect": "owma.collect.__main__._collect",
+        "sweep": "owma.sweep.__main__._run",
+        "transfer": "owma.runs.folder.RunFolder.open",
+        "eval": "owma.runs.folder.RunFolder.open",
+        "report": "owma.runs.folder.RunFolder.open",
         "inspect": "owma.inspect.parse",
     }
     script = f"""
 import os, runpy, signal, sys, time, unittest.mock
-from owma._command import progress
+from owma._internal.progress import progress
 import owma.{name}
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -196,7 +197,7 @@ def interrupted(*_, **__):
 
 sys.argv = ["{name}", *{flags[name].split()!r}]
 with unittest.mock.patch({called[name]!r}, interrupted):
-    owma._command.command(owma.{name}.main)
+    owma._internal.command.command(owma.{name}.main)
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -216,7 +217,7 @@ def test_what_a_signal_says_leaves_the_bar_whole(times: int) -> None:
     """Above the bar, which is drawn again below it; at a second one the cursor, which a bar hides, is shown again."""
     script = (
         "import signal, time\n"
-        "from owma._command import progress, resumable\n"
+        "from owma._internal.command import progress, resumable\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with resumable('again'), progress('working', 100) as advance:\n"
         "    advance()\n"
@@ -263,12 +264,12 @@ def test_a_run_folder_alone_is_not_believed(invoke, elsewhere: Path, monkeypatch
     monkeypatch.syspath_prepend(elsewhere)
     flags = [*TINY, "task:reward-task-config", "--task.reward", "mine:reward"]
     monkeypatch.setattr(owma.train, "_run", lambda *_: None)  # what is asked for here is said before training
-    assert invoke(owma.train.main, *flags).code == 0
+    assert invoke(owma.train.__main__.main, *flags).code == 0
     del sys.modules["mine"]
-    refused = invoke(owma.train.main, "--resume", "runs/smoke")
+    refused = invoke(owma.train.__main__.main, "--resume", "runs/smoke")
     said = "imports mine, whose code would run; .*owma.train --resume runs/smoke/v1 --trust mine$"
     assert re.search(said, refused.refused()) and "mine" not in sys.modules
-    assert invoke(owma.train.main, "--resume", "runs/smoke", "--trust", "mine").code == 0
+    assert invoke(owma.train.__main__.main, "--resume", "runs/smoke", "--trust", "mine").code == 0
     assert "mine" in sys.modules
 
 
@@ -284,7 +285,7 @@ def test_the_command_that_goes_on_has_the_flags_that_training_depends_on(invoke,
         ((*TINY, "--memory-gib", "1e-7"), "--resume runs/smoke/v1 --memory-gib 1e-07"),
         (("--resume", "runs/smoke", "--memory-gib", "4"), "--resume runs/smoke/v1"),
     ):
-        done = invoke(owma.train.main, *flags)
+        done = invoke(owma.train.__main__.main, *flags)
         assert done.code == 0, done.stderr
         assert done.stderr.splitlines()[-1] == f"owma: stopped; go on with: python -m owma.train {remedy}"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_train import TINY
 
-import owma.sweep
+import owma.sweep.__main__
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -28,7 +28,7 @@ def _overrides() -> list[str]:
 
 def test_a_dry_run_prints_the_points_and_leaves_nothing(invoke, elsewhere: Path) -> None:
     flags = ("--grid", "data.skew=0.1,0.2", "online-adaptation.kl-coef=0.5", "--seeds", "1", "2", "--dry-run")
-    done = invoke(owma.sweep.main, "own", *flags)
+    done = invoke(owma.sweep.__main__.main, "own", *flags)
     assert done.code == 0 and len(done.stdout.splitlines()) == 4
     assert done.stdout.splitlines()[0] == "two-routes-skew0.1-seed1/online_adaptation-kl_coef=0.5"
     assert not list(elsewhere.iterdir())
@@ -43,13 +43,13 @@ def test_a_dry_run_prints_the_points_and_leaves_nothing(invoke, elsewhere: Path)
     ],
 )
 def test_refusals(flags, sentence: str, invoke, elsewhere: Path) -> None:
-    assert re.search(sentence, invoke(owma.sweep.main, *flags).refused())
+    assert re.search(sentence, invoke(owma.sweep.__main__.main, *flags).refused())
     assert not list(elsewhere.iterdir())
 
 
 def test_without_ray_it_says_what_to_install(invoke, elsewhere: Path, monkeypatch) -> None:
-    monkeypatch.setattr(owma.sweep.importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'owma[sweep]'" in invoke(owma.sweep.main, "own").refused()
+    monkeypatch.setattr(owma.sweep.__main__.importlib.util, "find_spec", lambda name: None)
+    assert "pip install 'owma[sweep]'" in invoke(owma.sweep.__main__.main, "own").refused()
     assert not list(elsewhere.iterdir())
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-import owma.sweep
-from owma._errors import ConfigError
-from owma.config_json import to_json
-from owma.runs import RunFolder
-from owma.sweeps import Point, SweepConfig, points, work
+import owma.sweep.__main__
+from owma._internal.errors import ConfigError
+from owma.config.json import to_json
+from owma.config.sweep import Point, SweepConfig, points
+from owma.runs.folder import RunFolder
+from owma.sweep import steps as work
 
 QUICK = ("evaluation.episodes=2",)
 
@@ -73,7 +74,7 @@ def test_a_sweep_has_the_scores_of_the_dataset_of_its_runs(runs: Path, capsys: p
     assert row["minari_normalized_score"] == pytest.approx(row["return"] / 400) and row["dense_return"] > 200
     work.evaluate_point(_points()[1], run.path, sweep.path)
     capsys.readouterr()
-    owma.sweep._finish(_points(), sweep)
+    owma.sweep.__main__._finish(_points(), sweep)
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("owma: warning: ")]
     (of_scores,) = [line for line in warnings if "score" in line]
     assert "no D4RL normalized score is given: that of hopper-medium-v2" in of_scores

@@ -5,13 +5,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import owma.train
-from owma._command import show_fit
+import owma.train.__main__
+from owma.config.experiment import ExperimentConfig
+from owma.config.value import ValueConfig
+from owma.config.world import WorldConfig
 from owma.envs import TWO_ROUTES_ID
-from owma.experiment import ExperimentConfig
-from owma.features import FeaturesConfig
-from owma.value import ValueConfig
-from owma.world import WorldConfig
+from owma.outcomes.features import FeaturesConfig
+from owma.results.show import show_fit
 
 PLANNERS = ("static", "random_shooting", "guided_diffusion_single", "online_adaptation", "published")
 
@@ -62,7 +62,7 @@ def test_smoke_stays_below_four_gigabytes(smoke_run) -> None:
 
 
 def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, monkeypatch) -> None:
-    shown = owma.train.open_shared_progress
+    shown = owma.train.__main__.open_shared_progress
 
     def interrupted(label: str, total: int, done: int):
         if label.startswith("training V"):
@@ -71,14 +71,14 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, 
         return shown(label, total, done)
 
     monkeypatch.setattr(owma.train, "open_shared_progress", interrupted)
-    stopped = invoke(owma.train.main, *TINY, "--runs", "my runs")
+    stopped = invoke(owma.train.__main__.main, *TINY, "--runs", "my runs")
     assert stopped.code == 130 and stopped.stdout == ""
     remedy = "owma: interrupted; go on with: python -m owma.train --resume 'my runs/smoke/v1'"
     assert stopped.stderr.splitlines()[-1] == remedy
     monkeypatch.undo()
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(elsewhere.parent / "datasets"))
-    resumed = invoke(owma.train.main, "--resume", "my runs/smoke/v1")
+    resumed = invoke(owma.train.__main__.main, "--resume", "my runs/smoke/v1")
     assert resumed.code == 0 and resumed.stdout == "my runs/smoke/v1\n"
     rows = _rows(elsewhere / "my runs" / "smoke" / "v1" / "metrics.jsonl")
     assert [(row["phase"], row.get("step")) for row in rows] == [

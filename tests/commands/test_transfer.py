@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import owma.train
-import owma.transfer
-from owma.data.hopper_policies import LinearPolicies
-from owma.data.waypoints import free_cells
+import owma.train.__main__
+import owma.transfer.__main__
+from owma.collect.hopper_policies import LinearPolicies
+from owma.collect.waypoints import free_cells
 from owma.envs.two_routes import MAZE_MAP
-from owma.training import sample_rows
+from owma.train.rows import sample_rows
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def mine(smoke_run, elsewhere: Path, monkeypatch) -> Path:
 def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     flags = ["--labels", "16", "64", "--planners", "static", "--episodes", "2"]
     tasks = ["owma.envs:preferred_route_reward", "goal:2,2"]
-    done = invoke(owma.transfer.main, "runs/mine", "--task", *tasks, *flags)
+    done = invoke(owma.transfer.__main__.main, "runs/mine", "--task", *tasks, *flags)
     assert done.code == 0, done.stderr
     assert done.stdout == "runs/mine/v3/transfers/transfer/v1\n"
     folder = Path(done.stdout.strip())
@@ -54,7 +54,7 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     assert all(("env_return" in row) == (row["task"] == tasks[1]) for row in rows)
 
     (folder / "episodes.jsonl").write_text("\n".join(lines[:-1]) + "\n")
-    again = invoke(owma.transfer.main, "--resume", folder.parent)
+    again = invoke(owma.transfer.__main__.main, "--resume", folder.parent)
     assert again.code == 0 and Path(again.stdout.strip()) == folder
     # One planner was run again.
     assert len(re.findall(r"labels, .*: [\d,]+ of [\d,]+ steps", again.stderr)) == 1, again.stderr
@@ -63,7 +63,7 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
 
 def test_one_run_goes_to_every_cell_of_its_maze(invoke, mine: Path) -> None:
     flags = ("--labels", "500", "--fits", "linear", "--planners", "static", "--episodes", "1")
-    done = invoke(owma.transfer.main, "runs/mine", "--goals", "all", "--goal-radius", "0.7", *flags)
+    done = invoke(owma.transfer.__main__.main, "runs/mine", "--goals", "all", "--goal-radius", "0.7", *flags)
     assert done.code == 0, done.stderr
     folder = Path(done.stdout.strip())
     cells = json.loads((folder / "results.json").read_text())["cells"]
@@ -81,7 +81,7 @@ def test_one_run_goes_to_every_cell_of_its_maze(invoke, mine: Path) -> None:
 def test_a_planner_with_other_settings_acts_beside_itself(invoke, mine: Path) -> None:
     flags = ("--labels", "500", "--fits", "linear", "--episodes", "1", "--planners", "static", "random_shooting")
     each = ("random_shooting.num_samples=2,1000,4",)
-    done = invoke(owma.transfer.main, "runs/mine", "--task", "goal:2,2", *flags, "--each", *each)
+    done = invoke(owma.transfer.__main__.main, "runs/mine", "--task", "goal:2,2", *flags, "--each", *each)
     assert done.code == 0, done.stderr
     rows = [json.loads(line) for line in Path(done.stdout.strip(), "episodes.jsonl").read_text().splitlines()]
     passes = {row["planner"]: row["nfe"] for row in rows}
@@ -94,9 +94,9 @@ def test_a_planner_with_other_settings_acts_beside_itself(invoke, mine: Path) ->
 
 def test_data_larger_than_memory_stay_on_disk(invoke, mine: Path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(mine.parents[2] / "cache"))
-    monkeypatch.setattr("owma.training.sample_rows", functools.partial(sample_rows, most=1000))
+    monkeypatch.setattr("owma.train.rows.sample_rows", functools.partial(sample_rows, most=1000))
     flags = ("--fits", "linear", "--planners", "static", "--episodes", "1", "--memory-gib", "1e-6")
-    done = invoke(owma.transfer.main, "runs/mine", "--task", "owma.envs:preferred_route_reward", *flags)
+    done = invoke(owma.transfer.__main__.main, "runs/mine", "--task", "owma.envs:preferred_route_reward", *flags)
     assert done.code == 0 and "copying" in done.stderr, done.stderr
     folder = Path(done.stdout.strip())
     # Asked for ten thousand labels, it gives all of the sample that it reads: whole episodes of 200.
@@ -106,7 +106,7 @@ def test_data_larger_than_memory_stay_on_disk(invoke, mine: Path, monkeypatch) -
     config = json.loads((folder / "config.json").read_text())
     assert config.pop("memory_gib") == 1e-6
     (folder / "config.json").write_text(json.dumps(config))
-    again = invoke(owma.transfer.main, "--resume", folder)
+    again = invoke(owma.transfer.__main__.main, "--resume", folder)
     assert again.code == 0 and "copying" not in again.stderr
 
 
@@ -125,11 +125,11 @@ def test_one_run_on_hoppers_data_serves_four_tasks(invoke, elsewhere: Path) -> N
     short = ["--training.updates", "4", "--value.updates", "4", "--evaluation.episodes", "0"]
     data = ["data:hopper-collect", "--data.steps", "600", "--data.policies", "mine.npz"]
     task = ["task:reward-task-config", "--task.reward", "owma.envs.hopper:forward"]
-    done = invoke(owma.train.main, "smoke", *short, *data, *task)
+    done = invoke(owma.train.__main__.main, "smoke", *short, *data, *task)
     assert done.code == 0, done.stderr
     tasks = ["hopper-forward", "hopper-backward", "hopper-stand", "hopper-jump"]
     flags = ["--labels", "200", "--fits", "linear", "--planners", "static", "--episodes", "1", "--env", "Hopper-v5"]
-    done = invoke(owma.transfer.main, done.stdout.strip(), "--task", *tasks, *flags)
+    done = invoke(owma.transfer.__main__.main, done.stdout.strip(), "--task", *tasks, *flags)
     assert done.code == 0, done.stderr
     rows = [json.loads(line) for line in Path(done.stdout.strip(), "episodes.jsonl").read_text().splitlines()]
     found = {row["task"]: row["return"] for row in rows}
@@ -144,21 +144,21 @@ def test_a_folder_alone_is_not_believed(invoke, mine: Path, monkeypatch) -> None
     (mine.parents[2] / "judges.py").write_text("def reward(obs, action, next_obs):\n    return next_obs[:, 0]\n")
     monkeypatch.syspath_prepend(mine.parents[2])
     flags = ("--labels", "16", "--fits", "linear", "--planners", "static", "--episodes", "1")
-    done = invoke(owma.transfer.main, "runs/mine", "--task", "judges:reward", *flags)
+    done = invoke(owma.transfer.__main__.main, "runs/mine", "--task", "judges:reward", *flags)
     assert done.code == 0, done.stderr
     del sys.modules["judges"]
     config = json.loads((folder := Path(done.stdout.strip())).joinpath("config.json").read_text())
     del config["trust"]  # as a transfer of before there was the flag
     (folder / "config.json").write_text(json.dumps(config))
-    said = invoke(owma.transfer.main, "--resume", folder).refused()
+    said = invoke(owma.transfer.__main__.main, "--resume", folder).refused()
     assert re.search(f"imports judges, .*owma.transfer --resume {folder} --trust judges$", said)
     assert "judges" not in sys.modules
-    assert invoke(owma.transfer.main, "--resume", folder, "--trust", "judges").code == 0
+    assert invoke(owma.transfer.__main__.main, "--resume", folder, "--trust", "judges").code == 0
 
 
 def test_mistakes_are_answered_before_anything_is_written(invoke, mine: Path) -> None:
     def refused(*arguments: object) -> str:
-        return invoke(owma.transfer.main, *arguments).refused()
+        return invoke(owma.transfer.__main__.main, *arguments).refused()
 
     assert "There is no run" in refused("--task", "recorded")
     assert "There is no task" in refused("runs/mine")

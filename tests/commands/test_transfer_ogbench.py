@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import owma.train
-import owma.transfer
+import owma.train.__main__
+import owma.transfer.__main__
 from owma.envs import task_env
 
 pytest.importorskip("ogbench", reason="needs owma[ogbench]")
@@ -23,11 +23,11 @@ TINY = (
 def test_one_run_on_ogbenchs_data_is_judged_by_ogbenchs_metric(invoke, elsewhere: Path, monkeypatch) -> None:
     for number in range(1, 6):  # instead of a thousand steps, which an untrained agent would all take
         monkeypatch.setattr(task_env(f"pointmaze_medium_task{number}"), "max_episode_steps", 100)
-    done = invoke(owma.train.main, *TINY)
+    done = invoke(owma.train.__main__.main, *TINY)
     assert done.code == 0, done.stderr
     run = done.stdout.strip()
     flags = ("--labels", "200", "--fits", "linear", "--planners", "static", "--episodes", "2", "--replan-every", "50")
-    done = invoke(owma.transfer.main, run, "--ogbench-tasks", *flags)
+    done = invoke(owma.transfer.__main__.main, run, "--ogbench-tasks", *flags)
     assert done.code == 0, done.stderr
     folder = elsewhere / done.stdout.strip()
     rows = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
@@ -45,5 +45,7 @@ def test_one_run_on_ogbenchs_data_is_judged_by_ogbenchs_metric(invoke, elsewhere
     assert found["ogbench_success"] == pytest.approx(sum(found["tasks"].values()) / 5)
     assert "ogbench_success" in done.stderr and all(name in done.stderr for name in names)
 
-    said = invoke(owma.transfer.main, run, "--task", "owma.envs.ogbench:pointmaze_large_task2", *flags).refused()
+    said = invoke(
+        owma.transfer.__main__.main, run, "--task", "owma.envs.ogbench:pointmaze_large_task2", *flags
+    ).refused()
     assert "is of owma/ogbench-pointmaze-large-task2-v0" in said

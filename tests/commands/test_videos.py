@@ -11,11 +11,11 @@ import pytest
 from line_world import line_world
 from PIL import Image
 
-import owma.eval
-from owma.agent import Agent
+import owma.eval.__main__
+from owma.agent.act import Agent
 from owma.envs import TWO_ROUTES_ID
+from owma.eval.videos import find_renderer, record
 from owma.planners import Static
-from owma.videos import find_renderer, record
 
 CHECKOUT = Path(__file__).parent.parent.parent
 FLAGS = ("planner:static", "--episodes", "1", "--timed-decisions", "0", "--video")
@@ -43,8 +43,8 @@ def test_a_library_that_is_not_there_is_not_used(monkeypatch: pytest.MonkeyPatch
 
 def test_the_command_draws_the_map_where_nothing_renders(invoke, smoke_run, elsewhere: Path, monkeypatch) -> None:
     shutil.copytree(smoke_run.folder, elsewhere / "runs" / "smoke" / "v1")
-    monkeypatch.setattr("owma.videos.find_renderer", lambda env, modules=(): None)
-    done = invoke(owma.eval.main, "runs/smoke", *FLAGS)
+    monkeypatch.setattr("owma.eval.videos.find_renderer", lambda env, modules=(): None)
+    done = invoke(owma.eval.__main__.main, "runs/smoke", *FLAGS)
     assert done.code == 0 and "recording" in done.stderr, done.stderr
     # A frame every five steps of three hundred; equal ones are stored once.
     assert 30 < _frames(Path(done.stdout.strip()) / "video.gif") <= 60

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from owma._errors import ConfigError, DatasetError
-from owma._json import canonical
+from owma._internal.errors import ConfigError, DatasetError
+from owma._internal.json import canonical
+from owma.config.task import MinariDataset, RecordedTaskConfig
 from owma.data import (
     ArrayFolder,
     OgbenchFile,
@@ -30,8 +31,9 @@ from owma.data import (
     read_whole,
 )
 from owma.data.cache import write_cache
-from owma.material import MinariDataset, RecordedTaskConfig, gather, load_dataset
-from owma.transitions import Transitions
+from owma.data.load import load_dataset
+from owma.outcomes.transitions import Transitions
+from owma.train.inputs import gather
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -42,7 +44,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for module in ("arrays", "cache", "minari"):
         monkeypatch.setattr(f"owma.data.{module}.rows_in_piece", lambda *_: 7)
-    monkeypatch.setattr("owma.material.rows_in_piece", lambda *_: 7)
+    monkeypatch.setattr("owma.train.inputs.rows_in_piece", lambda *_: 7)
     return tmp_path / "cache" / "owma" / "datasets"
 
 

@@ -8,8 +8,13 @@ import minari
 import numpy as np
 import pytest
 
-from owma._command import command, progress
-from owma._errors import ConfigError, DatasetError
+from owma._internal.command import command
+from owma._internal.errors import ConfigError, DatasetError
+from owma._internal.progress import progress
+from owma.collect.store import claimed
+from owma.collect.waypoints import cell_path, free_cell_at, jittered_waypoints
+from owma.config.presets import PRESETS
+from owma.config.task import GoalTaskConfig
 from owma.data import (
     PointMazeCollect,
     StitchCollect,
@@ -24,11 +29,7 @@ from owma.data import (
     is_collected,
     load_minari,
 )
-from owma.data.store import claimed
-from owma.data.waypoints import cell_path, free_cell_at, jittered_waypoints
 from owma.envs import MAZE_MAP, cell_at, cell_center, preferred_route_reward
-from owma.material_config import GoalTaskConfig
-from owma.presets import PRESETS
 
 SMALL = TwoRoutesCollect(skew=0.2, episodes=5)
 
@@ -169,7 +170,7 @@ def _stopped_after(episodes):
 
 @pytest.mark.parametrize("kind", ["two routes", "pointmaze", "stitch"])
 def test_a_collection_that_was_stopped_goes_on(datasets, monkeypatch, kind):
-    monkeypatch.setattr("owma.data.parts._PART_STEPS", 25)  # two episodes a part
+    monkeypatch.setattr("owma.collect.recorder._PART_STEPS", 25)  # two episodes a part
     config = {
         "two routes": TwoRoutesCollect(episodes=7, steps=20, skew=0.5),
         "pointmaze": PointMazeCollect(steps=1000),
@@ -190,7 +191,7 @@ def test_a_collection_that_was_stopped_goes_on(datasets, monkeypatch, kind):
 
 
 def test_parts_of_other_settings_or_damaged_are_made_again(datasets, monkeypatch):
-    monkeypatch.setattr("owma.data.parts._PART_STEPS", 15)
+    monkeypatch.setattr("owma.collect.recorder._PART_STEPS", 15)
     config = TwoRoutesCollect(episodes=4, steps=20, dataset_id="owma/mine-v0")
     with pytest.raises(KeyboardInterrupt):
         collect_two_routes(dataclasses.replace(config, seed=5), progress=_stopped_after(2))
@@ -251,7 +252,7 @@ def test_one_collects_and_the_other_takes_it(datasets, monkeypatch):
     def first_ends_while_the_second_waits(*_):
         assert not written
         with monkeypatch.context() as patch:
-            patch.setattr(sys.modules["owma.data.collection"], "claimed", lambda *_: contextlib.nullcontext())
+            patch.setattr(sys.modules["owma.collect.claim"], "claimed", lambda *_: contextlib.nullcontext())
             collect_two_routes(config)
         written.append((dataset_folder(config.name) / "data" / "main_data.hdf5").stat().st_mtime_ns)
         first.close()

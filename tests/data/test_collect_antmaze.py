@@ -9,13 +9,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
+from owma.collect.ant_maze import EVALUATION_CELLS, PLAY_CELLS, direction_ant, marked
+from owma.collect.waypoints import cell_path, free_cells
+from owma.config.presets import ANTMAZE_MEDIUM, ANTMAZE_UMAZE
 from owma.data import AntMazeCollect, collect_antmaze, command_for, load_minari
-from owma.data.ant_maze import EVALUATION_CELLS, PLAY_CELLS, direction_ant, marked
-from owma.data.waypoints import cell_path, free_cells
 from owma.envs import MazeMap, cell_position, load_robotics
-from owma.presets import ANTMAZE_MEDIUM, ANTMAZE_UMAZE
-from owma.transitions import Transitions
+from owma.outcomes.transitions import Transitions
 
 UMAZE = AntMazeCollect(steps=3000)
 
@@ -121,7 +121,7 @@ def test_the_ant_walks_where_it_is_told() -> None:
         moved = obs["achieved_goal"] - start
         assert moved @ direction > 1.0 and abs(moved @ [direction[1], direction[0]]) < 1.0
     env.close()
-    packaged = importlib.resources.files("owma.data").joinpath("ant_direction.npz")
+    packaged = importlib.resources.files("owma.collect").joinpath("ant_direction.npz")
     assert packaged.is_file() and len(packaged.read_bytes()) < 400_000
 
 

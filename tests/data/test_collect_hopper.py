@@ -9,22 +9,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError, DatasetError
-from owma.data import (
-    HopperCollect,
-    collect,
-    collect_hopper,
-    command_for,
-    dataset_folder,
-    hopper,
-    hopper_policies,
-    load_minari,
-    num_steps,
-)
-from owma.data.hopper_policies import STAGES, TASKS, LinearPolicies, load_policies, search_policies
-from owma.material_config import parse_task
-from owma.presets import HOPPER
-from owma.transitions import Transitions
+from owma._internal.errors import ConfigError, DatasetError
+from owma.collect import hopper, hopper_policies
+from owma.collect.hopper_policies import STAGES, TASKS, LinearPolicies, load_policies, search_policies
+from owma.config.presets import HOPPER
+from owma.config.task import parse_task
+from owma.data import HopperCollect, collect, collect_hopper, command_for, dataset_folder, load_minari, num_steps
+from owma.outcomes.transitions import Transitions
 
 pytest.importorskip("cma", reason="needs owma[hopper]")
 
@@ -146,7 +137,7 @@ def test_the_same_settings_give_the_same_data_whatever_was_drawn_before(tiny: No
 
 
 def test_what_was_interrupted_goes_on_to_the_same_data(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("owma.data.parts._PART_STEPS", 20)
+    monkeypatch.setattr("owma.collect.recorder._PART_STEPS", 20)
     reference = load_minari(collect_hopper(SMALL)).transitions
     rolled: list[str] = []
     roll = hopper_policies._Search._roll

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError
-from owma._types import Float, HostArray
+from owma._internal.errors import ConfigError
+from owma._internal.types import Float, HostArray
 from owma.data import (
     OGBenchMazeCollect,
     OGBenchPlayCollect,
@@ -15,7 +15,7 @@ from owma.data import (
     command_for,
     load_minari,
 )
-from owma.transitions import Transitions
+from owma.outcomes.transitions import Transitions
 
 pytest.importorskip("ogbench")
 
@@ -91,8 +91,8 @@ def test_same_settings_same_data_whatever_was_drawn_before(collect, config) -> N
 
 
 def test_an_interrupted_play_goes_on_to_the_same_data(monkeypatch) -> None:
-    monkeypatch.setattr("owma.data.oracles._PLAY_LENGTH", 60)
-    monkeypatch.setattr("owma.data.parts._PART_STEPS", 1)
+    monkeypatch.setattr("owma.collect.ogbench._PLAY_LENGTH", 60)
+    monkeypatch.setattr("owma.collect.recorder._PART_STEPS", 1)
     config = OGBenchPlayCollect(steps=180)
     reference = load_minari(collect_ogbench_play(config)).transitions
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
 from owma.data import open_by_name, open_d4rl, open_folder, open_ogbench, read_whole, summarise_dataset
 from owma.data.ends import read_ends
 from owma.data.names import NAMES

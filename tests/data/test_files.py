@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from owma._errors import DatasetError
+from owma._internal.errors import DatasetError
 from owma.data import Origin, Recording, open_by_name, open_d4rl, open_folder, open_ogbench, read_whole
-from owma.transitions import Transitions
+from owma.outcomes.transitions import Transitions
 
 
 def write_hdf5(path: Path, **arrays: Any) -> Path:

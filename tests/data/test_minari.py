@@ -11,9 +11,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from owma._errors import DatasetError
-from owma._json import canonical
-from owma.config_json import fingerprint, from_json
+from owma._internal.errors import DatasetError
+from owma._internal.json import canonical
+from owma.config.json import fingerprint, from_json
+from owma.config.task import MinariDataset
 from owma.data import (
     OfflineDataset,
     Origin,
@@ -24,10 +25,9 @@ from owma.data import (
     reward_is_constant,
     summarise_dataset,
 )
-from owma.data.recording import ActionBounds
-from owma.material_config import MinariDataset
-from owma.observations import flatten_obs
-from owma.scores import with_scores
+from owma.data.dataset import ActionBounds
+from owma.outcomes.observations import flatten_obs
+from owma.results.scores import with_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 

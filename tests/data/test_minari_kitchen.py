@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 import owma.inspect
-from owma._command import command
+from owma._internal.command import command
+from owma.config.task import parse_task
 from owma.data import load_minari, open_minari, read_whole
 from owma.envs import load_robotics
-from owma.material import build_task
-from owma.material_config import parse_task
-from owma.observations import flatten_obs
-from owma.rollout import check_env
-from owma.tasks import AbstractRewardTask
+from owma.envs.make import check_env
+from owma.outcomes.observations import flatten_obs
+from owma.outcomes.tasks import AbstractRewardTask, build_task
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:minari"),

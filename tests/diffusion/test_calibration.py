@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from owma.diffusion import ErrorCurve, measure_errors
-from owma.testbeds import GaussianDenoiser
+from owma.outcomes.testbeds import GaussianDenoiser
 
 
 def test_untrained_curve_is_that_of_a_unit_gaussian() -> None:

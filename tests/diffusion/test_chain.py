@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
-from owma.testbeds import GaussianDenoiser
+from owma.outcomes.testbeds import GaussianDenoiser
 
 _VARIANCES = jnp.asarray([0.01, 0.1, 0.5, 1.0, 2.0, 4.0])
 _MEANS = jnp.asarray([0.5, -0.5, 1.0, 0.0, -1.0, 2.0])

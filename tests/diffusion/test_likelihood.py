@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from owma.diffusion import ExactTrace, HutchinsonTrace, ODELikelihood
-from owma.testbeds import GaussianDenoiser, GaussianMixtureDenoiser
+from owma.outcomes.testbeds import GaussianDenoiser, GaussianMixtureDenoiser
 
 
 @pytest.mark.parametrize("dims", [1, 3])

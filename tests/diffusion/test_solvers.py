@@ -11,8 +11,8 @@ import pytest
 
 from owma.diffusion import Chain, ErrorCurve, FiLMDenoiser, ODESampler, solvers
 from owma.diffusion.calibration import MAX_RATIO
-from owma.schedule import karras_grid
-from owma.testbeds import GaussianDenoiser
+from owma.diffusion.schedule import karras_grid
+from owma.outcomes.testbeds import GaussianDenoiser
 
 _NOWHERE = jnp.zeros(1)
 _GAUSSIAN = GaussianDenoiser(jnp.asarray([0.5, -1.0, 0.0]), jnp.asarray([0.3, 1.0, 3.0]))

@@ -10,13 +10,13 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
-from owma._errors import ConfigError, OwmaError
-from owma.agent import Agent
-from owma.courses import drive
+from owma._internal.errors import ConfigError, OwmaError
+from owma.agent.act import Agent
+from owma.config.policy import PolicyConfig
 from owma.envs import actions_inside, check_env, find_env, limit_note, make_env, vector_env
+from owma.eval.courses import drive
+from owma.eval.rollout import run_episodes
 from owma.planners import Static
-from owma.policy import PolicyConfig
-from owma.rollout import run_episodes
 
 pytestmark = [
     pytest.mark.cases,

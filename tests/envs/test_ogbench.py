@@ -10,7 +10,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
+from owma.config.data import OgbenchFile
+from owma.config.presets import OGBENCH_CUBE, OGBENCH_STITCH
+from owma.config.task import GoalTaskConfig, RewardTaskConfig, TaskConfig
 from owma.envs import (
     EPISODE_STEPS,
     OGBENCH_ID,
@@ -21,10 +24,9 @@ from owma.envs import (
     task_reward,
     without_goal,
 )
+from owma.envs.make import check_env, vector_env
 from owma.envs.ogbench import TASKS
-from owma.material import GoalTaskConfig, OgbenchFile, RewardTaskConfig, TaskConfig, gather
-from owma.presets import OGBENCH_CUBE, OGBENCH_STITCH
-from owma.rollout import check_env, vector_env
+from owma.train.inputs import gather
 
 
 def _path(env, seed, steps=8):
@@ -226,7 +228,7 @@ def test_without_the_package_there_is_a_sentence_and_no_task_is_lost():
 import sys
 sys.modules["ogbench"] = None
 import gymnasium, owma.envs
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
 assert owma.envs.ogbench.cube_single_task1.__name__ == "cube_single_task1"
 try:
     gymnasium.make("owma/ogbench-cube-single-v0")

@@ -6,7 +6,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from owma._errors import ConfigError
+from owma._internal.errors import ConfigError
 from owma.envs import env_json, find_env, import_modules, make_env, read_env
 
 pytestmark = pytest.mark.cases

@@ -6,10 +6,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from owma.config.task import parse_task
 from owma.envs import hopper, kitchen, load_robotics
-from owma.material import build_task
-from owma.material_config import parse_task
-from owma.tasks import AbstractRewardTask
+from owma.outcomes.tasks import AbstractRewardTask, build_task
 
 _NONE, _NONE3, _ACTION = np.zeros((2, 3)), np.zeros((3, 3)), np.zeros(3)
 

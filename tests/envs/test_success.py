@@ -7,10 +7,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from owma._errors import OwmaError
+from owma._internal.errors import OwmaError
 from owma.envs import kitchen, load_robotics, reported_success
+from owma.envs.make import vector_env
 from owma.envs.success import one_success
-from owma.rollout import vector_env
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*The observations returned by `(reset|step)` and:UserWarning")
 

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 from jaxtyping import TypeCheckError
 
 import owma.envs
-from owma.data.waypoints import WaypointFollower
+from owma.collect.waypoints import WaypointFollower
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, Route, cell_at, cell_center, preferred_route_reward, wall_cells
 
 

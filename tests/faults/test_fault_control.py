@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from line_world import line_world
 
-from owma._errors import OwmaError
-from owma.agent import Agent, step
-from owma.anytime import Pace, Paces
+from owma._internal.errors import OwmaError
+from owma.agent.act import Agent, step
+from owma.agent.anytime import Pace, Paces
+from owma.config.planners import PLANNERS
+from owma.envs.make import vector_env
+from owma.eval.rollout import run_episodes
+from owma.outcomes.value import AbstractValue
 from owma.planners import (
     AbstractPlanner,
     AgentModel,
@@ -23,9 +27,6 @@ from owma.planners import (
     RandomShooting,
     Static,
 )
-from owma.planners_config import PLANNERS
-from owma.rollout import run_episodes, vector_env
-from owma.value import AbstractValue
 
 
 class _Spoilt(AbstractPlanner):
@@ -308,7 +309,7 @@ def test_an_environment_with_narrower_bounds_than_the_data(model: AgentModel, ou
 
 
 def test_counters_are_in_the_table(model: AgentModel, outcome) -> None:
-    from owma.tables import results_markdown, summarise
+    from owma.results.tables import results_markdown, summarise
 
     planner = _Spoilt(jnp.full(2, jnp.nan), jnp.asarray(0.0), jnp.asarray(0.0), good=1)
     with vector_env(line_world(), 2) as envs:

@@ -14,17 +14,19 @@ import jax
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError, DatasetError, OwmaError
-from owma.agent import Agent
+from owma._internal.errors import ConfigError, DatasetError, OwmaError
+from owma.agent.act import Agent
+from owma.config.experiment import EvaluationConfig, ExperimentConfig
+from owma.config.policy import PolicyConfig
+from owma.config.task import MinariDataset, RecordedTaskConfig
+from owma.config.training import TrainingConfig
+from owma.config.value import ValueConfig
+from owma.config.world import WorldConfig
 from owma.data import OfflineDataset, load_minari, open_minari, read_whole
-from owma.experiment import EvaluationConfig, Experiment, ExperimentConfig, TrainedParts
-from owma.material import MinariDataset, RecordedTaskConfig
 from owma.planners import RandomShooting
-from owma.policy import PolicyConfig
-from owma.runs import RunFolder
-from owma.training import TrainingConfig
-from owma.value import ValueConfig
-from owma.world import WorldConfig
+from owma.runs.folder import RunFolder
+from owma.runs.parts import TrainedParts
+from owma.train.experiment import Experiment
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -241,7 +243,7 @@ def test_constant_rewards(write, tmp_path: Path, outcome) -> None:
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_a_reward_function_that_is_not_finite(number: float, write, monkeypatch, tmp_path: Path, outcome) -> None:
-    from owma.material import RewardTaskConfig
+    from owma.config.task import RewardTaskConfig
 
     write([_episode(6, seed) for seed in range(4)])
     (tmp_path / "broken_reward.py").write_text(

@@ -23,17 +23,18 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import owma
-from owma import checkpoint
-from owma._errors import CheckpointError, ConfigError, DatasetError, OwmaError
-from owma._json import canonical
-from owma._npz import read_npz
-from owma.config_json import from_json
+from owma._internal.errors import CheckpointError, ConfigError, DatasetError, OwmaError
+from owma._internal.json import canonical
+from owma._internal.npz import read_npz
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import from_json
+from owma.config.task import LabelledTaskConfig
 from owma.data import load_minari
 from owma.envs import read_env
-from owma.experiment import read_shapes
-from owma.experiment_config import ExperimentConfig
-from owma.material import LabelledTaskConfig, build_task
-from owma.runs import RunFolder
+from owma.outcomes.tasks import build_task
+from owma.runs import checkpoint
+from owma.runs.folder import RunFolder
+from owma.runs.parts import read_shapes
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -490,8 +491,8 @@ def _reseal(step: Path) -> None:
 _RESTORE = """
 import json, sys
 import jax.numpy as jnp
-from owma import checkpoint
-from owma._errors import CheckpointError
+from owma.runs import checkpoint
+from owma._internal.errors import CheckpointError
 
 tree = {"w": jnp.arange(64.0), "n": jnp.asarray(3)}
 for folder in sys.argv[1:]:
@@ -610,7 +611,7 @@ def test_shapes_of_wrong_types(content: str, tmp_path: Path, outcome) -> None:
 
 def test_a_configuration_with_a_wrong_value(outcome) -> None:
     """It is refused by the name of its field, or it is what the configuration then has."""
-    from owma.config_json import to_json
+    from owma.config.json import to_json
 
     @settings(max_examples=200, deadline=None, derandomize=True)
     @given(st.data())

@@ -16,10 +16,10 @@ import equinox as eqx
 import pytest
 
 import owma
-from owma import checkpoint
 from owma.data import TwoRoutesCollect, load_minari
-from owma.experiment import restore_parts
-from owma.runs import RunFolder
+from owma.runs import checkpoint
+from owma.runs.folder import RunFolder
+from owma.runs.parts import restore_parts
 
 CHECKOUT = Path(owma.__file__).parent.parent
 
@@ -138,8 +138,8 @@ def _check_whole(place: _Place, reached: int) -> int:
 
 
 def _same(place: _Place, whole: _Place) -> None:
-    from owma.config_json import from_json
-    from owma.experiment import ExperimentConfig
+    from owma.config.experiment import ExperimentConfig
+    from owma.config.json import from_json
 
     configs = [from_json(ExperimentConfig, p.run.read_json("config.json")) for p in (place, whole)]
     parts = [restore_parts(p.run, config) for p, config in zip((place, whole), configs)]

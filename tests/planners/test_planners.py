@@ -9,20 +9,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from owma._errors import ConfigError
-from owma._types import Psi, Scalar
+from owma._internal.errors import ConfigError
+from owma._internal.types import Psi, Scalar
 from owma.diffusion import FiLMDenoiser
-from owma.planners import (
-    AgentModel,
-    GuidedDiffusion,
-    OnlineAdaptation,
-    PlanResult,
-    RandomShooting,
-    Static,
-)
+from owma.outcomes.testbeds import GaussianDenoiser
+from owma.outcomes.value import AbstractValue
+from owma.planners import AgentModel, GuidedDiffusion, OnlineAdaptation, PlanResult, RandomShooting, Static
 from owma.planners.guided_diffusion import ConstantGuidance, GradientGuidance
-from owma.testbeds import GaussianDenoiser
-from owma.value import AbstractValue
 
 _CONFIGS = (
     Static(),

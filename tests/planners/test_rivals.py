@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma._errors import ConfigError
-from owma._types import Psi, Scalar
-from owma.config_json import from_json, to_json
+from owma._internal.errors import ConfigError
+from owma._internal.types import Psi, Scalar
+from owma.config.json import from_json, to_json
+from owma.config.policy import PolicyConfig
+from owma.outcomes.testbeds import GaussianMixtureDenoiser, testbed_world
+from owma.outcomes.value import AbstractValue, LinearValue
 from owma.planners import (
     CEM,
     PUBLISHED,
@@ -30,9 +33,6 @@ from owma.planners import (
     TwistedSMC,
 )
 from owma.planners.particles import systematic
-from owma.policy import PolicyConfig
-from owma.testbeds import GaussianMixtureDenoiser, testbed_world
-from owma.value import AbstractValue, LinearValue
 
 # wᵀm = 0.5 and wᵀSw = 1: J₀ = 0.5, and with λ = 0.5 J* = 0.5 + 1/(2·0.5) = 1.5 at m + Sw/λ = (3, 1).
 _MEAN, _VARIANCE, _WEIGHT, _KL_COEF = [1.0, 0.0], [2.0, 0.5], [0.5, 1.0], 0.5

@@ -1,0 +1,202 @@
+"""What every command shares: flags, errors as one sentence with exit code 2, and how to go on after a stop."""
+
+import contextlib
+import errno
+import io
+import os
+import shlex
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from owma._internal.errors import ConfigError, OwmaError
+from owma._internal.flags import flagged
+from owma._internal.progress import Stopped, stoppable
+
+_Arguments = TypeVar("_Arguments")
+_REFUSED = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room there"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "grant write access there"),
+    errno.EIO: "look after the disk",
+}
+"""What an operating system refuses that a user can mend, and how."""
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run a command's `main`: `if __name__ == "__main__": command(main)`.
+
+    An `OwmaError` becomes one sentence on standard error and exit code 2, and so does a disk that is full or cannot be
+    written; an interrupt becomes exit code 130. Any other exception is a bug of ours and keeps its traceback.
+    """
+    try:
+        main()
+    except OwmaError as error:
+        print(f"owma: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        place = "" if error.filename is None else f" ({error.filename})"
+        remedy = f"{_REFUSED[error.errno]}, and run it again; what was written before is as it was."
+        print(f"owma: error: {error.strerror}{place}: {remedy}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("owma: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def keep_programs() -> None:
+    """Keep compiled programs on disk, so that the next start of a command does not compile them again.
+
+    In the user's cache folder, unless JAX was told of another (`JAX_COMPILATION_CACHE_DIR`). A command calls it when it
+    has read its flags: JAX takes a second to import, and `--help` is to be quick.
+    """
+    import jax
+
+    folder = programs_folder()
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        # The small ones too: a command has hundreds.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def programs_folder() -> Path | None:
+    """Where commands keep compiled programs; `None` where JAX was told of a place of its own."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        return None
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "owma" / "programs"
+
+
+PLATFORM_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+"""What JAX is told of the platform by."""
+
+
+def require_platform() -> None:
+    """Raises `ConfigError` where JAX finds no device of the platform that it was told of, with those that are here."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(_platform_refusal(str(error).partition("\n")[0])) from None
+
+
+def _platform_refusal(said: str) -> str:
+    told = [f"{name}={os.environ[name]}" for name in PLATFORM_VARIABLES if os.environ.get(name)]
+    if not told:
+        return (
+            f"JAX finds no device to compute with ({said or 'it does not say why'}); reinstall it: `pip install jax`."
+        )
+    platforms = " and ".join(_platforms_here())
+    wanted = told[0].partition("=")[2].lower()
+    plugin = "`pip install 'jax[cuda12]'`" if "cuda" in wanted or "gpu" in wanted else "install JAX's plugin for it"
+    return (
+        f"{' and '.join(told)}: JAX finds no such platform here, only {platforms or 'none at all'}; unset "
+        f"{told[0].partition('=')[0]}, or, where the machine has such a device, {plugin}."
+    )
+
+
+def _platforms_here() -> list[str]:
+    import jax
+    from jax.extend.backend import clear_backends
+
+    told = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        jax.config.update("jax_platforms", None)
+        jax.config.update("jax_platform_name", "")
+        return sorted({device.platform for device in jax.devices()})
+    except (RuntimeError, AssertionError):
+        return []
+    finally:
+        clear_backends()
+        jax.config.update("jax_platforms", told)
+        jax.config.update("jax_platform_name", os.environ.get("JAX_PLATFORM_NAME", "").lower())
+
+
+def compile_plainly() -> None:
+    """Compile without optimisation from here on: it takes half the time, and what it makes is slower."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def parse(cls: type[_Arguments] | Any, *, prog: str, description: str | None = None) -> _Arguments:
+    """The command line as an instance of `cls`, which may be a union of annotated classes too.
+
+    A value that a configuration refuses raises its `OwmaError`, with the flag that sets it; tyro would put it into a
+    box, in pieces.
+    """
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(cls, prog=prog, description=description, config=(tyro.conf.CascadeSubcommandArgs,))
+    except (OwmaError, SystemExit) as stop:
+        refusal: BaseException | None = stop
+        while refusal is not None and not isinstance(refusal, OwmaError):
+            refusal = refusal.__context__
+        if refusal is not None:
+            shown = io.StringIO()
+            raise type(refusal)(flagged(refusal, cls)) from None
+        raise
+    finally:
+        sys.stderr.write(shown.getvalue())
+
+
+@contextmanager
+def resumable(again: str) -> Iterator[None]:
+    """On SIGTERM or SIGINT, stop where nothing is lost, say how to go on, and exit.
+
+    The exit code is 0 after SIGTERM, by which batch systems ask for an end that is none of the program's faults, and
+    130 after SIGINT: whoever pressed Ctrl-C in `train && eval` does not want the second.
+
+    That place is the next report of progress: after a checkpoint, an episode, or a step of a sweep. A second signal
+    ends the process at once, with the code that a shell gives to it; what is on disk is whole at any moment.
+
+    **Arguments:** `again`: the command that goes on.
+    """
+    try:
+        with stoppable():
+            yield
+    except Stopped as stopped:
+        print(f"owma: stopped; go on with: {again}", file=sys.stderr)
+        sys.exit(130 if stopped.is_interrupt else 0)
+    except KeyboardInterrupt:
+        print(f"owma: interrupted; go on with: {again}", file=sys.stderr)
+        sys.exit(130)
+
+
+def require_trust(modules: Collection[str], trusted: Collection[str], again: str) -> None:
+    """Modules that a folder on disk names code in are imported only if the user's own command line names them too.
+
+    Raises `ConfigError` where one is not in `trusted`, with the command `again` and the flag that it lacks.
+    """
+    missing = sorted(set(modules) - set(trusted))
+    if missing:
+        names = shlex.join(sorted({*modules, *trusted}))
+        raise ConfigError(
+            f"The configuration in that folder imports {', '.join(missing)}, whose code would run; if it is yours, "
+            f"go on with: {again} --trust {names}"
+        )
+
+
+def same_command(module: str) -> str:
+    """The command line of this process, to be run again."""
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
+
+
+def said(field: str) -> bool:
+    """Whether the command line sets a field of a configuration, by its dotted name, or what is in it."""
+    flag = field.replace("_", "-")
+    words = [word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]]
+    return any(word == f"--{flag}" or word.startswith((f"--{flag}.", f"{flag}:")) for word in words)
+
+
+def show_warning(sentence: str) -> None:
+    """Print what the user should know, though all goes on."""
+    print(f"owma: warning: {sentence}", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""Small pytree helpers that know nothing of the domain."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._internal.types import Array, Bool, Float, HostArray, PyTree, Scalar
+
+T = TypeVar("T")
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every inexact array leaf of `tree` is finite everywhere."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))]
+    return jnp.all(jnp.stack(leaves)) if leaves else jnp.asarray(True)
+
+
+def squared_norm(tree: PyTree) -> Scalar:
+    """Σ x² over all array leaves of `tree`; 0 if it has none."""
+    return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), start=jnp.asarray(0.0))
+
+
+def select(condition: Bool[Array, ""], on_true: T, on_false: T) -> T:
+    """Leaf by leaf `on_true` where `condition`, else `on_false`; non-array leaves come from `on_true`."""
+    true_arrays, static = eqx.partition(on_true, eqx.is_array)
+    false_arrays = eqx.filter(on_false, eqx.is_array)
+    chosen = jax.tree.map(lambda a, b: jnp.where(condition, a, b), true_arrays, false_arrays)
+    return eqx.combine(chosen, static)
+
+
+def move_towards(average: T, model: T, step_size: Scalar) -> T:
+    """average + step_size · (model − average) on inexact array leaves; the rest comes from `average`."""
+    arrays, static = eqx.partition(average, eqx.is_inexact_array)
+    target = eqx.filter(model, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda a, b: a + step_size * (b - a), arrays, target), static)
+
+
+def map_rows(
+    function: Callable[[Float[Array, " d_in"]], Float[Array, " d_out"]],
+    rows: Float[HostArray, "n d_in"],
+    *,
+    chunk: int = 8192,
+) -> Float[np.ndarray, "n d_out"]:
+    """`function` of every row, on the device a chunk at a time, so that memory stays bounded; back on the host."""
+    return row_mapper(function, chunk=chunk)(rows)
+
+
+def row_mapper(
+    function: Callable[[Float[Array, " d_in"]], Float[Array, " d_out"]], *, chunk: int = 8192
+) -> Callable[[Float[HostArray, "n d_in"]], Float[np.ndarray, "n d_out"]]:
+    """`map_rows` of one function, to be called more than once without compiling again."""
+    # A lambda, because vmap of a module's own method makes equinox warn of wrapped parameters.
+    batched = eqx.filter_jit(jax.vmap(lambda row: function(row)))
+
+    def mapped(rows: Float[HostArray, "n d_in"]) -> Float[np.ndarray, "n d_out"]:
+        pieces = []
+        for start in range(0, len(rows), chunk):
+            piece = np.asarray(rows[start : start + chunk], np.float32)
+            padding = chunk - len(piece) if len(rows) > chunk else 0
+            # One shape, one compilation: the last chunk is padded and cut again.
+            padded = np.pad(piece, ((0, padding), (0, 0)))
+            pieces.append(np.asarray(batched(jnp.asarray(padded)))[: len(piece)])
+        return np.concatenate(pieces)
+
+    return mapped

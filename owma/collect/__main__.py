@@ -1,0 +1,72 @@
+"""`python -m owma.collect`: make a dataset by scripted control or trained policies, without a network.
+
+Prints the folder of the dataset last, whether it was collected now or was there already. What simulates is imported
+when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
+
+import sys
+from typing import Annotated, TypeAlias
+
+import tyro
+
+from owma._internal.command import command, parse, resumable, same_command
+from owma._internal.progress import progress
+from owma.config.data import (
+    AntMazeCollect,
+    CollectConfig,
+    HopperCollect,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    PointMazeCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
+
+_Config: TypeAlias = (
+    Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
+    | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
+    | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
+    | Annotated[AntMazeCollect, tyro.conf.subcommand("antmaze")]
+    | Annotated[HopperCollect, tyro.conf.subcommand("hopper")]
+    | Annotated[OGBenchMazeCollect, tyro.conf.subcommand("ogbench-maze")]
+    | Annotated[OGBenchPlayCollect, tyro.conf.subcommand("ogbench-play")]
+)
+
+
+def main() -> None:
+    """Parse, collect, print the folder."""
+    config: CollectConfig = parse(
+        _Config,
+        prog="python -m owma.collect",
+        description="Make a dataset by scripted control or trained policies, without a network.",
+    )
+    from owma.collect.claim import is_collected
+    from owma.collect.store import dataset_folder, is_claimed
+
+    if is_collected(config):
+        print(f"{config.name} is there already; --overwrite collects it again.", file=sys.stderr)
+    else:
+        if is_claimed(config.name):
+            print(f"{config.name} is being collected by another process; waiting for it.", file=sys.stderr)
+        with resumable(same_command("owma.collect")):
+            _collect(config)
+    print(dataset_folder(config.name))
+
+
+def _collect(config: CollectConfig) -> None:
+    from owma.collect.claim import num_steps
+    from owma.collect.dispatch import collect
+
+    done = 0
+    with progress("collecting", num_steps(config)) as advance:
+
+        def report(now_done: int, _: int) -> None:
+            nonlocal done
+            advance(now_done - done)
+            done = now_done
+
+        collect(config, report)
+
+
+if __name__ == "__main__":
+    command(main)

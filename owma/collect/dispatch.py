@@ -1,0 +1,33 @@
+"""Collecting whichever dataset a configuration is of."""
+
+from owma.collect.ant_maze import collect_antmaze
+from owma.collect.claim import Progress
+from owma.collect.hopper import collect_hopper
+from owma.collect.ogbench import collect_ogbench_maze, collect_ogbench_play
+from owma.collect.point_maze import collect_pointmaze, collect_stitch, collect_two_routes
+from owma.config.data import (
+    AntMazeCollect,
+    CollectConfig,
+    HopperCollect,
+    OGBenchMazeCollect,
+    OGBenchPlayCollect,
+    StitchCollect,
+    TwoRoutesCollect,
+)
+
+
+def collect(config: CollectConfig, progress: Progress | None = None) -> str:
+    """Collect whichever dataset `config` is of; see the functions below."""
+    if isinstance(config, TwoRoutesCollect):
+        return collect_two_routes(config, progress)
+    if isinstance(config, StitchCollect):
+        return collect_stitch(config, progress)
+    if isinstance(config, AntMazeCollect):
+        return collect_antmaze(config, progress)
+    if isinstance(config, HopperCollect):
+        return collect_hopper(config, progress)
+    if isinstance(config, OGBenchMazeCollect):
+        return collect_ogbench_maze(config, progress)
+    if isinstance(config, OGBenchPlayCollect):
+        return collect_ogbench_play(config, progress)
+    return collect_pointmaze(config, progress)

@@ -1,0 +1,168 @@
+"""OGBench's data made again, without a network: its environments and oracles, which its package holds.
+
+Its scripts are not in the package; what is here follows their description (Park et al. 2024, arXiv 2410.20092).
+Rewards are those of the goal that the oracle has at the time, 1 while it is reached and 0 before; tasks label them
+anew. The same settings give the same data.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from owma.collect.claim import Progress, check_positive, missing, record
+from owma.collect.recorder import Recorder
+from owma.config.data import OGBenchMazeCollect, OGBenchPlayCollect
+from owma.envs import OGBENCH_ID
+
+STITCH_DISTANCE = 4
+"""Cells from the start of a *stitch* episode to its goal."""
+
+_LENGTHS = {"navigate": 1000, "stitch": 200}
+_PLAY_LENGTH = 1000
+
+
+def collect_ogbench_maze(config: OGBenchMazeCollect, progress: Progress | None = None) -> str:
+    """Collect a pointmaze of OGBench: the unit vector to the next cell on a shortest way, noise added.
+
+    *navigate*: 1000 steps an episode from a random cell to one random dead end, corner or junction after another.
+    *stitch*: 200 steps from a random cell to a random one that is `STITCH_DISTANCE` cells away, and about it from then.
+
+    **Arguments:**
+
+    - `config`: the settings.
+    - `progress`: called after every episode.
+
+    **Returns:** the Minari id. A dataset of that id and these settings is reused, unless `config.overwrite`.
+
+    **Raises:** `ConfigError` for values out of range and without OGBench, `DatasetError` if the id is taken by other
+    data.
+    """
+    check_positive(config, "steps")
+    with missing(config, progress) as is_missing:
+        if is_missing:
+            rng = np.random.default_rng(config.seed)
+            length = _LENGTHS[config.kind]
+            env, eval_env = _environments(f"pointmaze-{config.maze}", length)
+            description = f"OGBench's pointmaze-{config.maze}, {config.kind}."
+            algorithm = "OGBench's oracle of directions, Gaussian action noise"
+            with record(config, env, eval_env, description, algorithm) as recorded:
+                recorded.resume(rng)
+                while recorded.num_steps < config.steps:
+                    _roll_maze(recorded, min(length, config.steps - recorded.num_steps), config, rng)
+                    if progress is not None:
+                        progress(recorded.num_steps, config.steps)
+    return config.name
+
+
+def collect_ogbench_play(config: OGBenchPlayCollect, progress: Progress | None = None) -> str:
+    """Collect *play* of an OGBench arm: plans of its oracles, noise on the plans, one random target after another.
+
+    **Arguments:**
+
+    - `config`: the settings.
+    - `progress`: called after every episode of 1000 steps.
+
+    **Returns:** the Minari id. A dataset of that id and these settings is reused, unless `config.overwrite`.
+
+    **Raises:** `ConfigError` for values out of range and without OGBench, `DatasetError` if the id is taken by other
+    data.
+    """
+    check_positive(config, "steps")
+    with missing(config, progress) as is_missing:
+        if is_missing:
+            rng = np.random.default_rng(config.seed)
+            env, eval_env = _environments(config.scene, _PLAY_LENGTH)
+            description = f"OGBench's {config.scene}, play."
+            algorithm = "OGBench's plan oracles, smoothed noise on plans"
+            with record(config, env, eval_env, description, algorithm) as recorded:
+                recorded.resume(rng)
+                oracles = _plan_oracles(config, cast(Any, recorded.env.unwrapped).inner)
+                while recorded.num_steps < config.steps:
+                    _roll_play(recorded, oracles, min(_PLAY_LENGTH, config.steps - recorded.num_steps), rng)
+                    if progress is not None:
+                        progress(recorded.num_steps, config.steps)
+    return config.name
+
+
+def _environments(name: str, length: int) -> tuple[gym.Env, EnvSpec]:
+    """The one to collect in, and the one to evaluate in: OGBench's default task of those that it evaluates singly."""
+    env = gym.make(OGBENCH_ID, env_id=f"{name}-v0", collecting=True, max_episode_steps=length, disable_env_checker=True)
+    return env, copy.deepcopy(gym.spec(f"owma/ogbench-{name}-v0"))
+
+
+def _roll_maze(recorded: Recorder, steps: int, config: OGBenchMazeCollect, rng: np.random.Generator) -> None:
+    maze: Any = cast(Any, recorded.env.unwrapped).inner
+    cells = [(int(row), int(col)) for row, col in np.argwhere(maze.maze_map == 0)]
+    start = cells[rng.integers(len(cells))]
+    goals = _turns(maze.maze_map, cells)
+    if config.kind == "stitch":
+        xy = np.array(maze.ij_to_xy(start))
+        distances = maze.get_oracle_subgoal(xy, xy)[1]
+        goals = [cell for cell in cells if distances[cell] == STITCH_DISTANCE] or [start]
+    goal = goals[rng.integers(len(goals))]
+    options = {"reset_cell": np.array(start), "goal_cell": np.array(goal)}
+    obs = recorded.reset(seed=int(rng.integers(2**31)), options=options)
+    target = np.array(maze.cur_goal_xy)
+    for noise in rng.normal(0.0, config.action_noise, (steps, 2)):
+        subgoal = maze.get_oracle_subgoal(obs, target)[0]
+        # In the goal's own cell there is none but the goal.
+        if maze.xy_to_ij(obs) == maze.xy_to_ij(target):
+            subgoal = target
+        ahead = subgoal - obs
+        direction = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
+        obs = recorded.step(np.clip(direction + noise, -1.0, 1.0).astype(np.float32))
+        if config.kind == "navigate" and maze.compute_success():
+            target = np.array(maze.ij_to_xy(goals[rng.integers(len(goals))]))
+            maze.set_goal(goal_xy=target)
+    recorded.keep(rng)
+
+
+def _turns(maze_map: np.ndarray, cells: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Dead ends, corners and junctions: all cells but those in the middle of a straight way."""
+
+    def is_straight(row: int, col: int) -> bool:
+        beside = ((row - 1, col), (row + 1, col), (row, col - 1), (row, col + 1))
+        up, down, left, right = (bool(maze_map[cell] == 0) for cell in beside)
+        return (up and down and not (left or right)) or (left and right and not (up or down))
+
+    return [cell for cell in cells if not is_straight(*cell)]
+
+
+def _plan_oracles(config: OGBenchPlayCollect, inner: Any) -> Mapping[str, Any]:
+    """An oracle for each kind of target."""
+    from ogbench.manipspace.oracles.plan.button_plan import ButtonPlanOracle  # pyright: ignore[reportMissingImports]
+    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle  # pyright: ignore[reportMissingImports]
+    from ogbench.manipspace.oracles.plan.drawer_plan import DrawerPlanOracle  # pyright: ignore[reportMissingImports]
+    from ogbench.manipspace.oracles.plan.window_plan import WindowPlanOracle  # pyright: ignore[reportMissingImports]
+
+    noise: dict[str, Any] = {"env": inner, "noise": config.plan_noise}
+    button = ButtonPlanOracle(**noise, gripper_always_closed=config.scene.startswith("puzzle"))
+    return {
+        "cube": CubePlanOracle(**noise),
+        "button": button,
+        "drawer": DrawerPlanOracle(**noise),
+        "window": WindowPlanOracle(**noise),
+    }
+
+
+def _roll_play(recorded: Recorder, oracles: Mapping[str, Any], steps: int, rng: np.random.Generator) -> None:
+    env: Any = recorded.env.unwrapped
+    obs = recorded.reset(seed=int(rng.integers(2**31)))
+    info = env.inner.compute_ob_info()
+    oracle = oracles[info["privileged/target_task"]]
+    with env.own_numbers():  # those that plans are drawn from
+        oracle.reset(obs, info)
+    for _ in range(steps):
+        action = np.clip(oracle.select_action(obs, info), -1.0, 1.0)
+        obs = recorded.step(action.astype(np.float32))
+        info = env.inner.compute_ob_info()
+        if oracle.done:
+            with env.own_numbers():
+                obs_of_target, info = env.inner.set_new_target()
+                oracle = oracles[info["privileged/target_task"]]
+                oracle.reset(obs_of_target, info)
+    recorded.keep(rng)

@@ -1,0 +1,139 @@
+"""The configuration of a whole experiment."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from owma._internal.errors import ConfigError
+from owma.config.data import MEMORY_GIB, TwoRoutesCollect
+from owma.config.fields import check_seeds
+from owma.config.json import fingerprint, later_field
+from owma.config.names import check_run_name
+from owma.config.planners import NAMED, PLANNERS, AbstractPlannerConfig
+from owma.config.planners.budgets import PlannerT, at_price
+from owma.config.policy import PolicyConfig
+from owma.config.task import DataConfig, RecordedTaskConfig, RewardTaskConfig, TaskConfig
+from owma.config.training import TrainingConfig
+from owma.config.value import ValueConfig
+from owma.config.world import WorldConfig
+
+if TYPE_CHECKING:
+    from owma._internal.progress import Progress
+    from owma.data import OfflineDataset
+    from owma.train.inputs import Material
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Episodes in the environment, the same start states for every planner."""
+
+    env: str | None = None
+    """Gymnasium id; by default that of the task if it is one of OGBench's, or else the one that the dataset names."""
+    planners: tuple[str, ...] = tuple(PLANNERS)
+    """Which are compared, as training knows them; `cem`, `svdd`, `fk_steering`, `noise_optimization`, `adaptation_off`
+    and others can be named besides."""
+    episodes: int = 32
+    """0 trains only, for data without an environment."""
+    replan_every: int = 10
+    """Steps for which a plan is followed."""
+    timed_decisions: int = 4
+    """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
+    kl_coef: float | None = later_field(None)
+    """The price of a nat (lambda) of all planners but `published`, so that they solve the same problem; guided
+    diffusion is given its inverse. None leaves each its own, which is 0.25 for most."""
+    max_steps: int = later_field(1000)
+    """Steps after which an episode is cut, as truncated, in an environment that has no limit of its own."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.planners if name not in NAMED]
+        if unknown:
+            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(NAMED)}.")
+        if self.kl_coef is not None and not self.kl_coef > 0:
+            raise ConfigError(f"kl_coef={self.kl_coef}: must be positive.")
+        for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0), ("max_steps", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
+
+    def named_planners(self) -> dict[str, AbstractPlannerConfig]:
+        """The configurations of `planners`, at `kl_coef` if there is one."""
+        return {name: self.priced(name, NAMED[name]) for name in self.planners}
+
+    def priced(self, name: str, planner: PlannerT) -> PlannerT:
+        """The planner of this name at `kl_coef`, if there is one and the planner has a price."""
+        return planner if self.kl_coef is None or name == "published" else at_price(planner, self.kl_coef)
+
+
+def imported_modules(tasks: Iterable[TaskConfig], env: str | None, trusted: Iterable[str] = ()) -> tuple[str, ...]:
+    """Modules outside owma that code is imported from: of reward functions, of an environment `MODULE:ID`, and those
+    that the user's command line trusts besides.
+    """
+    named = [task.reward for task in tasks if isinstance(task, RewardTaskConfig)]
+    named += [env] if ":" in (env or "") else []
+    named += trusted
+    modules = (str(name).partition(":")[0] for name in named)
+    return tuple(sorted({name for name in modules if name.partition(".")[0] != "owma"}))
+
+
+_TASK_OF_TWO_ROUTES: TaskConfig = RewardTaskConfig()
+"""The default of `ExperimentConfig.task`, known by its identity: whoever names an equal one has named it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """A whole run: data, models, task, evaluation."""
+
+    name: str = "two-routes"
+    """The run goes to runs/NAME/v<N>."""
+    seed: int = 0
+    """Of models, training and evaluation; the dataset has a seed of its own."""
+    data: DataConfig = TwoRoutesCollect()
+    task: TaskConfig = _TASK_OF_TWO_ROUTES
+    """By default the reward of the two-route maze, and of any other data the rewards recorded with them."""
+    world: WorldConfig = WorldConfig()
+    policy: PolicyConfig = PolicyConfig()
+    training: TrainingConfig = TrainingConfig()
+    value: ValueConfig = ValueConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self) -> None:
+        check_run_name(self.name)
+        check_seeds(self.seed)
+        if self.task is _TASK_OF_TWO_ROUTES and not isinstance(self.data, TwoRoutesCollect):
+            object.__setattr__(self, "task", RecordedTaskConfig())
+
+    @property
+    def training_fingerprint(self) -> str:
+        """Of all that the trained parts depend on."""
+        return fingerprint(self, without=("name", "evaluation"))
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules outside owma that code is imported from: of a reward function, of an environment `MODULE:ID`."""
+        return imported_modules((self.task,), self.evaluation.env)
+
+    def gather(
+        self,
+        progress: "Progress",
+        *,
+        memory_gib: float = MEMORY_GIB,
+        check: "Callable[[OfflineDataset], None] | None" = None,
+    ) -> "Material":
+        """Dataset, task rewards and environment; see `owma.train.inputs.gather`. Writes a dataset at most.
+
+        Raises as that does, and `ConfigError` where the features do not fit the observations.
+        """
+        from owma.train.inputs import gather
+
+        evaluation = self.evaluation
+        material = gather(
+            self.data,
+            self.task,
+            progress,
+            env=evaluation.env,
+            needs_env=evaluation.episodes > 0,
+            most_steps=evaluation.max_steps,
+            memory_gib=memory_gib,
+            check=check,
+        )
+        self.world.features.check(material.dataset.transitions.obs.shape[1])
+        return material

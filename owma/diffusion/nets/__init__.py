@@ -1,0 +1,5 @@
+"""Networks: shapes in, shapes out, nothing of diffusion or of tasks."""
+
+from owma.diffusion.nets.film import FiLMNet as FiLMNet
+from owma.diffusion.nets.linear import Linear as Linear
+from owma.diffusion.nets.residual import ResidualMLP as ResidualMLP

@@ -1,0 +1,1 @@
+"""Episodes in environments, and planners compared in them; `python -m owma.eval` is the command."""

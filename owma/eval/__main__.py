@@ -1,0 +1,189 @@
+"""`python -m owma.eval RUN planner:...`: let a trained run act with a planner of your choice.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from owma._internal.command import command, keep_programs, parse, require_platform, said, show_warning
+from owma._internal.errors import ConfigError
+from owma._internal.progress import open_progress
+from owma.config.experiment import EvaluationConfig, imported_modules
+from owma.config.fields import check_seeds
+from owma.config.json import later_field, to_json
+from owma.config.planners import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig, planner_name
+from owma.config.planners.budgets import at_price
+from owma.config.task import LabelledTaskConfig, RewardTaskConfig, TaskConfig, describe_task
+from owma.results.description import describe_env
+from owma.results.show import show_results, show_subject
+from owma.runs.folder import RunFolder, require_models, versions
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+    from owma.eval.courses import Judge
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval:
+    """Evaluates a planner on a trained run, or several by name (--planners); rows, table and pictures go to a folder of
+    their own.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """runs/NAME (its newest version) or runs/NAME/v<N>."""
+    planner: PlannerConfig = OnlineAdaptation()
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(planners=())
+    value: Literal["decoder", "linear"] | None = None
+    """Which of the run's values to act by; by default the one that its configuration names."""
+    deadline_ms: float | None = None
+    """Milliseconds that a decision may take: adaptation stops when they are gone, and overruns are counted."""
+    seed: int = 0
+    """Of start states and of the planner's draws."""
+    trust: tuple[str, ...] = later_field(())
+    """Modules of yours that the run's reward function is imported from, so that it judges the episodes, or that
+    register its environment; the folder alone, which may be somebody else's, is not believed."""
+    video: bool = False
+    """Also an animation of one episode, video.gif: drawn by the simulator where it can, and from above elsewhere."""
+
+    def __post_init__(self) -> None:
+        if self.evaluation.episodes < 1:
+            raise ConfigError(f"--episodes={self.evaluation.episodes}: an evaluation needs at least one.")
+        named = self.evaluation.planners
+        if self.evaluation.kl_coef is not None and not named:
+            raise ConfigError("kl_coef: one planner has its own; pass --planner.kl-coef, or --planner.guidance-coef.")
+        if self.video and len(named) > 1:
+            raise ConfigError(f"--video shows one planner, and --planners names {len(named)}; name one of them.")
+        if self.deadline_ms is not None and not self.deadline_ms > 0:
+            raise ConfigError(f"deadline_ms={self.deadline_ms}: must be positive.")
+        if self.deadline_ms is not None and not all(isinstance(p, OnlineAdaptation) for p in self.acting().values()):
+            raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
+        check_seeds(self.seed)
+
+    def acting(self, price: float | None = None) -> dict[str, AbstractPlannerConfig]:
+        """The planners by name: `planner`, or those of --planners, at `price` unless --kl-coef has another."""
+        if not self.evaluation.planners:
+            return {planner_name(self.planner): self.planner}
+        return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or price).named_planners()
+
+
+def main() -> None:
+    """Parse, evaluate, print the folder."""
+    arguments = parse(Eval, prog="python -m owma.eval")
+    if arguments.evaluation.planners and said("planner"):
+        raise ConfigError(
+            "--planners are planners as a training run has them, and planner:NAME is one with settings of its own "
+            "(--planner.*); give one of the two."
+        )
+    require_models(arguments.run)  # a mistake is answered before what computes is imported
+    keep_programs()
+    require_platform()
+    from owma.agent.act import Agent
+    from owma.envs import check_env, find_env, import_modules, limit_note, statistics_note
+    from owma.eval.evaluate import evaluate
+    from owma.eval.videos import find_renderer, record
+    from owma.results.baselines import kept_data_row
+    from owma.runs.labels import kept_task
+    from owma.runs.load import load
+
+    import_modules(arguments.trust)
+    run = load(arguments.run)
+    arguments = _cut_as(run.config.evaluation, arguments)
+    named, most_steps = arguments.evaluation.env, arguments.evaluation.max_steps
+    env = run.env if named is None else find_env(named)
+    # Before the simulator is imported, which is when it chooses how to draw.
+    modules = imported_modules((), named, arguments.trust)
+    renderer = find_renderer(env, modules) if arguments.video else None
+    if renderer is not None:
+        os.environ["MUJOCO_GL"] = renderer
+    world, policy = run.parts.world, run.parts.policy
+    dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
+    check_env(env, run.obs_keys, **dims, flag="--env")
+    known = "of before runs kept its name" if run.dataset is None else run.dataset.dataset_id
+    show_subject(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
+    for note in filter(
+        None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps, "--max-steps"))
+    ):
+        show_warning(note)
+    price = run.config.evaluation.kl_coef
+    planners = arguments.acting(price)
+    is_alone = not arguments.evaluation.planners
+    if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
+        show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
+    judge = _judge(kept_task(run.config.task, run.folder.path), env, arguments, run.folder.path)
+    data = kept_data_row(run.folder) if judge.knows_promise else None  # it is of the task
+    name = "planners" if len(planners) > 1 else next(iter(planners))
+    folder = RunFolder.create(run.folder.path / "evaluations", name)
+    folder.write_json("config.json", to_json(arguments))
+    folder.write_json("versions.json", versions())
+    model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
+    results = evaluate(
+        model,
+        planners,
+        folder,
+        arguments.evaluation,
+        env=env,
+        obs_keys=run.obs_keys,
+        seed=arguments.seed,
+        progress=open_progress,
+        judge=judge,
+        data=data,
+        deadline_ms=arguments.deadline_ms,
+        dataset=run.dataset,
+        warn=show_warning,
+    )
+    if arguments.video:
+        agent = Agent(
+            model,
+            planners[name].build(),
+            obs_keys=run.obs_keys,
+            replan_every=arguments.evaluation.replan_every,
+            deadline_ms=arguments.deadline_ms,
+        )
+        title, drawn = name.replace("_", " "), renderer is not None
+        with open_progress("recording", env.max_episode_steps or most_steps, 0) as advance:
+            to = {"seed": arguments.seed, "most_steps": most_steps, "rendered": drawn, "title": title}
+            record(agent, env, folder.path / "video.gif", **to, progress=advance)
+    show_results(results)
+    print(folder.path)
+
+
+def _cut_as(of_run: EvaluationConfig, arguments: Eval) -> Eval:
+    """Episodes are cut where those of the run's own table are, unless the user says otherwise."""
+    if said("max_steps"):
+        return arguments
+    cut = dataclasses.replace(arguments.evaluation, max_steps=of_run.max_steps)
+    return dataclasses.replace(arguments, evaluation=cut)
+
+
+def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval, folder: Path) -> "Judge":
+    """The run's task, where it can be had and code that it needs is trusted; else the environment, with a warning."""
+    from owma.envs import pays
+    from owma.eval.courses import Judge, judge_of
+
+    if isinstance(task, RewardTaskConfig) and not pays(env, task.reward):
+        missing = set(imported_modules((task,), None)) - set(arguments.trust)
+        if missing:
+            names = " ".join(sorted(missing | set(arguments.trust)))
+            show_warning(
+                f"returns and success are the environment's own, and the promise is not checked: the run's reward is "
+                f"{task.reward}, whose code would run; if it is yours, pass --trust {names} to be shown the task's."
+            )
+            return Judge(knows_promise=False)
+    if isinstance(task, LabelledTaskConfig) and task.file.parent != folder:
+        # The folder may be somebody else's, and does not choose what is read; nor is it known to be the same file.
+        show_warning(
+            f"returns and success are the environment's own, and the promise is not checked: the run has no copy of "
+            f"its labels, {task.file}; train it again to be shown the task's."
+        )
+        return Judge(knows_promise=False)
+    return judge_of(task, env)
+
+
+if __name__ == "__main__":
+    command(main)

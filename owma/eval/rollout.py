@@ -1,0 +1,286 @@
+"""Episodes of an agent in a vector environment, one row each."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from owma._internal.cores import usable_cores
+from owma._internal.types import Array, Bool, Float, HostArray, Key, PRNGKeyArray, PyTree
+from owma.agent.act import Agent, example_obs, planner_state
+from owma.envs import actions_inside
+from owma.eval.courses import Judge, drive
+from owma.outcomes.policy import ReadoutPolicy
+from owma.planners import PlanInfo, PlanResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """What one planner did."""
+
+    rows: list[dict[str, Any]]
+    """One an episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
+    overruns, clipped, steps; where a task judges, env_success and env_return."""
+    observations: Float[np.ndarray, "episodes steps obs"]
+    """The states visited; after an episode ended its last state is repeated."""
+    decision: PlanInfo
+    """The first decision of the first episode."""
+    first_decisions: PlanInfo
+    """The first decision of every episode, batched."""
+    decisions: Mapping[str, Float[np.ndarray, "episodes decisions"]]
+    """`kl`, `value` and `prior_value` (the mean V of the trained model's draws) of every decision; NaN after the end
+    of an episode, and where a planner makes no such draws."""
+    goals: Any = None
+    """`desired_goal` of each episode's first observation; `None` where the environment's observations have none."""
+
+
+def run_episodes(
+    agent: Agent,
+    envs: VectorEnv,
+    *,
+    planner_name: str,
+    seed: int,
+    timed_decisions: int = 4,
+    progress: Callable[[int], None] | None = None,
+    judge: Judge = Judge(),  # noqa: B008  (frozen)
+) -> Episodes:
+    """One episode in each of `envs`.
+
+    Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
+    pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
+    that promise minus the *discounted* return then realised (with the model's γ; what lies beyond a truncation is
+    counted as the last reward going on, as when the value was fitted). `kl` and `nfe` are per decision.
+
+    `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
+    compilation (`None` without any); how fast a batch goes says little about a control loop.
+
+    Return and success are those of the `judge`: of a task, or else of the environment (see `owma.eval.courses.Judge`).
+    Success is `None` where nobody says what it is. Beside a task's stand the environment's own, as `env_return` and
+    `env_success`; episodes start and end as the environment has it. What is realised of the promise is counted in the
+    rewards that were promised, and the gap is `None` where the judge does not know them.
+    """
+    num_episodes = envs.num_envs
+    acting = _Planning(agent, num_episodes, seed, envs.single_action_space)
+    pays = judge.task is None
+    course = drive(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
+    found = acting.found()
+    times = _time_decisions(agent, course.observations, timed_decisions, seed)
+    discount = agent.model.world.discount
+    rows = []
+    for i, judged in enumerate(course.judged(judge)):
+        length, value, gap = judged["steps"], float(found.first.value[i]), None
+        if judge.knows_promise:
+            kept = judge.keeps(course, i)
+            tail = 0.0 if course.terminated[i] else discount**length * kept[-1] / (1 - discount)
+            gap = value - float(np.sum(discount ** np.arange(length) * kept) + tail)
+        row = {
+            "planner": planner_name,
+            "seed": seed,
+            "episode": i,
+            **judged,
+            "value": value,
+            "promise_gap": gap,
+            "kl": float(found.kl[i]),
+            "nfe": int(found.first.nfe[0]),
+            "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
+            "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
+            "fallbacks": int(found.fallbacks[i]),
+            "overruns": int(found.overruns[i]),
+            "clipped": int(found.clipped[i]),
+        }
+        rows.append(row | {"steps": row.pop("steps")})
+    one = jax.tree.map(lambda leaf: leaf[0], found.first)
+    return Episodes(rows, course.observations, one, found.first, found.decisions, course.goals)
+
+
+@dataclasses.dataclass
+class _Planned:
+    """The decisions of a course."""
+
+    first: PlanInfo
+    kl: np.ndarray
+    decisions: Mapping[str, np.ndarray]
+    fallbacks: np.ndarray
+    overruns: np.ndarray
+    clipped: np.ndarray
+
+
+class _Planning:
+    """An agent as `owma.eval.courses.drive` asks it for actions; it keeps what it decided."""
+
+    def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
+        self._agent, self._space = agent, space
+        self._key = jax.random.key(seed)
+        self._decide = _deciding(agent, n)
+        self._psi: Any = None  # Step 0 plans.
+        self._first: Any = None
+        self._decisions: list[np.ndarray] = []
+        self._fallbacks, self._overruns, self._clipped = np.zeros(n, int), np.zeros(n, int), np.zeros(n, int)
+
+    def __call__(
+        self, obs: Float[HostArray, "n obs"], done: Bool[np.ndarray, " n"], step: int
+    ) -> Float[HostArray, "n act"]:
+        n, states = len(done), jnp.asarray(obs)
+        if step % self._agent.replan_every == 0:
+            self._key, plan_key = jax.random.split(self._key)
+            self._psi, info, late = self._decide(states, jax.random.split(plan_key, n))
+            if self._first is None:
+                self._first = info
+            self._overruns += ~done & late
+            self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
+            self._decisions.append(np.where(done, np.nan, _of_decisions(info)))
+        self._key, action_key = jax.random.split(self._key)
+        keys = jax.random.split(action_key, n)
+        found, was_clipped = _batch_read_out(self._agent.model.policy, states, self._psi, keys)
+        action, was_moved = actions_inside(np.asarray(found), self._space)
+        self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
+        return action
+
+    def found(self) -> _Planned:
+        # Of (decision, quantity, episode).
+        kl, value, prior_value = np.moveaxis(np.stack(self._decisions), (0, 1, 2), (2, 0, 1))
+        return _Planned(
+            first=self._first,
+            kl=np.nanmean(kl, axis=1),
+            decisions={"kl": kl, "value": value, "prior_value": prior_value},
+            fallbacks=self._fallbacks,
+            overruns=self._overruns,
+            clipped=self._clipped,
+        )
+
+
+@runtime_checkable
+class _Deciding(Protocol):
+    """The planners of the episodes, and what they remember."""
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        """Plans, and which of them came late."""
+        ...
+
+
+def _deciding(agent: Agent, n: int) -> _Deciding:
+    if agent.deadline_ms is not None:
+        return _InTime(agent, n, agent.deadline_ms)
+    # A decision's thousands of draws fill the cache of a CPU: all decisions at once leave it and take twice as long.
+    return _OneByOne(agent, n) if jax.default_backend() == "cpu" else _Together(agent, n)
+
+
+class _OneByOne:
+    """Each decision by the program of a single one, as many at a time as there are cores."""
+
+    def __init__(self, agent: Agent, n: int) -> None:
+        self._agent = agent
+        self._states = [planner_state(agent)] * n
+        # Compiled here: threads that met a new program would each compile it.
+        jax.block_until_ready(_single_plan(agent, example_obs(agent), self._states[0], jax.random.key(0)))
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        def decide(i: int) -> tuple:
+            return jax.block_until_ready(_single_plan(self._agent, obs[i], self._states[i], keys[i]))
+
+        # One decision keeps little more than one core busy, and does not hold Python's lock.
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            found = list(pool.map(decide, range(len(self._states))))
+        self._states = [state for _, state, _ in found]
+        return *_stacked([(psi, info) for psi, _, info in found]), np.zeros(len(found), bool)
+
+
+class _Together:
+    """All decisions in one program."""
+
+    def __init__(self, agent: Agent, n: int) -> None:
+        self._agent = agent
+        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), planner_state(agent))
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        psi, self._states, info = _batch_plan(self._agent, obs, self._states, keys)
+        return psi, info, np.zeros(len(obs), bool)
+
+
+class _InTime:
+    """Decisions one after another, each within a deadline."""
+
+    def __init__(self, agent: Agent, n: int, deadline_ms: float) -> None:
+        self._agent, self._deadline_ms = agent, deadline_ms
+        self._states = [agent.init()] * n
+        self._paces = self._states[0].paces
+
+    def __call__(
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+    ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        late = np.zeros(len(self._states), bool)
+        for i, state in enumerate(self._states):
+            # One machine, one pace: what was measured in an episode is known in the next.
+            state = eqx.tree_at(lambda s: s.paces, state, self._paces)
+            began = time.perf_counter()
+            self._states[i] = self._agent.decide_in_time(obs[i], state, began, key=keys[i])
+            late[i] = 1e3 * (time.perf_counter() - began) > self._deadline_ms
+            self._paces = self._states[i].paces
+        return *_stacked([(state.psi, state.info) for state in self._states]), late
+
+
+def _stacked(trees: list[Any]) -> Any:
+    # By NumPy: stacking on a device would start, and compile, one small program after another.
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+
+
+def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
+    """KL, V(ψ*) and the mean V of the trained model's draws, which some planners do not make."""
+    prior = np.asarray(info.prior_values)
+    mean = prior.mean(axis=1) if prior.shape[1] else np.full(len(prior), np.nan)
+    return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
+
+
+def _time_decisions(
+    agent: Agent, observations: Float[np.ndarray, "episodes steps obs"], repeats: int, seed: int
+) -> Float[np.ndarray, "episodes repeats"]:
+    """Milliseconds of single decisions at evenly spaced states of each episode."""
+    times = np.empty((len(observations), repeats))
+    if repeats == 0:
+        return times
+    steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
+    state = planner_state(agent)
+    keys = jax.random.split(jax.random.key(seed), repeats)
+    # The first call compiles, which is not a decision's cost.
+    jax.block_until_ready(_single_plan(agent, jnp.asarray(observations[0, 0]), state, keys[0]))
+    for i, episode in enumerate(observations):
+        for j, step in enumerate(steps):
+            obs = jnp.asarray(episode[step])
+            start = time.perf_counter()
+            jax.block_until_ready(_single_plan(agent, obs, state, keys[j]))
+            times[i, j] = 1e3 * (time.perf_counter() - start)
+    return times
+
+
+@eqx.filter_jit
+def _single_plan(agent: Agent, obs: Float[Array, " obs"], state: PyTree, key: PRNGKeyArray) -> tuple:
+    return agent.plan(obs, state, key=key)
+
+
+@eqx.filter_jit
+def _batch_plan(
+    agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: Key[Array, " n"]
+) -> tuple[Float[Array, "n psi"], PyTree, PlanInfo]:
+    return jax.vmap(lambda o, s, k: agent.plan(o, s, key=k))(obs, state, keys)
+
+
+@eqx.filter_jit
+def _batch_read_out(
+    policy: ReadoutPolicy, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: Key[Array, " n"]
+) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
+    # The policy alone, not the agent: planners share this program.
+    return jax.vmap(lambda o, p, k: policy.act(o, p, k))(obs, psi, keys)

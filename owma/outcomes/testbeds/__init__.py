@@ -1,0 +1,6 @@
+"""Distributions whose denoiser, tilt and optimum are known in closed form, and the best that a chain can do on them."""
+
+from owma.outcomes.testbeds.ceiling import Ceiling as Ceiling, chain_ceiling as chain_ceiling
+from owma.outcomes.testbeds.gaussian import GaussianDenoiser as GaussianDenoiser
+from owma.outcomes.testbeds.mixture import GaussianMixtureDenoiser as GaussianMixtureDenoiser
+from owma.outcomes.testbeds.world import testbed_world as testbed_world

@@ -1,0 +1,88 @@
+"""Principal-component whitening of outcomes."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._internal.types import Array, Float, HostArray, Psi
+
+
+class Whitening(eqx.Module):
+    r"""An affine map to coordinates of zero mean and unit variance, and back.
+
+    $\psi_w = D^{-1/2}U^\top(\psi - m)$ with $U, D$ the leading principal directions and variances of the data.
+    Directions whose variance is below a share of the largest are dropped, so the way back is the projection on the
+    directions that were kept.
+    """
+
+    mean: Float[Array, " raw"]
+    forward: Float[Array, "psi raw"]
+    backward: Float[Array, "raw psi"]
+
+    @classmethod
+    def fit(cls, data: Float[HostArray, "n raw"], *, min_variance: float = 1e-3, max_dims: int = 64) -> "Whitening":
+        """Principal components of `data` with variance at least `min_variance` of the largest, `max_dims` at most.
+
+        Raises `ValueError` if no direction varies.
+        """
+        data = np.asarray(data, np.float64)
+        mean = data.mean(axis=0)
+        covariance = np.atleast_2d(np.cov(data, rowvar=False))
+        variances, directions = np.linalg.eigh(covariance)
+        variances, directions = variances[::-1], directions[:, ::-1]
+        if not variances[0] > 0:
+            raise ValueError("Whitening.fit: `data` is constant in every direction; there is no outcome to model.")
+        keep = np.flatnonzero(variances >= min_variance * variances[0])[:max_dims]
+        deviations, directions = np.sqrt(variances[keep]), directions[:, keep]
+        # eigh leaves signs free; fixing them makes the same data give the same coordinates on every machine.
+        signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
+        directions = directions * signs
+        return cls(
+            mean=jnp.asarray(mean, jnp.float32),
+            forward=jnp.asarray((directions / deviations).T, jnp.float32),
+            backward=jnp.asarray(directions * deviations, jnp.float32),
+        )
+
+    @property
+    def dims(self) -> int:
+        """The number of coordinates kept."""
+        return self.forward.shape[0]
+
+    def whiten(self, raw: Float[Array, " raw"]) -> Psi:
+        return jax.lax.stop_gradient(self.forward) @ (raw - jax.lax.stop_gradient(self.mean))
+
+    def unwhiten(self, psi: Psi) -> Float[Array, " raw"]:
+        return jax.lax.stop_gradient(self.backward) @ psi + jax.lax.stop_gradient(self.mean)
+
+    def whiten_cumulant(self, cumulant: Float[Array, " raw"], discount: float) -> Psi:
+        r"""The cumulant $c_w$ for which the Bellman equation keeps its form in whitened coordinates.
+
+        $\psi = c + \gamma\psi'$ becomes $\psi_w = c_w + \gamma\psi_w'$ with
+        $c_w = D^{-1/2}U^\top(c - (1-\gamma)m)$.
+        """
+        return jax.lax.stop_gradient(self.forward) @ (cumulant - (1 - discount) * jax.lax.stop_gradient(self.mean))
+
+
+class Standardisation(eqx.Module):
+    """Per-coordinate shift and scale; coordinates that do not vary are only shifted."""
+
+    mean: Float[Array, " raw"]
+    std: Float[Array, " raw"]
+
+    @classmethod
+    def fit(cls, data: Float[HostArray, "n raw"]) -> "Standardisation":
+        data = np.asarray(data, np.float64)
+        std = data.std(axis=0)
+        # Relative to the magnitude, so that rounding in a constant column does not pass for variation.
+        varies = std > 1e-6 * np.maximum(np.abs(data).max(axis=0), 1e-6)
+        return cls(
+            mean=jnp.asarray(data.mean(axis=0), jnp.float32),
+            std=jnp.asarray(np.where(varies, std, 1.0), jnp.float32),
+        )
+
+    def __call__(self, raw: Float[Array, " raw"]) -> Float[Array, " raw"]:
+        return (raw - jax.lax.stop_gradient(self.mean)) / jax.lax.stop_gradient(self.std)
+
+    def invert(self, standard: Float[Array, " raw"]) -> Float[Array, " raw"]:
+        return standard * jax.lax.stop_gradient(self.std) + jax.lax.stop_gradient(self.mean)

@@ -1,0 +1,177 @@
+"""The world model p_φ(ψ|s): a distribution over outcomes."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._internal.tree import map_rows, row_mapper
+from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi
+from owma.config.world import WorldConfig
+from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
+from owma.outcomes.features import AbstractFeatures, RecordedReward
+from owma.outcomes.targets import monte_carlo
+from owma.outcomes.transitions import Transitions
+from owma.outcomes.whitening import Standardisation, Whitening
+
+
+class WorldModel(eqx.Module):
+    r"""$p_\phi(\psi\mid s)$, ψ being successor features $\sum_k\gamma^k c(s_{t+k})$ in whitened coordinates.
+
+    Only `denoiser` holds parameters φ; the rest are statistics of the dataset.
+    """
+
+    observation: Standardisation
+    features: AbstractFeatures
+    whitening: Whitening
+    denoiser: AbstractDenoiser
+    chain: Chain
+    """The sampler whose law p_φ is, its widths calibrated on held-out data."""
+    discount: float = eqx.field(static=True)
+    counts_terminal: bool = eqx.field(static=True, default=True)
+    """Whether ψ has c of the state in which an episode terminates (`owma.outcomes.targets`); a recorded reward is of
+    none.
+    """
+
+    def context(self, obs: Obs) -> Float[Array, " obs"]:
+        """What the denoiser is conditioned on."""
+        return self.observation(obs)
+
+    def raw_cumulant(self, obs: Obs) -> Float[Array, " features"]:
+        """c(s), before whitening."""
+        return jax.lax.stop_gradient(self.features)(self.observation(obs))
+
+    def cumulant(self, obs: Obs) -> Psi:
+        """What one step in state s adds to a whitened outcome."""
+        return self.whitening.whiten_cumulant(self.raw_cumulant(obs), self.discount)
+
+    @property
+    def nothing(self) -> Psi:
+        """The whitened outcome in which nothing more happens (raw ψ = 0): what comes after a terminal state."""
+        return self.whitening.whiten(jnp.zeros_like(self.whitening.mean))
+
+    def sample(self, obs: Obs, *, key: PRNGKeyArray) -> Psi:
+        """One draw ψ ~ p_φ(·|s)."""
+        return self.chain.simulate(self.denoiser, self.context(obs), self.chain.noise(key=key)).psi
+
+
+def raw_outcomes(
+    transitions: Transitions,
+    observation: Standardisation,
+    features: AbstractFeatures,
+    discount: float,
+    *,
+    counts_terminal: bool,
+) -> Float[np.ndarray, "n features"]:
+    """Monte-Carlo ψ of every transition, raw; truncated episodes are taken to stay in their last state.
+
+    `counts_terminal`: of `WorldModel`.
+    """
+    cumulants, tail = raw_cumulants(transitions, observation, features)
+    terminal = tail if counts_terminal else None
+    return monte_carlo(cumulants, transitions, discount=discount, tail=tail, terminal=terminal)
+
+
+def raw_cumulants(
+    transitions: Transitions, observation: Standardisation, features: AbstractFeatures
+) -> tuple[Float[np.ndarray, "n features"], Float[np.ndarray, "n features"]]:
+    """c of every transition, and what one more step in the state that it leads to would add."""
+    if isinstance(features, RecordedReward):
+        reward = np.asarray(transitions.reward, np.float32)[:, None]
+        return reward, reward
+
+    def cumulant(obs: Obs) -> Float[Array, " features"]:
+        return features(observation(obs))
+
+    return map_rows(cumulant, transitions.obs), map_rows(cumulant, transitions.next_obs)
+
+
+def cumulant_mapper(
+    world: WorldModel,
+) -> Callable[[Transitions], tuple[Float[np.ndarray, "n psi"], Float[np.ndarray, "n psi"]]]:
+    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward; and
+    what one more step in the state that it leads to would add, if an episode ends there (elsewhere zeros).
+
+    **Returns:** a function that is compiled once, for transitions in several pieces.
+    """
+    reward_mapper = row_mapper(lambda c: world.whitening.whiten_cumulant(c, world.discount))
+    state_mapper = row_mapper(world.cumulant)
+
+    def mapped(transitions: Transitions) -> tuple[Float[np.ndarray, "n psi"], Float[np.ndarray, "n psi"]]:
+        ends = transitions.ends
+        if isinstance(world.features, RecordedReward):
+            cumulants = reward_mapper(raw_cumulants(transitions, world.observation, world.features)[0])
+            return cumulants, np.where(ends[:, None], cumulants, 0)
+        # In one call: pieces differ in how many episodes end in them, and each number would be compiled for.
+        found = state_mapper(np.concatenate([transitions.obs, np.asarray(transitions.next_obs)[ends]]))
+        cumulants, at_ends = np.split(found, [len(transitions)])
+        tail = np.zeros_like(cumulants)
+        tail[ends] = at_ends
+        return cumulants, tail
+
+    return mapped
+
+
+def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:
+    """Monte-Carlo ψ of every transition, in the model's coordinates, with the tail of `raw_outcomes`."""
+    raw = raw_outcomes(
+        transitions, world.observation, world.features, world.discount, counts_terminal=world.counts_terminal
+    )
+    return map_rows(world.whitening.whiten, raw)
+
+
+def untrained_world(
+    config: WorldConfig, transitions: Transitions, features: AbstractFeatures | None, *, key: PRNGKeyArray
+) -> WorldModel:
+    """See `WorldConfig.build`."""
+    features_key, denoiser_key = jax.random.split(key)
+    observation = Standardisation.fit(transitions.obs)
+    if features is None:
+        features = config.features.build(transitions.obs.shape[1], key=features_key)
+    outcomes = raw_outcomes(
+        transitions, observation, features, config.discount, counts_terminal=_counts_terminal(config, features)
+    )
+    whitening = Whitening.fit(outcomes, min_variance=config.min_variance, max_dims=config.max_dims)
+    psi = map_rows(whitening.whiten, outcomes)
+    data_range = (jnp.asarray(psi.min(axis=0)), jnp.asarray(psi.max(axis=0)))
+    return _assemble(config, observation, features, whitening, data_range, key=denoiser_key)
+
+
+def world_skeleton(config: WorldConfig, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> WorldModel:
+    """See `WorldConfig.skeleton`."""
+    observation = Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim))
+    features = config.features.build(obs_dim, key=key)
+    raw_dim = jax.eval_shape(features, observation.mean).shape[0]
+    whitening = Whitening(jnp.zeros(raw_dim), jnp.zeros((psi_dim, raw_dim)), jnp.zeros((raw_dim, psi_dim)))
+    zero = jnp.zeros(psi_dim)
+    return _assemble(config, observation, features, whitening, (zero, zero), key=key)
+
+
+def _assemble(
+    config: WorldConfig,
+    observation: Standardisation,
+    features: AbstractFeatures,
+    whitening: Whitening,
+    data_range: tuple[Psi, Psi],
+    *,
+    key: PRNGKeyArray,
+) -> WorldModel:
+    denoiser = FiLMDenoiser(
+        whitening.dims,
+        observation.mean.shape[0],
+        width=config.width,
+        depth=config.depth,
+        embed_width=config.embed_width,
+        key=key,
+    )
+    chain = config.chain(ErrorCurve.untrained(whitening.dims), data_range)
+    return WorldModel(
+        observation, features, whitening, denoiser, chain, config.discount, _counts_terminal(config, features)
+    )
+
+
+def _counts_terminal(config: WorldConfig, features: AbstractFeatures) -> bool:
+    # What is recorded of the last transition is its reward; of the state that it leads to nothing is.
+    return config.count_terminal and not isinstance(features, RecordedReward)

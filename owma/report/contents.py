@@ -1,0 +1,291 @@
+"""The sections of a report, each from rows, traces or models that are at hand."""
+
+import collections
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from owma._internal.json import jsonable
+from owma.config.json import to_json
+from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
+from owma.planners import NAMED
+from owma.report.flags import eval_command, sweep_command, train_command
+from owma.report.page import Section, code, folded, image, page, paragraph, picture, script, table
+from owma.report.source import Source, Traces
+from owma.results import plots
+from owma.results.analysis import (
+    OURS,
+    Axis,
+    ablations,
+    calibration,
+    comparisons,
+    groups,
+    pareto,
+    probability_of_improvement,
+    robust,
+)
+from owma.results.claims import SKEW, claims
+from owma.results.intervals import counted
+from owma.results.promises import doubtful_promises
+from owma.results.tables import caption, columns_and_rows, names_of_before, summarise, with_baselines
+
+_VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
+
+
+def build(source: Source, decisions: dict[str, Any] | None) -> str:
+    """The page. `decisions` is what `owma.report.explorer.explore` returns; `None` where no models are at hand."""
+    axes = ablations(source.rows, source.usual) if source.points else []
+    traces = source.traces()
+    sections = (
+        _losses(source, axes),
+        _results(source),
+        _one_decision(source, decisions),
+        _comparisons(source),
+        _promises(source),
+        _knobs(axes),
+        _courses(traces),
+        _trajectories(source, traces),
+        _training(source),
+        _reproduction(source),
+    )
+    return page(f"owma: {source.title}", [section for section in sections if section.body])
+
+
+def _losses(source: Source, axes: Sequence[Axis]) -> Section:
+    """What must not be overlooked: where a rival is better, and which claims are false."""
+    compared = comparisons(source.rows)
+    lost = sorted(
+        (c for c in compared if c["verdict"] == "loses"),
+        key=lambda c: (c["group"], c["metric"] != "success", c["mean"]),
+    )
+    body = paragraph(_said_of_comparisons(compared))
+    for claim in claims(source.rows, axes):
+        sign, kind = {True: ("holds", "true"), False: ("FALSE", "false"), None: ("open", "")}[claim.holds]
+        evidence = escape(claim.evidence)
+        body += (
+            f'<ul class="claims"><li><b class="{kind}">{sign}</b> {escape(claim.text)} <span class="hint">{evidence}'
+        )
+        body += "</span></li></ul>"
+    if lost:
+        body += _differences(lost)
+    return Section("Adaptation against its rivals", body)
+
+
+def _said_of_comparisons(compared: Sequence[dict[str, Any]]) -> str:
+    if not compared:
+        return f"No planner was evaluated on the same episodes as {OURS}, so nothing is compared."
+    by_verdict = collections.Counter(c["verdict"] for c in compared)
+    judged = len(compared) - by_verdict["none"]
+    said = f"{counted(len(compared), 'paired comparison')} of {OURS} with a rival. "
+    if by_verdict["none"]:
+        missing = "; ".join(dict.fromkeys(c["lacking"].removeprefix("no verdict: ") for c in compared if c["lacking"]))
+        said += f"No verdict in {by_verdict['none']} of them ({missing or 'an interval is missing'}). "
+    if judged:
+        said += f"Below in {by_verdict['loses']}, above in {by_verdict['wins']}, open in {by_verdict['open']}. "
+    return said + (
+        "Intervals are 95 %, of the difference, by a bootstrap that resamples seeds, then pairs of episodes within "
+        "them, widened for few seeds; they are not corrected for their number."
+    )
+
+
+def _differences(found: Sequence[dict[str, Any]]) -> str:
+    def shown(c: dict[str, Any]) -> list[str]:
+        scale, form = (100.0, ".0f") if c["metric"] == "success" else (1.0, ".3g")
+        numbers = [f"{scale * c[key]:{form}}" for key in ("ours", "theirs")]
+        ends = "–" if c["interval"] is None else "[" + ", ".join(f"{scale * e:+{form}}" for e in c["interval"]) + "]"
+        unit = " %" if c["metric"] == "success" else ""
+        place = [c["rival"], c["group"] or "all", c["metric"] + unit]
+        sizes = [str(c["seeds"]), str(c["pairs"]), _VERDICTS[c["verdict"]]]
+        return [*place, *numbers, f"{scale * c['mean']:+{form}}", ends, *sizes]
+
+    headings = (
+        "rival",
+        "where",
+        "metric",
+        "ours",
+        "theirs",
+        "difference",
+        "95 % interval",
+        "seeds",
+        "pairs",
+        "verdict",
+    )
+    return table(headings, [shown(c) for c in found], [c["verdict"] for c in found])
+
+
+def _results(source: Source) -> Section:
+    found = {group.label: source.summary(group) for group in groups(source.rows)}
+    body = ""
+    by_skew = {
+        f"{group.settings[SKEW]:g}": found[group.label] for group in groups(source.rows) if SKEW in group.settings
+    }
+    known = [e["success"] for results in by_skew.values() for e in results["planners"].values()]
+    if len(by_skew) > 1 and any(success is not None for success in known):
+        body += picture(
+            functools.partial(plots.skew_curve, results=by_skew),
+            "Success against the share of the data that shows how.",
+        )
+    for label, results in found.items():
+        marks = ["ours" if name == OURS else "" for name in with_baselines(results)]
+        shown = table(*columns_and_rows(results, wide=True), marks) + paragraph(caption(results), "note")
+        for doubt in doubtful_promises(results):
+            shown += paragraph(f"{doubt[0].upper()}{doubt[1:]}", "note")
+        front = pareto(results)
+        if front:
+            shown += paragraph(f"Highest mean success at the same milliseconds or less: {', '.join(front)}.", "note")
+            draw = functools.partial(plots.success_against_latency, results=results)
+            shown += picture(draw, "What a decision costs and what it brings.")
+        body += (f"<h3>{escape(label)}</h3>" if label else "") + shown
+    return Section("Results", body)
+
+
+def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
+    if decisions is None:
+        missing = "The explorer of decisions needs the run's models, which are not beside these rows."
+        return Section("One decision", paragraph(missing, "note"))
+    if source.on_two_routes:
+        decisions = decisions | {"maze": [list(row) for row in MAZE_MAP]}
+    svg = '<svg id="{}" role="img"></svg>'
+    panels = "".join(svg.format(f"decision-{name}") for name in ("psi", "values", "kl", "objective"))
+    maze = '<svg id="decision-map" style="max-width: 220px" aria-label="states on the map"></svg>'
+    headings = ("λ", "J*", "E[V] under q*", "KL(q*‖p), nats", "rare share of q*", "effective draws")
+    optimum = table(headings, []).replace("<tbody>", '<tbody id="decision-optimum">')
+    body = (
+        '<div class="controls"><label>state <select id="decision-state"></select></label>'
+        '<label>adaptation step <input id="decision-step" type="range" min="0" value="0"></label>'
+        '<output id="decision-told"></output></div>'
+        f'<div class="panels">{maze if source.on_two_routes else ""}{panels}</div>'
+        "<h3>The optimum q* in this state, at other prices λ</h3>"
+        + optimum
+        + paragraph(
+            "λ, J* and E[V] are in units of the value's standard deviation within a state. The rare share is the "
+            "weight that q* puts on the 2 % of the trained model's draws that are worth most; it is known where there "
+            "are many effective draws. The cross marks the plan that was chosen.",
+            "note",
+        )
+        + script(json.dumps(jsonable(decisions), separators=(",", ":")), "decision-data")
+    )
+    return Section("One decision", body)
+
+
+def _comparisons(source: Source) -> Section:
+    body = ""
+    for group in groups(source.rows):
+        names = list(dict.fromkeys(row["planner"] for row in group.rows))
+        found = {c["rival"] for c in comparisons(group.rows, keys=("return",))}
+        better = {name: probability_of_improvement(group.rows, OURS, name) for name in names if name in found}
+        draw = functools.partial(plots.centres, found=robust(group.rows), label="interquartile mean of the return")
+        figures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
+        if better:
+            label = f"P({OURS.replace('_', ' ')} is better)"
+            draw = functools.partial(plots.centres, found=better, label=label, centre="probability")
+            figures += picture(draw, "How likely an episode of adaptation is better than one of the rival.")
+        body += (f"<h3>{escape(group.label)}</h3>" if group.label else "") + f'<div class="figures">{figures}</div>'
+    compared = comparisons(source.rows)
+    if compared:
+        body += folded(f"All {len(compared)} paired comparisons", _differences(compared))
+    return Section("Comparisons", body)
+
+
+def _promises(source: Source) -> Section:
+    body = ""
+    for group in groups(source.rows):
+        rows = [row for row in group.rows if not row.get("planner_settings")]
+        rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
+        if rows:
+            draw = functools.partial(plots.calibration, found=calibration(rows))
+            caption = "What plans promised against what was realised" + (f" ({group.label})." if group.label else ".")
+            body += picture(draw, caption)
+    return Section("Promises", body)
+
+
+def _knobs(axes: Sequence[Axis]) -> Section:
+    body = ""
+    for axis in axes:
+        draw = functools.partial(plots.ablation, values=axis.values, entries=axis.entries, field=axis.field)
+        where = f" ({axis.group})" if axis.group else ""
+        body += picture(draw, f"{axis.base}: {axis.field}, all else as it is by default{where}.")
+    return Section("Knobs", body)
+
+
+def _courses(traces: dict[str, Traces]) -> Section:
+    body = ""
+    for label, found in traces.items():
+        whole = {name: trace for name, trace in found.items() if "decision_kl" in trace}
+        adapting = {name: trace for name, trace in whole.items() if trace.get("first_kl", trace["decision_kl"]).size}
+        adapting = {name: trace for name, trace in adapting.items() if "first_kl" in trace}
+        if whole:
+            where = f" ({label})" if label else ""
+            body += picture(functools.partial(plots.decisions, traces=whole), f"Decisions over the episode{where}.")
+            if adapting:
+                draw = functools.partial(plots.convergence, traces=adapting)
+                body += picture(draw, f"Adaptation at the first decision{where}: mean and middle 80 % of start states.")
+            draw = functools.partial(plots.value_before_after, traces=whole)
+            body += picture(draw, f"V of the trained model's draws and of the plan, every decision{where}.")
+    return Section("The course of decisions", body)
+
+
+def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
+    video = source.folder.path / "video.gif"
+    body = image(video, "One episode.") if video.exists() else ""
+    if not source.on_two_routes:
+        return Section("Trajectories", body)
+    found = {group.label: summarise(group.rows)["planners"] for group in groups(source.rows)}
+    for label, of_group in traces.items():
+        results = found[label]
+        ordered = [name for name in results if name in of_group]
+        draw = functools.partial(
+            plots.maze_trajectories,
+            maze_map=MAZE_MAP,
+            trajectories={name: list(of_group[name]["positions"]) for name in ordered},
+            start=cell_center(*START_CELL),
+            goal=cell_center(*GOAL_CELL),
+            successes={name: results[name]["success"] for name in ordered},
+        )
+        body += picture(draw, f"Where each planner goes{f' ({label})' if label else ''}.")
+    return Section("Trajectories", body)
+
+
+def _training(source: Source) -> Section:
+    metrics = source.folder.read_jsonl("metrics.jsonl", drop_torn=True) if source.folder.metrics_jsonl.exists() else []
+    losses = [row for row in metrics if any("loss" in key for key in row)]
+    draw = functools.partial(plots.training_curves, rows=losses)
+    return Section("Training", picture(draw, "Losses of training.") if losses else "")
+
+
+def _reproduction(source: Source) -> Section:
+    body = ""
+    if source.experiment is not None:
+        body += paragraph("All rows:") + code(train_command(source.experiment))
+        old = names_of_before(summarise(source.rows))
+        names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
+        run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
+        priced = {name: evaluation.priced(name, NAMED[old[name] if name in old else name]) for name in names}
+        shown = [(name, eval_command(run, priced[name], evaluation, source.experiment.seed)) for name in names]
+        body += folded("The rows of one planner again", table(("planner", "command"), shown))
+    elif source.sweep is not None:
+        body += paragraph("All rows:") + code(sweep_command(source.sweep))
+        commands = table(("row", "train", "evaluate"), list(_point_commands(source)))
+        body += folded(f"Each of the {len(source.points)} rows by itself", commands)
+    else:
+        body += paragraph("These rows came without a configuration; runs/README.md names the command.", "note")
+    config = source.experiment or source.sweep
+    if config is not None:
+        body += folded("Configuration", code(json.dumps(to_json(config), indent=1)))
+    if source.versions is not None:
+        body += folded("Versions and machine", code(json.dumps(source.versions, indent=1)))
+    # Not where it lies on the machine that wrote it: a report is read elsewhere.
+    path = source.folder.path
+    path = Path(path.parent.name, path.name) if path.is_absolute() else path
+    body += paragraph(f"This page: python -m owma.report {path}", "note")
+    return Section("How to reproduce", body)
+
+
+def _point_commands(source: Source) -> Iterator[tuple[str, str, str]]:
+    for point in source.points:
+        run = f"runs/{point.experiment.name}"
+        evaluate = eval_command(run, point.planner, point.experiment.evaluation, point.experiment.seed)
+        yield point.key, train_command(point.experiment), evaluate

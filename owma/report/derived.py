@@ -1,0 +1,158 @@
+"""Files that follow from the rows beside them: made again, or held against what is there."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from owma._internal.errors import ConfigError
+from owma._internal.json import jsonable, replace_text
+from owma.report.blocks import with_tables
+from owma.report.contents import build
+from owma.report.source import Source
+from owma.results import plots
+from owma.results.baselines import read_baselines, summarise_with_baselines
+from owma.results.summaries import skew_summary, sweep_summary
+from owma.runs.folder import RunFolder
+from owma.transfer.summary import summarise_ogbench, summarise_transfer, transfer_markdown
+
+Made: TypeAlias = str | dict[str, Any] | Callable[[Path], object]
+"""Text, what is kept as JSON, or what draws a picture into the file that it is given."""
+
+_ROWS = "episodes.jsonl"
+_PICTURE_TOLERANCE = 0.1
+"""Mean difference of grey values, 0 to 255: another version of matplotlib may move a label by a pixel, other numbers
+move lines."""
+_DECISIONS = re.compile(r'<script type="application/json" id="decision-data">(.*?)</script>', re.DOTALL)
+_NOT_OF_ROWS = re.compile(r'src="data:image/[^"]*"|This page: python -m owma.report [^<]*')
+"""Of a report: pictures, whose bytes are of one version of matplotlib, and its folder as it was named."""
+
+
+def stale(root: Path) -> list[Path]:
+    """The files below `root`, and the pages about it, that do not follow from their rows.
+
+    Numbers of JSON may differ by 1e-6 of their size, pictures by what another version of matplotlib draws otherwise.
+    Raises `ConfigError` where there are no rows.
+    """
+    return [path for path, made in _all(root) if not _is_same(path, made)]
+
+
+def remake(root: Path) -> list[Path]:
+    """Write anew what is stale; which files that were. Raises `ConfigError` where there are no rows."""
+    found = []
+    for path, made in _all(root):
+        if not _is_same(path, made):
+            _write(path, made)
+            found.append(path)
+    return found
+
+
+def _all(root: Path) -> Iterator[tuple[Path, Made]]:
+    folders = sorted({path.parent for path in root.rglob(_ROWS)})
+    if not folders:
+        raise ConfigError(f"There is no {_ROWS} below {root}; name a folder of results, such as runs/reference.")
+    for folder in folders:
+        yield from _of_rows(folder)
+    for folder in dict.fromkeys(folder.parent for folder in folders):
+        # The same transfer of several seeds is one table.
+        parts = [part for part in sorted(folder.glob("seed*")) if (part / _ROWS).exists()]
+        if (folder / "table.md").exists() and parts:
+            beside = [row for part in parts for row in read_baselines(RunFolder(part))]
+            yield folder / "table.md", transfer_markdown([row for part in parts for row in _rows(part)], beside)
+    root = root.resolve()
+    for folder in (root, *root.parents[:2]):
+        page = folder / "README.md"
+        if page.exists():
+            yield page, with_tables(page.read_text(encoding="utf-8"), folder)
+
+
+def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
+    rows = _rows(folder)
+    if (folder / "points.jsonl").exists():
+        results, table = sweep_summary(rows, read_baselines(RunFolder(folder)))
+        yield folder / "results.json", results
+        yield folder / "table.md", table
+    elif rows and "skew" in rows[0]:
+        results, table = skew_summary(rows, read_baselines(RunFolder(folder)))
+        yield folder / "results.json", results
+        yield folder / "table.md", table
+        yield folder / "skew_curve.png", lambda path: plots.skew_curve(path, results)
+    elif rows and "task" in rows[0]:
+        yield from _of_transfer(folder, rows)
+    else:
+        found = summarise_with_baselines(rows, read_baselines(RunFolder(folder)))
+        yield folder / "results.json", found
+        for picture in _existing(folder, "success_against_latency.png"):
+            yield picture, lambda path: plots.success_against_latency(path, found)
+    if (folder / "report.html").exists():
+        # What the explorer shows is of models, which are not kept with rows: it stays as it was.
+        told = _DECISIONS.search((folder / "report.html").read_text(encoding="utf-8"))
+        yield folder / "report.html", build(Source.read(folder), json.loads(told[1]) if told else None)
+
+
+def _of_transfer(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Path, Made]]:
+    kept = RunFolder(folder).read_json("results.json") if (folder / "results.json").exists() else {}
+    results = summarise_transfer(rows, read_baselines(RunFolder(folder))) | {"cells": kept.get("cells", {})}
+    if "ogbench" in kept:
+        numbered = {row["task"]: re.search(r" task (\d)$", row["task"]) for row in rows}
+        results["ogbench"] = summarise_ogbench(rows, {name: int(found[1]) for name, found in numbered.items() if found})
+    yield folder / "results.json", results
+    curves = [entry for entry in results["entries"] if entry["task"] not in results["cells"]]
+    for picture in _existing(folder, "few_shot.png"):
+        yield picture, lambda path: plots.few_shot(path, curves)
+
+
+def _existing(folder: Path, name: str) -> list[Path]:
+    return [path for path in (folder / name, folder / "plots" / name) if path.exists()]
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    return RunFolder(folder).read_jsonl(_ROWS, drop_torn=True)
+
+
+def _is_same(path: Path, made: Made) -> bool:
+    if not path.exists():
+        return False
+    if isinstance(made, str):
+        kept = path.read_text(encoding="utf-8")
+        return kept == made or (path.suffix == ".html" and _NOT_OF_ROWS.sub("", kept) == _NOT_OF_ROWS.sub("", made))
+    if isinstance(made, dict):
+        return _agree(json.loads(path.read_text(encoding="utf-8")), jsonable(made))
+    return _look_alike(path, made)
+
+
+def _agree(kept: Any, made: Any) -> bool:
+    if isinstance(kept, dict) and isinstance(made, dict):
+        return kept.keys() == made.keys() and all(_agree(kept[key], made[key]) for key in kept)
+    if isinstance(kept, list) and isinstance(made, list):
+        return len(kept) == len(made) and all(map(_agree, kept, made))
+    if isinstance(kept, float) or isinstance(made, float):
+        if not (isinstance(kept, int | float) and isinstance(made, int | float)):
+            return False
+        return math.isclose(kept, made, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(kept == made)
+
+
+def _look_alike(path: Path, draw: Callable[[Path], object]) -> bool:
+    import tempfile
+
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        draw(made)
+        grey = [np.asarray(Image.open(its).convert("L").resize((300, 180)), float) for its in (path, made)]
+    return bool(np.abs(grey[0] - grey[1]).mean() < _PICTURE_TOLERANCE)
+
+
+def _write(path: Path, made: Made) -> None:
+    if isinstance(made, str):
+        replace_text(path, made)
+    elif isinstance(made, dict):
+        RunFolder(path.parent).write_json(path.name, made)
+    else:
+        made(path)

@@ -1,0 +1,116 @@
+"""What a folder holds to report on: a run, a sweep, or the rows of a campaign."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from owma._internal.npz import read_run_arrays
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import from_json
+from owma.config.sweep import Point, SweepConfig, read_points
+from owma.data import TwoRoutesCollect
+from owma.planners import PLANNERS, OnlineAdaptation, PlannerConfig
+from owma.results.analysis import OURS, Group, groups
+from owma.results.baselines import read_baselines, summarise_with_baselines
+from owma.runs import checkpoint
+from owma.runs.folder import RunFolder, rows_folder
+
+Traces = Mapping[str, Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Rows, and what is known of how they came about; `read` finds it."""
+
+    folder: RunFolder
+    rows: list[dict[str, Any]]
+    """One an episode."""
+    experiment: ExperimentConfig | None = None
+    """Of a run."""
+    sweep: SweepConfig | None = None
+    points: tuple[Point, ...] = ()
+    """Of a sweep."""
+    baselines: tuple[dict[str, Any], ...] = ()
+    """Rows of what planners are held against; see `owma.results.baselines`."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Source":
+        """`runs/NAME`, `runs/NAME/v<N>`, or any folder with an `episodes.jsonl`.
+
+        Raises `CheckpointError` where there are no rows.
+        """
+        folder = rows_folder(path)
+        rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
+        beside = tuple(read_baselines(folder))
+        if (folder.path / "points.jsonl").exists():
+            config = from_json(SweepConfig, folder.read_json("config.json"))
+            points = read_points(folder.read_jsonl("points.jsonl"))
+            return cls(folder, rows, sweep=config, points=points, baselines=beside)
+        config = folder.read_json("config.json") if folder.config_json.exists() else {}
+        if config.get("class") == "ExperimentConfig":
+            return cls(folder, rows, experiment=from_json(ExperimentConfig, config), baselines=beside)
+        return cls(folder, rows, baselines=beside)
+
+    def summary(self, group: Group) -> dict[str, Any]:
+        """What `owma.results.tables.summarise` says of a group, with the `baselines` that there are."""
+        beside = [row for row in self.baselines if row.get("settings", {}) == group.settings]
+        return summarise_with_baselines(group.rows, beside)
+
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        kind = "sweep" if self.sweep else "run" if self.experiment else "rows"
+        path = self.folder.path
+        return f"{kind} {path.parent.name}/{path.name}"
+
+    @property
+    def versions(self) -> dict[str, Any] | None:
+        """Packages, commit and machine, where they were kept."""
+        return self.folder.read_json("versions.json") if self.folder.versions_json.exists() else None
+
+    def usual(self, settings: Mapping[str, Any]) -> dict[str, PlannerConfig]:
+        """The sweep's planners by name in experiments of these settings, without what was varied of them."""
+        points = [point for point in self.points if point.settings == settings and not point.planner_settings]
+        return {point.base: point.planner for point in points}
+
+    def traces(self) -> dict[str, Traces]:
+        """What pictures of decisions are drawn from: for each group of rows, by its label, that of its first seed."""
+        if self.sweep is None:
+            found = _arrays(self.folder.path / "traces")
+            return {"": found} if found else {}
+        kept: dict[str, dict[str, Mapping[str, np.ndarray]]] = {}
+        for group in groups(self.rows):
+            first = group.rows[0]["experiment"]
+            for name in dict.fromkeys(row["planner"] for row in group.rows if not row["planner_settings"]):
+                folder = self.folder.path / "evaluations" / first / name / "traces"
+                kept.setdefault(group.label, {}).update(_arrays(folder))
+        return {label: found for label, found in kept.items() if found}
+
+    @property
+    def on_two_routes(self) -> bool:
+        """Whether positions are those of the two-route maze."""
+        experiment = self.experiment or (self.points[0].experiment if self.points else None)
+        if experiment is None:
+            return False
+        return isinstance(experiment.data, TwoRoutesCollect) and experiment.evaluation.env is None
+
+    def trained(self) -> tuple[Path, OnlineAdaptation] | None:
+        """A run whose models are at hand, with the adapting planner that acted in it."""
+        if self.experiment is not None:
+            path, planner = self.folder.path, self.experiment.evaluation.priced(OURS, PLANNERS[OURS])
+        else:
+            rows = [row for row in self.rows if row.get("base") == OURS and not row["planner_settings"]]
+            note = self.folder.path / "trained" / f"{rows[0]['experiment']}.json" if rows else None
+            if note is None or not note.exists():
+                return None
+            run = RunFolder(note.parent).read_json(note.name)["run"]
+            path, planner = self.folder.path.parent.parent / run, self.usual(rows[0]["settings"])[OURS]
+        has_models = (path / "models").is_dir() and checkpoint.latest(path / "models") is not None
+        return (path, planner) if has_models and isinstance(planner, OnlineAdaptation) else None
+
+
+def _arrays(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    return {path.stem: read_run_arrays(path) for path in sorted(folder.glob("*.npz"))}

@@ -1,0 +1,1 @@
+"""What rows of episodes say: tables, comparisons, scores and figures."""

@@ -1,0 +1,26 @@
+"""Figures as PNG files, from plain arrays; matplotlib is imported where it is used, without its global state."""
+
+from owma.results.plots.analysis import (
+    ablation as ablation,
+    calibration as calibration,
+    centres as centres,
+    convergence as convergence,
+    decisions as decisions,
+    value_before_after as value_before_after,
+)
+from owma.results.plots.animation import map_animation as map_animation
+from owma.results.plots.canvas import planner_colours as planner_colours
+from owma.results.plots.comparison import (
+    attainment_against_latency as attainment_against_latency,
+    latency as latency,
+    skew_curve as skew_curve,
+    success_against_latency as success_against_latency,
+    value_against_divergence as value_against_divergence,
+)
+from owma.results.plots.one_run import (
+    adaptation_curves as adaptation_curves,
+    decision_histogram as decision_histogram,
+    maze_trajectories as maze_trajectories,
+    training_curves as training_curves,
+)
+from owma.results.plots.transfer import few_shot as few_shot, maze_heat as maze_heat

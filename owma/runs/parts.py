@@ -1,0 +1,84 @@
+"""All that a run keeps of training, and how it is read again."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from owma._internal.errors import CheckpointError
+from owma._internal.types import Scalar
+from owma.config.experiment import ExperimentConfig
+from owma.data import read_origin
+from owma.outcomes.policy import ReadoutPolicy
+from owma.outcomes.value import LinearValue, TaskValue
+from owma.outcomes.world import WorldModel
+from owma.planners import AgentModel
+from owma.runs import checkpoint
+from owma.runs.folder import RunFolder
+
+
+class TrainedParts(eqx.Module):
+    """All that a run keeps of training."""
+
+    world: WorldModel
+    policy: ReadoutPolicy
+    linear: LinearValue
+    """Ridge regression of the run's task on outcomes."""
+    task: TaskValue
+    """The decoder bound to the run's task."""
+    linear_scale: Scalar
+    task_scale: Scalar
+    """`value_scale` of either value."""
+
+    def agent_model(self, kind: Literal["decoder", "linear"]) -> AgentModel:
+        value, scale = (self.linear, self.linear_scale) if kind == "linear" else (self.task, self.task_scale)
+        return AgentModel(self.world, self.policy, value, scale)
+
+
+def read_shapes(folder: RunFolder) -> dict[str, Any]:
+    """What `Experiment.train` has written of the form of its data. Raises `CheckpointError` if it is something else."""
+    shapes = folder.read_json("shapes.json")
+    is_right = isinstance(shapes, dict) and {
+        **{key: type(shapes.get(key)) is int and 0 < shapes[key] < 1_000_000 for key in ("obs", "action", "psi")},
+        "obs_keys": _is_keys(shapes.get("obs_keys", 0)),
+        "env": isinstance(shapes.get("env", 0), str | None),
+        # Runs from before it was kept have none.
+        "dataset": shapes.get("dataset") is None or read_origin(shapes["dataset"]) is not None,
+    }
+    if not is_right or not all(is_right.values()):
+        wrong = [key for key, right in is_right.items() if not right] if is_right else []
+        raise CheckpointError(
+            f"{folder.path / 'shapes.json'} is not of the form that training writes"
+            f"{f': look at {wrong[0]!r}' if wrong else ''}. Restore it, or train again."
+        )
+    return shapes
+
+
+def _is_keys(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(key, str) for key in value))
+
+
+def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
+    """The trained parts of a finished run. Raises `CheckpointError` if they are damaged or of another configuration."""
+    shapes = read_shapes(folder)
+    # Shapes alone: to make those numbers would compile seventy small programs, most of the time that loading takes.
+    like = eqx.filter_eval_shape(skeleton, config, shapes["obs"], shapes["action"], shapes["psi"])
+    parts, _ = checkpoint.restore(folder.path / "models", like, config_fingerprint=config.training_fingerprint)
+    return parts
+
+
+def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: int) -> TrainedParts:
+    """`TrainedParts` of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
+    key = jax.random.key(0)
+    psi = jnp.zeros(psi_dim)
+    decoder = config.value.build(psi_dim, key=key)
+    one = jnp.ones(())  # not weakly typed, as `jnp.asarray(1.0)` would be: its programs would be others
+    return TrainedParts(
+        world=config.world.skeleton(obs_dim, psi_dim, key=key),
+        policy=config.policy.skeleton(obs_dim, action_dim, psi_dim, key=key),
+        linear=LinearValue(psi, one),
+        task=TaskValue(decoder, decoder.embeddings[0], one, one),
+        linear_scale=one,
+        task_scale=one,
+    )

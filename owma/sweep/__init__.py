@@ -1,0 +1,1 @@
+"""Sweeps: which points, and the steps that make each of them, whoever schedules these."""

@@ -1,0 +1,198 @@
+"""`python -m owma.train`: collect if need be, train, evaluate every planner, write the run.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
+
+import dataclasses
+import functools
+import operator
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from owma._internal.command import (
+    command,
+    compile_plainly,
+    keep_programs,
+    parse,
+    require_platform,
+    require_trust,
+    resumable,
+    said,
+    same_command,
+    show_warning,
+)
+from owma._internal.progress import open_progress
+from owma.config.data import MEMORY_GIB
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import from_json, to_json
+from owma.config.presets import PRESETS, on_these_data
+from owma.config.task import describe_task
+from owma.results.description import describe_data, describe_env
+from owma.results.show import show_fit, show_results, show_subject
+from owma.runs.folder import RunFolder, versions
+from owma.train.job import JobConfig, ended_together, first_then_others, open_shared_progress, require_same, take_part
+from owma.train.logs import LogKind, MetricsLog, check_logs, open_logs
+
+if TYPE_CHECKING:
+    from owma.train.inputs import Material
+
+_Preset: Any = functools.reduce(
+    operator.or_,
+    (
+        Annotated[ExperimentConfig, tyro.conf.subcommand(name, default=config, description=description)]
+        for name, (description, config) in PRESETS.items()
+    ),
+)
+
+
+_FEW_UPDATES = 1_000
+"""A run of fewer takes longer to optimise than to execute."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Trains an outcome model, a readout policy and a value, then lets every planner act with them."""
+
+    preset: Annotated[_Preset, tyro.conf.arg(name="")] = PRESETS["two-routes"][1]  # pyright: ignore[reportInvalidTypeForm]
+    """The configuration to start from; every field of it is a flag."""
+    resume: Path | None = None
+    """Go on with this run (runs/NAME or runs/NAME/v<N>), by its own configuration; all other flags are ignored."""
+    runs: Path = Path("runs")
+    """Where run folders go."""
+    memory_gib: float = MEMORY_GIB
+    """GiB that transitions may take in memory; larger datasets are copied to the user's cache folder once, and read
+    from there in batches. Coordinates and values are then fitted to 100,000 transitions."""
+    log: tuple[LogKind, ...] = ()
+    """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
+    trust: tuple[str, ...] = ()
+    """Modules of yours that register the environment which the dataset names and, with --resume, that the run's reward
+    or environment is imported from. Data and folders alone, which may be somebody else's, import nothing."""
+    job: JobConfig = JobConfig()
+    """Where several processes train together; what they compute is the same."""
+
+
+def main() -> None:
+    """Parse, run, print the folder."""
+    arguments = parse(Train, prog="python -m owma.train")
+    check_logs(arguments.log)
+    take_part(arguments.job, lambda: _train(arguments))
+
+
+def _train(arguments: Train) -> None:
+    keep_programs()
+    require_platform()
+    from owma.envs import import_modules
+    from owma.runs.dataset import require_same_dataset
+    from owma.runs.labels import kept_task
+    from owma.train.devices import is_first
+
+    def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
+        check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
+        # A run goes on with the labels that it began with.
+        kept = config if begun is None else dataclasses.replace(config, task=kept_task(config.task, begun.path))
+        material = first_then_others(lambda: kept.gather(open_progress, memory_gib=arguments.memory_gib, check=check))
+        require_same(config.training_fingerprint, material)
+        if is_first():
+            show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
+            for note in (*notes, *material.dataset.notes, *material.notes):
+                show_warning(note)
+        return material
+
+    if arguments.resume is None:
+        config, notes = on_these_data(arguments.preset, said)
+        # First the material: a mistake in it leaves no folder behind.
+        import_modules(arguments.trust)
+        with resumable(same_command("owma.train")):
+            material = gather(config, notes)
+        folder = _new_folder(arguments.runs, config)
+        again = _again(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
+    else:
+        folder = RunFolder.open(arguments.resume)
+        config = from_json(ExperimentConfig, folder.read_json("config.json"))
+        again = _again(folder.path, arguments, arguments.trust)
+        require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
+        import_modules(arguments.trust)
+        with resumable(again):
+            material = gather(config, begun=folder)
+    if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
+        compile_plainly()
+    if is_first():
+        print(f"run {folder.path}", file=sys.stderr)
+    with resumable(again):
+        with open_logs(arguments.log if is_first() else (), folder.path, to_json(config)) as logs:
+            _run(config, material, folder, logs)
+    if is_first():
+        print(folder.path)
+
+
+def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
+    """The folder of a run that begins, which the first process of a job makes for all."""
+    import jax.numpy as jnp
+
+    from owma.runs.labels import keep_labels
+    from owma.train.devices import from_first, is_first
+
+    if not is_first():
+        return RunFolder(runs / config.name / f"v{int(from_first(jnp.asarray(0)))}")
+    folder = RunFolder.create(runs, config.name)
+    folder.write_json("config.json", to_json(config))
+    folder.write_json("versions.json", versions())
+    keep_labels(config.task, folder.path)
+    from_first(jnp.asarray(int(folder.path.name.removeprefix("v"))))
+    return folder
+
+
+def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
+    """The command that goes on with a run, as these arguments have it but for `trust`."""
+    flags = ["--resume", str(folder)]
+    # A run that is begun with data on disk is fitted to a sample of them, and goes on with that only.
+    flags += ["--memory-gib", repr(arguments.memory_gib)] if arguments.memory_gib != MEMORY_GIB else []
+    flags += ["--log", *arguments.log] if arguments.log else []
+    flags += ["--trust", *trust] if trust else []
+    flags += arguments.job.flags
+    return shlex.join(["python", "-m", "owma.train", *flags])
+
+
+def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
+    from owma.eval.courses import judge_of
+    from owma.eval.evaluate import evaluate
+    from owma.results.baselines import kept_data_row
+    from owma.runs.labels import kept_task
+    from owma.train.devices import is_first
+    from owma.train.experiment import Experiment
+
+    with ended_together():
+        parts = Experiment(config, material, folder, open_shared_progress, logs, warn=show_warning).train()
+    if not is_first():
+        return
+    fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
+    show_fit(fit, config, obs_dim=material.dataset.transitions.obs.shape[1], kept=parts.world.whitening.dims)
+    if material.env is None or not config.evaluation.episodes:
+        return
+    results = evaluate(
+        parts.agent_model(config.value.kind),
+        config.evaluation.named_planners(),
+        folder,
+        config.evaluation,
+        env=material.env,
+        obs_keys=material.dataset.obs_keys,
+        seed=config.seed,
+        progress=open_progress,
+        judge=judge_of(kept_task(config.task, folder.path), material.env),
+        data=kept_data_row(folder),
+        dataset=material.dataset.origin,
+        warn=show_warning,
+    )
+    for log in logs:
+        for name, entry in results["planners"].items():
+            log.log({"phase": f"evaluation/{name}"} | entry)
+    show_results(results)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,312 @@
+"""One experiment: its configuration, its trained parts, and training with resume."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from owma._internal.errors import CheckpointError
+from owma._internal.progress import Progress
+from owma._internal.tree import map_rows
+from owma._internal.types import Array, Bool, Float, PyTree
+from owma.config.experiment import ExperimentConfig
+from owma.envs import env_json
+from owma.outcomes.features import LearnedFeatures
+from owma.outcomes.policy import ReadoutPolicy
+from owma.outcomes.targets import monte_carlo
+from owma.outcomes.transitions import Transitions
+from owma.outcomes.value import AbstractValue, LinearValue, ValueDecoder, infer_task, r_squared, value_scales
+from owma.outcomes.world import WorldModel, whitened_outcomes
+from owma.results.baselines import data_row, keep_data_row
+from owma.runs import checkpoint
+from owma.runs.dataset import keep_dataset
+from owma.runs.folder import RunFolder
+from owma.runs.parts import TrainedParts, restore_parts
+from owma.train.devices import any_process, from_first, is_first, on_one_device
+from owma.train.features import FeatureTrainer
+from owma.train.inputs import Material
+from owma.train.logs import MetricsLog
+from owma.train.outcome import OutcomeTrainer, split_episodes
+from owma.train.rows import OutcomeData, OutcomeRows, sample_rows
+from owma.train.value import RewardFamily, ValueTrainer, family_returns
+
+_State = TypeVar("_State")
+
+
+class Experiment:
+    """The stages of one run, each of which goes on from what is on disk.
+
+    Of several processes (`owma.train.job`) all go through them in step, and the first alone writes and reads the run
+    folder.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        material: Material,
+        folder: RunFolder,
+        progress: Progress,
+        logs: Sequence[MetricsLog] = (),
+        *,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """`logs` are given the rows of `metrics.jsonl` too; `warn` is given a sentence for each damaged checkpoint."""
+        self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
+        self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
+        self.success_reward = material.success_reward
+        # Where the data stay on disk, coordinates, value and task are fitted to some episodes: see `sample_rows`.
+        self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
+        if self.sample.is_mapped:
+            rows = sample_rows(self.sample, seed=config.seed)
+            self.sample, self.sample_rewards = self.sample.ended_rows(rows), self.sample_rewards[rows]
+        self.fingerprint = config.training_fingerprint
+        self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
+
+    def train(self) -> TrainedParts:
+        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read.
+
+        What is damaged of these is made again from the newest checkpoint that is whole, bit for bit as it was. Raises
+        `CheckpointError` where none is, or the one there is is of another configuration or was begun with other data.
+        """
+        models, transitions = self.folder.path / "models", self.dataset.transitions
+        if is_first():
+            keep_dataset(self.folder, self.config.data, self.dataset)
+            returns = task_returns(self.sample_rewards, self.sample, self.config.world.discount)
+            keep_data_row(self.folder, data_row(transitions, self.rewards, returns, self.success_reward))
+        if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
+            return restore_parts(self.folder, self.config)
+        world, policy = from_first(self._untrained())
+        world, policy = self._train_outcomes(world, policy)
+        psi = jnp.asarray(whitened_outcomes(world, self.sample))
+        decoder = self._train_decoder(world, psi)
+        parts = self._fit_task(world, policy, decoder, np.asarray(psi))
+        keys = self.dataset.obs_keys
+        shapes = {
+            "obs": transitions.obs.shape[1],
+            "action": transitions.action.shape[1],
+            "psi": world.whitening.dims,
+            "obs_keys": None if keys is None else list(keys),
+            "env": None if self.env is None else env_json(self.env),
+            "dataset": dataclasses.asdict(self.dataset.origin),
+        }
+        # The models last: they are what says that training is done.
+        if is_first():
+            self.folder.write_json("shapes.json", shapes)
+        with self._saving(models) as save:
+            save(self.config.training.updates, parts)
+        return parts
+
+    def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
+        world_key, policy_key = jax.random.split(self.keys["build"])
+        features = self._trained_features() if self.config.world.features.is_learned else None
+        world = self.config.world.build(self.sample, key=world_key, features=features)
+        policy = self.config.policy.build(
+            self.sample,
+            world.whitening.dims,
+            low=self.dataset.action_low,
+            high=self.dataset.action_high,
+            key=policy_key,
+        )
+        return world, policy
+
+    def _trained_features(self) -> LearnedFeatures:
+        """Learned cumulants, trained to the end; their checkpoints are in a folder of their own."""
+        config, folder = self.config.world.features, self.folder.path / "features"
+        trainer = FeatureTrainer.build(self.sample, config)
+        state = trainer.init(key=jax.random.fold_in(self.keys["build"], 1))
+        state = self._resumed(folder, state)
+        done = int(state.step)
+        self._drop_metrics_after("features", done)
+        with (
+            self._saving(folder) as save,
+            self.progress(f"training {config.kind} features", config.pretraining.updates, done) as advance,
+        ):
+            for reached, row in trainer.run(state):
+                state = reached
+                self._log({"phase": "features"} | row)
+                save(int(state.step), state)
+                advance(int(state.step) - done, note=f"loss {row['features_loss']:.3g}")
+                done = int(state.step)
+        return state.average.features
+
+    def _train_outcomes(self, world: WorldModel, policy: ReadoutPolicy) -> tuple[WorldModel, ReadoutPolicy]:
+        config = self.config.training
+        fitted, held_out = split_episodes(self.dataset.transitions, config.held_out, seed=self.config.seed)
+        data, checked = self._rows(world, fitted, held_out)
+        trainer = OutcomeTrainer(
+            world=world,
+            policy=policy,
+            data=data,
+            held_out=checked,
+            config=config,
+            world_config=self.config.world,
+        )
+        state = trainer.init(key=self.keys["train"])
+        self._check_sample()
+        state = self._resumed(self.folder.checkpoints, state)
+        done = int(state.step)
+        self._drop_metrics_after("outcomes", done)
+        with (
+            self._saving(self.folder.checkpoints) as save,
+            self.progress("training p(psi|s), pi(a|s,psi)", config.updates, done) as advance,
+        ):
+            for reached, row in trainer.run(state):
+                state = reached
+                self._log({"phase": "outcomes"} | row)
+                save(int(state.step), state)
+                advance(int(state.step) - done, note=f"loss {row['world_loss']:.3f} {row['policy_loss']:.3f}")
+                done = int(state.step)
+        return trainer.finish(state)
+
+    def _resumed(self, folder: Path, state: _State) -> _State:
+        """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
+        if is_first():
+            newest, damaged = checkpoint.newest_intact(folder)
+            self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
+            if newest is not None:
+                state, _ = checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)
+        return from_first(state)
+
+    @contextlib.contextmanager
+    def _saving(self, folder: Path) -> Iterator[Callable[[int, PyTree], None]]:
+        """`checkpoint.saving`; of several processes the first one writes."""
+        with checkpoint.saving(folder, config_fingerprint=self.fingerprint) as save:
+            yield lambda step, tree: save(step, on_one_device(tree)) if is_first() else None
+
+    def _check_sample(self) -> None:
+        """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
+        if not is_first():
+            return
+        note = self.folder.path / "sample.json"
+        whole, now = len(self.dataset.transitions), len(self.sample)
+        if checkpoint.latest(self.folder.checkpoints) is None:
+            note.unlink(missing_ok=True)
+            if now < whole:
+                self.folder.write_json(note.name, {"rows": now})
+            return
+        content = self.folder.read_json(note.name) if note.exists() else {"rows": whole}
+        before = content.get("rows") if isinstance(content, dict) else None
+        if not isinstance(before, int):
+            raise CheckpointError(f"{note} is not of the form that training writes. Restore it, or start a new run.")
+        if before != now:
+            raise CheckpointError(
+                f"The run {self.folder.path} was begun with coordinates fitted to {before:,} transitions, and these "
+                f"are fitted to {now:,}; give the same --memory-gib, or start a new run."
+            )
+
+    def _rows(
+        self, world: WorldModel, *masks: Bool[np.ndarray, " n"]
+    ) -> tuple[OutcomeData, ...] | tuple[OutcomeRows, ...]:
+        transitions, config = self.dataset.transitions, self.config.training
+        horizon, stays = config.horizon, config.after_truncation == "stay"
+        if transitions.is_mapped:
+            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon, stays=stays)
+        return tuple(OutcomeData.build(world, transitions, mask, horizon=horizon, stays=stays) for mask in masks)
+
+    def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
+        config, transitions = self.config.value, self.sample
+        family_key, train_key = jax.random.split(self.keys["value"])
+        states = np.asarray(
+            jax.vmap(world.observation)(jnp.asarray(transitions.obs[:: max(1, len(transitions) // 20_000)]))
+        )
+        coordinates = self.config.world.features.looked_at
+        family = RewardFamily.random(states, config.num_tasks, coordinates=coordinates, key=family_key)
+        returns = jnp.asarray(family_returns(family, transitions, world.observation, world.discount))
+        self._drop_metrics_after("value", 0)
+        decoder, done = None, 0
+        with self.progress("training V(psi, z)", config.updates, 0) as advance:
+            for average, row in ValueTrainer(psi, returns, config).run(key=train_key):
+                decoder = average
+                self._log({"phase": "value"} | row)
+                advance(row["step"] - done, note=f"loss {row['value_loss']:.3f}")
+                done = row["step"]
+        assert decoder is not None  # `updates` is at least 1
+        return decoder
+
+    def _fit_task(
+        self,
+        world: WorldModel,
+        policy: ReadoutPolicy,
+        decoder: ValueDecoder,
+        psi: Float[np.ndarray, "n psi"],
+    ) -> TrainedParts:
+        config, transitions = self.config.value, self.sample
+        returns = task_returns(self.sample_rewards, transitions, world.discount)
+        labels_key, z_key, scale_key, state_key = jax.random.split(self.keys["scale"], 4)
+        labelled = np.asarray(
+            jax.random.choice(labels_key, len(psi), (min(config.num_labels, len(psi)),), replace=False)
+        )
+        linear = LinearValue.fit(psi, returns, ridge=config.ridge)
+        task = infer_task(decoder, psi[labelled], returns[labelled], prior=config.embedding_prior, key=z_key)
+        rows = np.asarray(jax.random.choice(state_key, len(psi), (min(256, len(psi)),), replace=False))
+        obs = jnp.asarray(transitions.obs[rows])
+        linear_scale, task_scale = value_scales(world, (linear, task), obs, key=scale_key)
+        parts = TrainedParts(
+            world=world,
+            policy=policy,
+            linear=linear,
+            task=task,
+            linear_scale=linear_scale,
+            task_scale=task_scale,
+        )
+        self._drop_metrics_after("task", -1)
+        check = labelled[:10_000]
+        self._log(
+            {
+                "phase": "task",
+                "labels": len(labelled),
+                "r2_linear": _explained(linear, psi[check], returns[check]),
+                "r2_decoder": _explained(task, psi[check], returns[check]),
+                "value_scale_linear": float(parts.linear_scale),
+                "value_scale_decoder": float(parts.task_scale),
+            },
+        )
+        return parts
+
+    def _are_damaged(self, models: Path) -> bool:
+        try:
+            checkpoint.newest_intact(models)
+            return False
+        except CheckpointError as error:
+            if checkpoint.latest(self.folder.checkpoints) is None:
+                raise
+            damage = str(error).partition(" No other")[0]
+            self._warn(f"{damage} They are made again from the checkpoints of training.")
+            return True
+
+    def _warn(self, *sentences: str) -> None:
+        for sentence in sentences:
+            if self.warn is not None:
+                self.warn(sentence)
+
+    def _log(self, row: Mapping[str, Any]) -> None:
+        if is_first():
+            self.folder.append_jsonl("metrics.jsonl", row)
+        for log in self.logs:
+            log.log(row)
+
+    def _drop_metrics_after(self, phase: str, step: int) -> None:
+        """Rows that a resumed stage will write again."""
+        if not is_first() or not self.folder.metrics_jsonl.exists():
+            return
+        rows = self.folder.read_jsonl("metrics.jsonl", drop_torn=True)
+        self.folder.write_jsonl("metrics.jsonl", [r for r in rows if r["phase"] != phase or r.get("step", 0) <= step])
+
+
+def task_returns(
+    rewards: Float[np.ndarray, " n"], transitions: Transitions, discount: float
+) -> Float[np.ndarray, " n"]:
+    """Discounted returns of labelled transitions; truncated episodes are taken to go on with their last reward."""
+    return monte_carlo(rewards[:, None], transitions, discount=discount, tail=rewards[:, None])[:, 0]
+
+
+def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: Float[np.ndarray, " n"]) -> float | None:
+    """R² of a value; `None` if the returns are all the same."""
+    if np.ptp(returns) == 0:
+        return None
+    return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)

@@ -1,0 +1,218 @@
+"""Training of learned cumulants on the dataset, before anything else is trained."""
+
+import abc
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from owma._internal.errors import ConfigError
+from owma._internal.tree import map_rows, move_towards
+from owma._internal.types import Action, Array, Float, Int, Obs, PRNGKeyArray, PyTree, Scalar
+from owma.diffusion.nets import ResidualMLP
+from owma.outcomes.features import FeaturesConfig, LearnedFeatures
+from owma.outcomes.transitions import Transitions
+from owma.outcomes.whitening import Standardisation
+
+
+class FeatureBatch(eqx.Module):
+    """What the objectives look at, observations and actions standardised; one row a transition."""
+
+    obs: Float[Array, "batch obs"]
+    action: Float[Array, "batch act"]
+    next_obs: Float[Array, "batch obs"]
+    goal: Float[Array, "batch obs"]
+    """A state that came later in the same episode, at the next step at the earliest."""
+    other: Float[Array, "batch obs"]
+    """An independent state of the dataset."""
+
+
+class AbstractFeatureObjective(eqx.Module):
+    """What cumulants are trained to be: a module around `LearnedFeatures` with a loss."""
+
+    features: eqx.AbstractVar[LearnedFeatures]
+
+    @abc.abstractmethod
+    def loss(self, average: "AbstractFeatureObjective", batch: FeatureBatch) -> Scalar:
+        """**Arguments:** `average`: the slowly following copy of `self`, whose gradient is stopped."""
+
+
+class LaplacianObjective(AbstractFeatureObjective):
+    r"""The smoothest functions along the dataset's transitions, by the graph drawing objective of Wu et al. 2018 (*The
+    Laplacian in RL*, arXiv 1810.04586):
+    $$\tfrac12\mathbb E\|c(s) - c(s')\|^2
+    + \beta\,\mathbb E_{u,v}\Big[(c(u)^\top c(v))^2 - \|c(u)\|^2 - \|c(v)\|^2 + d\Big],$$
+    (s, s') consecutive and u, v independent states. Its second term is $\|\mathbb E\,cc^\top - I\|_F^2$ and keeps the
+    d functions orthonormal over the dataset; together they span the eigenfunctions of the walk's Laplacian that have
+    the smallest eigenvalues, the constant among them.
+    """
+
+    features: LearnedFeatures
+    orthonormality: float = eqx.field(static=True, default=5.0)
+
+    def loss(self, average: AbstractFeatureObjective, batch: FeatureBatch) -> Scalar:
+        here, after, other = (jax.vmap(lambda s: self.features(s))(x) for x in (batch.obs, batch.next_obs, batch.other))
+        smoothness = 0.5 * jnp.mean(jnp.sum(jnp.square(here - after), axis=1))
+        squares = jnp.sum(jnp.square(here), axis=1) + jnp.sum(jnp.square(other), axis=1)
+        constraint = jnp.mean(jnp.square(jnp.sum(here * other, axis=1)) - squares) + here.shape[1]
+        return smoothness + self.orthonormality * constraint
+
+
+class DynamicsObjective(AbstractFeatureObjective):
+    r"""What the next state is predicted from: $\min_{c,f}\ \mathbb E\|f(c(s), a) - s'\|^2$ in standardised
+    coordinates, f a network that is not kept (the "transition" features of Touati, Rapin & Ollivier 2022, *Does
+    Zero-Shot Reinforcement Learning Exist?*, arXiv 2209.14935).
+    """
+
+    features: LearnedFeatures
+    head: ResidualMLP
+
+    def loss(self, average: AbstractFeatureObjective, batch: FeatureBatch) -> Scalar:
+        def predict(obs: Obs, action: Action) -> Float[Array, " obs"]:
+            return self.head(jnp.concatenate([self.features(obs), action]))
+
+        predicted = jax.vmap(predict)(batch.obs, batch.action)
+        return jnp.mean(jnp.sum(jnp.square(predicted - batch.next_obs), axis=1))
+
+
+class HilbertObjective(AbstractFeatureObjective):
+    r"""Coordinates in which straight distances are steps: $V(s, g) = -\|c(s) - c(g)\|$ is the value of reaching g at a
+    cost of 1 a step (HILP, Park et al. 2024, *Foundation Policies with Hilbert Representations*, arXiv 2402.15567):
+    $$\min_c\ \mathbb E\,\ell_\tau\big(-1 + \gamma\bar V(s', g) - V(s, g)\big),\qquad
+    \ell_\tau(x) = |\tau - \mathbb 1[x < 0]|\,x^2,$$
+    $\bar V$ by averaged weights, g a later state of the same episode (five of eight) or any state. The expectile τ near
+    1 takes the best of the recorded ways on. Where s' = g, $\bar V$ is 0 by itself.
+    """
+
+    features: LearnedFeatures
+    discount: float = eqx.field(static=True)
+    expectile: float = eqx.field(static=True)
+
+    def value(self, obs: Obs, goal: Obs) -> Scalar:
+        """V(s, g), of standardised states: minus the discounted number of steps."""
+        squared = jnp.sum(jnp.square(self.features(obs) - self.features(goal)))
+        return -jnp.sqrt(jnp.maximum(squared, 1e-6))  # the root has no derivative at 0
+
+    def loss(self, average: AbstractFeatureObjective, batch: FeatureBatch) -> Scalar:
+        assert isinstance(average, HilbertObjective)
+        number = jnp.arange(batch.obs.shape[0])
+        goal = jnp.where((number % 8 < 5)[:, None], batch.goal, batch.other)
+        target = -1 + self.discount * jax.vmap(lambda s, g: average.value(s, g))(batch.next_obs, goal)
+        error = jax.lax.stop_gradient(target) - jax.vmap(lambda s, g: self.value(s, g))(batch.obs, goal)
+        weight = jnp.where(error < 0, 1 - self.expectile, self.expectile)
+        return jnp.mean(weight * jnp.square(error))
+
+
+class FeatureState(eqx.Module):
+    """All that an interrupted training of cumulants needs to go on as if nothing had happened."""
+
+    objective: AbstractFeatureObjective
+    average: AbstractFeatureObjective
+    """Exponential moving average of its weights: what is kept."""
+    opt_state: PyTree
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+
+
+class FeatureTrainer(eqx.Module):
+    """Trains learned cumulants; `init`, then `run`, then the `features` of the last state's average."""
+
+    obs: Float[Array, "n obs"]
+    action: Float[Array, "n act"]
+    next_obs: Float[Array, "n obs"]
+    episode_end: Int[Array, " n"]
+    """The index of the last transition of each one's episode."""
+    config: FeaturesConfig = eqx.field(static=True)
+
+    @classmethod
+    def build(cls, transitions: Transitions, config: FeaturesConfig) -> "FeatureTrainer":
+        """`config` must be of a learned kind."""
+        observation, action = Standardisation.fit(transitions.obs), Standardisation.fit(transitions.action)
+        return cls(
+            obs=jnp.asarray(map_rows(observation, transitions.obs)),
+            action=jnp.asarray(map_rows(action, transitions.action)),
+            next_obs=jnp.asarray(map_rows(observation, transitions.next_obs)),
+            episode_end=jnp.asarray(np.flatnonzero(transitions.ends)[transitions.episode_ids]),
+            config=config,
+        )
+
+    def init(self, *, key: PRNGKeyArray) -> FeatureState:
+        """Raises `ValueError` if the configuration names no learned cumulants."""
+        features_key, head_key, key = jax.random.split(key, 3)
+        config, obs_dim = self.config, self.obs.shape[1]
+        features = config.build(obs_dim, key=features_key)
+        if not isinstance(features, LearnedFeatures):
+            raise ValueError(f"FeatureTrainer: `{config.kind}` cumulants are not learned.")
+        objective: AbstractFeatureObjective
+        if config.kind == "laplacian":
+            objective = LaplacianObjective(features)
+        elif config.kind == "hilbert":
+            objective = HilbertObjective(features, config.pretraining.discount, config.pretraining.expectile)
+        else:
+            inputs = config.num_features + self.action.shape[1]
+            head = ResidualMLP(inputs, obs_dim, width=config.width, depth=1, dropout=0.0, key=head_key)
+            objective = DynamicsObjective(features, head)
+        opt_state = _OPTIMISER.init(eqx.filter(objective, eqx.is_inexact_array))
+        return FeatureState(objective, objective, opt_state, jnp.zeros((), jnp.int32), key)
+
+    def batch(self, *, key: PRNGKeyArray) -> FeatureBatch:
+        """Random rows, each with a later state of its episode (geometrically far, as a discounted future is) and
+        another state.
+        """
+        row_key, later_key, other_key = jax.random.split(key, 3)
+        size, n = self.config.pretraining.batch_size, self.obs.shape[0]
+        rows = jax.random.randint(row_key, (size,), 0, n)
+        uniform = jax.random.uniform(later_key, (size,), minval=1e-6)
+        steps = jnp.floor(jnp.log(uniform) / jnp.log(self.config.pretraining.discount)).astype(rows.dtype)
+        later = jnp.minimum(rows + steps, self.episode_end[rows])
+        return FeatureBatch(
+            obs=self.obs[rows],
+            action=self.action[rows],
+            next_obs=self.next_obs[rows],
+            goal=self.next_obs[later],
+            other=self.obs[jax.random.randint(other_key, (size,), 0, n)],
+        )
+
+    def update(self, state: FeatureState) -> tuple[FeatureState, Scalar]:
+        """One batch, one step of the optimiser, one step of the average."""
+        config = self.config.pretraining
+        key, batch_key = jax.random.split(state.key)
+        batch = self.batch(key=batch_key)
+        loss, grads = eqx.filter_value_and_grad(lambda o: o.loss(state.average, batch))(state.objective)
+        directions, opt_state = _OPTIMISER.update(grads, state.opt_state)
+        rate = config.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * state.step / config.updates))
+        objective = eqx.apply_updates(state.objective, jax.tree.map(lambda u: -rate * u, directions))
+        # A short memory at first, so that the average forgets the untrained weights.
+        decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        average = move_towards(state.average, objective, 1 - decay)
+        return FeatureState(objective, average, opt_state, state.step + 1, key), loss
+
+    @eqx.filter_jit
+    def run_chunk(self, state: FeatureState, num_updates: int) -> tuple[FeatureState, Scalar]:
+        """`num_updates` updates in one scan, and their mean loss."""
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def body(arrays: PyTree, _: None) -> tuple[PyTree, Scalar]:
+            new_state, loss = self.update(eqx.combine(arrays, static))
+            return eqx.filter(new_state, eqx.is_array), loss
+
+        arrays, losses = jax.lax.scan(body, arrays, None, length=num_updates)
+        return eqx.combine(arrays, static), jnp.mean(losses)
+
+    def run(self, state: FeatureState) -> Iterator[tuple[FeatureState, dict[str, float]]]:
+        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        config = self.config.pretraining
+        while (step := int(state.step)) < config.updates:
+            state, loss = self.run_chunk(state, min(config.report_every, config.updates - step))
+            if not np.isfinite(float(loss)):
+                raise ConfigError(
+                    f"Training of the {self.config.kind} features diverged before update {int(state.step)}; lower "
+                    "`pretraining.learning_rate`, or look for extreme values in the dataset."
+                )
+            yield state, {"step": int(state.step), "features_loss": float(loss)}
+
+
+_OPTIMISER = optax.scale_by_adam()

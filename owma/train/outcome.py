@@ -1,0 +1,328 @@
+"""Training of the outcome model and the readout policy, from the same targets."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from owma._internal.errors import ConfigError
+from owma._internal.tree import move_towards, squared_norm
+from owma._internal.types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
+from owma.config.training import TrainingConfig
+from owma.config.world import WorldConfig
+from owma.diffusion import (
+    AbstractDenoiser,
+    Chain,
+    ErrorCurve,
+    FiLMDenoiser,
+    InlineDenoiser,
+    low_discrepancy_uniform,
+    measure_errors,
+    velocity_loss,
+)
+from owma.diffusion.schedule import VPSchedule
+from owma.outcomes.policy import ReadoutPolicy
+from owma.outcomes.targets import outcome_target
+from owma.outcomes.transitions import Transitions
+from owma.outcomes.world import WorldModel
+from owma.train.devices import keep_whole, on_one_device, split_batch, spread
+from owma.train.rows import OutcomeData, OutcomeRows, RowForm
+
+
+class TrainingState(eqx.Module):
+    """All that an interrupted run needs to go on as if nothing had happened."""
+
+    denoisers: tuple[FiLMDenoiser, FiLMDenoiser]
+    """Of the world model and of the policy, as the optimiser sees them."""
+    averages: tuple[FiLMDenoiser, FiLMDenoiser]
+    """Their exponential moving averages, which bootstrap and act."""
+    opt_state: PyTree
+    errors: ErrorCurve
+    """Calibration of the averaged world model, for the bootstrap."""
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+
+
+class OutcomeTrainer(eqx.Module):
+    """Trains a world model and a policy on `OutcomeData`; `init`, then `run` until `updates` are done.
+
+    On `OutcomeRows`, which stay on disk, it trains by the same batches, which are read ahead of their use.
+    """
+
+    world: WorldModel
+    policy: ReadoutPolicy
+    data: OutcomeData | OutcomeRows | RowForm
+    held_out: OutcomeData | OutcomeRows | RowForm
+    config: TrainingConfig = eqx.field(static=True)
+    world_config: WorldConfig = eqx.field(static=True)
+    schedule: VPSchedule = eqx.field(static=True, default=VPSchedule())
+
+    def init(self, *, key: PRNGKeyArray) -> TrainingState:
+        world_denoiser, policy_denoiser = self.world.denoiser, self.policy.denoiser
+        if not (isinstance(world_denoiser, FiLMDenoiser) and isinstance(policy_denoiser, FiLMDenoiser)):
+            raise ValueError("OutcomeTrainer trains v-predicting networks; world and policy need a FiLMDenoiser each.")
+        denoisers = (world_denoiser, policy_denoiser)
+        errors = ErrorCurve.untrained(self.world.whitening.dims)
+        opt_state = _OPTIMISER.init(eqx.filter(denoisers, eqx.is_inexact_array))
+        return TrainingState(denoisers, denoisers, opt_state, errors, jnp.zeros((), jnp.int32), key)
+
+    def targets(
+        self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
+    ) -> Float[Array, "batch psi"]:
+        """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
+        if not self.config.bootstraps:
+            # Draws would be made for nothing, and be half of the work: what is cut short here has terminated.
+            return batch.sums + jnp.outer(batch.discount, self.world.nothing)
+        # Each row has a context of its own, which serves one draw.
+        inline = InlineDenoiser(denoiser)
+
+        def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
+            context = self.world.context(row.bootstrap_obs)
+            bootstrap = chain.simulate(inline, context, chain.noise(key=row_key)).psi
+            return outcome_target(row.sums, row.discount, row.terminal, bootstrap, self.world.nothing)
+
+        return jax.lax.stop_gradient(jax.vmap(one)(batch, jax.random.split(key, len(batch))))
+
+    def loss(
+        self,
+        denoisers: tuple[FiLMDenoiser, FiLMDenoiser],
+        batch: OutcomeData,
+        psi: Float[Array, "batch psi"],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Scalar, tuple[Scalar, Scalar]]:
+        """v-regression of ψ given s, plus v-regression of a given (s, ψ)."""
+        world_denoiser, policy_denoiser = denoisers
+        size = len(batch)
+        world_key, policy_key, world_level_key, policy_level_key = jax.random.split(key, 4)
+
+        def levels(level_key: PRNGKeyArray) -> Float[Array, " batch"]:
+            return self.levels(low_discrepancy_uniform(size, key=level_key))
+
+        contexts = jax.vmap(self.world.context)(batch.obs)
+        if self.config.obs_noise > 0:
+            noise_key = jax.random.fold_in(world_key, 1)
+            contexts = contexts + self.config.obs_noise * jax.random.normal(noise_key, contexts.shape)
+        world_noise = jax.random.normal(world_key, psi.shape)
+        world_losses = jax.vmap(lambda *xs: velocity_loss(world_denoiser, *xs))(
+            psi, contexts, levels(world_level_key), world_noise
+        )
+        actions = jax.vmap(self.policy.action)(batch.action)
+        policy_contexts = jax.vmap(self.policy.context)(batch.obs, psi)
+        policy_noise = jax.random.normal(policy_key, actions.shape)
+        policy_losses = jax.vmap(lambda *xs: velocity_loss(policy_denoiser, *xs))(
+            actions, policy_contexts, levels(policy_level_key), policy_noise
+        )
+        world_loss, policy_loss = jnp.mean(world_losses), jnp.mean(policy_losses)
+        return world_loss + policy_loss, (world_loss, policy_loss)
+
+    def levels(self, uniform: Float[Array, " k"]) -> Float[Array, " k"]:
+        """The noise levels σ/α that are trained at, of uniform numbers on [0, 1)."""
+        # Below t = 1e-3 (σ/α = 0.01) there is nothing left to denoise.
+        return self.schedule.ratio(1e-3 + (1 - 1e-3) * uniform)
+
+    def held_out_loss(self, state: TrainingState) -> Scalar:
+        """The loss of the averaged world model on held-out rows, as far as `state.errors` know it."""
+        uniform = (jnp.arange(256) + 0.5) / 256
+        return jnp.mean(state.errors.of_velocity(self.levels(uniform)))
+
+    def learning_rate(self, step: Int[Array, ""]) -> Scalar:
+        """Linear warm-up, then a cosine to zero."""
+        progress = step / self.config.updates
+        cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
+        return self.config.learning_rate * cosine * jnp.minimum(1.0, (step + 1) / self.config.warmup)
+
+    def batch_rows(self, key: PRNGKeyArray) -> tuple[Int[Array, " batch"], PRNGKeyArray]:
+        """The rows of the batch that is drawn where the state's key is `key`, and its key after that update."""
+        key, batch_key, _, _ = jax.random.split(key, 4)
+        return jax.random.randint(batch_key, (self.config.batch_size,), 0, len(self.data)), key
+
+    def update(
+        self, state: TrainingState, chain: Chain, batch: OutcomeData | None = None
+    ) -> tuple[TrainingState, tuple[Scalar, Scalar]]:
+        """One batch, one step of the optimiser, one step of the averages.
+
+        `batch`: that of `batch_rows`, where the data are not on the device.
+        """
+        if batch is None:
+            assert isinstance(self.data, OutcomeData)
+            batch = self.data.rows(self.batch_rows(state.key)[0])
+        batch = split_batch(batch)
+        key, _, target_key, loss_key = jax.random.split(state.key, 4)
+        psi = self.targets(state.averages[0], chain, batch, key=target_key)
+        (_, losses), grads = eqx.filter_value_and_grad(self.loss, has_aux=True)(
+            state.denoisers, batch, psi, key=loss_key
+        )
+        norm = jnp.sqrt(squared_norm(grads))
+        shrink = jnp.minimum(1.0, self.config.max_grad_norm / jnp.maximum(norm, 1e-12))
+        grads = jax.tree.map(lambda g: g * shrink, grads)
+        directions, opt_state = _OPTIMISER.update(grads, state.opt_state)
+        rate = self.learning_rate(state.step)
+        denoisers = eqx.apply_updates(state.denoisers, jax.tree.map(lambda u: -rate * u, directions))
+        # A short memory at first, so that the average forgets the untrained weights.
+        decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        averages = move_towards(state.averages, denoisers, 1 - decay)
+        return TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key), losses
+
+    def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
+        """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
+        return self._scan(state, None, num_updates, lambda _: None)
+
+    @eqx.filter_jit
+    def updates_on(
+        self, state: TrainingState, batches: Float[Array, "updates batch width"]
+    ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
+        """`updates` on batches of `OutcomeRows` that were read for them."""
+        data = self.data
+        assert isinstance(data, RowForm)
+        return self._scan(state, batches, len(batches), data.unpack)
+
+    def _scan(
+        self,
+        state: TrainingState,
+        batches: Float[Array, "updates batch width"] | None,
+        num_updates: int,
+        batch_of: Callable[[Any], OutcomeData | None],
+    ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
+        chain = self._bootstrap_chain(state.errors)
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def body(arrays: PyTree, batch: Any) -> tuple[PyTree, Float[Array, " 2"]]:
+            new_state, losses = self.update(eqx.combine(arrays, static), chain, batch_of(batch))
+            return keep_whole(eqx.filter(new_state, eqx.is_array)), jnp.stack(losses)
+
+        arrays, losses = jax.lax.scan(body, arrays, batches, length=num_updates)
+        return eqx.combine(arrays, static), losses
+
+    def calibration_rows(self, key: PRNGKeyArray) -> Int[Array, " rows"]:
+        """The held-out rows that `recalibrated` looks at, where the state's key is `key`."""
+        return jax.random.randint(jax.random.split(key, 4)[1], (2048,), 0, len(self.held_out))
+
+    def recalibrated(self, state: TrainingState, rows: OutcomeData | None = None) -> TrainingState:
+        """`state` with the errors of its averaged world model on held-out rows, which the bootstrap goes by.
+
+        `rows`: those of `calibration_rows`, where they are not on the device.
+        """
+        if rows is None:
+            assert isinstance(self.held_out, OutcomeData)
+            rows = self.held_out.rows(self.calibration_rows(state.key))
+        chain = self._bootstrap_chain(state.errors)
+        key, _, target_key, error_key = jax.random.split(state.key, 4)
+        psi = self.targets(state.averages[0], chain, rows, key=target_key)
+        contexts = jax.vmap(self.world.context)(rows.obs)
+        errors = measure_errors(state.averages[0], psi, contexts, key=error_key)
+        return eqx.tree_at(lambda s: (s.errors, s.key), state, (errors, key))
+
+    @eqx.filter_jit
+    def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
+        """`num_updates` updates, then recalibration; mean losses (world, policy)."""
+        state, losses = self.updates(state, num_updates)
+        return self.recalibrated(state), jnp.mean(losses, axis=0)
+
+    def run_chunk_on_disk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
+        """`run_chunk` on `OutcomeRows`: while some updates are made, the batches of the next are read."""
+        data, held_out, done, losses = self.data, self.held_out, 0, []
+        assert isinstance(data, OutcomeRows) and isinstance(held_out, OutcomeRows)
+        compiled = self._without_files()
+
+        def read(key: PRNGKeyArray, num_updates: int) -> tuple[Array, PRNGKeyArray]:
+            rows, key = compiled._batches_ahead(key, num_updates)
+            return spread(jnp.asarray(data.gather(np.asarray(rows)))), key
+
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
+            while done < num_updates:
+                batches, key = coming.result()
+                done += len(batches)
+                if done < num_updates:
+                    coming = reader.submit(read, key, min(_READ_AHEAD, num_updates - done))
+                state, some = compiled.updates_on(state, batches)
+                losses.append(some)
+        rows = held_out.gather(np.asarray(self.calibration_rows(state.key)))
+        return compiled._recalibrated_on(state, spread(jnp.asarray(rows))), jnp.mean(jnp.concatenate(losses), axis=0)
+
+    @eqx.filter_jit
+    def _batches_ahead(self, key: PRNGKeyArray, num_updates: int) -> tuple[Int[Array, "updates batch"], PRNGKeyArray]:
+        """The rows of so many batches from here on, and the key after them."""
+
+        def body(key: PRNGKeyArray, _: None) -> tuple[PRNGKeyArray, Int[Array, " batch"]]:
+            rows, key = self.batch_rows(key)
+            return key, rows
+
+        key, rows = jax.lax.scan(body, key, None, length=num_updates)
+        return rows, key
+
+    @eqx.filter_jit
+    def _recalibrated_on(self, state: TrainingState, rows: Float[Array, "rows width"]) -> TrainingState:
+        assert isinstance(self.held_out, RowForm)
+        return self.recalibrated(state, self.held_out.unpack(rows))
+
+    def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
+        # Without bounds: what is bootstrapped may go beyond what was recorded.
+        return Chain.calibrated(errors, num_steps=self.config.bootstrap_steps, min_ratio=self.world_config.noise_floor)
+
+    def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, dict[str, float]]]:
+        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics.
+
+        Every batch is divided over all devices (`owma.train.devices`).
+        """
+        trainer, state = spread((self, state))
+        while (step := int(state.step)) < self.config.updates:
+            run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
+            state, losses = run_chunk(state, min(self.config.report_every, self.config.updates - step))
+            world_loss, policy_loss = (float(x) for x in losses)
+            if not np.isfinite(world_loss + policy_loss):
+                raise ConfigError(
+                    f"Training diverged before update {int(state.step)} (loss {world_loss}, {policy_loss}). "
+                    "Lower `learning_rate`, or look for extreme values in the dataset."
+                )
+            held_out = float(self.held_out_loss(state))
+            row = {"world_loss": world_loss, "policy_loss": policy_loss, "world_held_out_loss": held_out}
+            yield state, {"step": int(state.step)} | row
+
+    def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
+        """The averaged models, the world's chain calibrated on held-out rows."""
+        return self._without_files()._finish(on_one_device(state))
+
+    def _without_files(self) -> "OutcomeTrainer":
+        """What is compiled: programs are kept for good, and the files are not to be kept with them."""
+        if not (isinstance(self.data, OutcomeRows) and isinstance(self.held_out, OutcomeRows)):
+            return self
+        return dataclasses.replace(self, data=self.data.form, held_out=self.held_out.form)
+
+    @eqx.filter_jit
+    def _finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
+        chain = self.world_config.chain(state.errors, (self.world.chain.low, self.world.chain.high))
+        world = eqx.tree_at(lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], chain))
+        return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])
+
+
+_OPTIMISER = optax.scale_by_adam()
+
+_READ_AHEAD = 64
+"""Updates whose batches are read from disk at once, while the device works on the ones before."""
+
+
+def split_episodes(
+    transitions: Transitions, share: float, *, seed: int
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Row masks (training, held out): `share` of the episodes, at least one, are held out.
+
+    A dataset of one episode cannot be split; it is then held out and trained on at once.
+    """
+    episodes = transitions.num_episodes
+    if episodes == 1:
+        everything = np.ones(len(transitions), bool)
+        return everything, everything
+    count = min(max(1, round(share * episodes)), episodes - 1)
+    chosen = np.random.default_rng(seed).choice(episodes, count, replace=False)
+    is_held_out = np.zeros(episodes, bool)
+    is_held_out[chosen] = True
+    held_out = np.repeat(is_held_out, np.diff(transitions.episode_starts, append=len(transitions)))
+    return ~held_out, held_out

@@ -1,0 +1,142 @@
+"""Training of the value decoder V_θ(ψ, z) on a family of reward functions."""
+
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from owma._internal.tree import map_rows, move_towards
+from owma._internal.types import Array, Float, HostArray, Int, Obs, PRNGKeyArray, PyTree, Scalar
+from owma.config.value import ValueConfig
+from owma.outcomes.targets import monte_carlo
+from owma.outcomes.transitions import Transitions
+from owma.outcomes.value import ValueDecoder
+from owma.outcomes.whitening import Standardisation
+from owma.train.devices import keep_whole, on_one_device, split_batch, spread
+
+
+class RewardFamily(eqx.Module):
+    r"""Random reward functions of the state,
+    $r_i(s) = \sum_b w_{ib}\exp(-\tfrac12\|m_i\odot(s - c_{ib})\|^2/\ell_i^2)$.
+
+    Bumps of either sign at states of the dataset, each function looking at a random subset $m_i$ of the coordinates
+    with a random width $\ell_i$: goals to reach, places to avoid, and mixtures of both, in standardised coordinates.
+    Where outcomes are of some coordinates alone, so are the functions: of others outcomes say little.
+    """
+
+    centres: Float[Array, "tasks bumps obs"]
+    weights: Float[Array, "tasks bumps"]
+    precision: Float[Array, "tasks obs"]
+
+    @classmethod
+    def random(
+        cls,
+        obs: Float[HostArray, "n obs"],
+        num_tasks: int,
+        *,
+        num_bumps: int = 6,
+        coordinates: slice = slice(None),
+        key: PRNGKeyArray,
+    ) -> "RewardFamily":
+        """`obs`: standardised states of the dataset, from which centres are drawn; `coordinates`: those that the
+        functions may look at.
+        """
+        start, stop, _ = coordinates.indices(obs.shape[1])
+        centre_key, weight_key, mask_key, width_key = jax.random.split(key, 4)
+        rows = jax.random.randint(centre_key, (num_tasks, num_bumps), 0, obs.shape[0])
+        mask = jax.random.bernoulli(mask_key, 0.6, (num_tasks, stop - start))
+        # A function that looks at nothing would be constant; it looks at everything instead.
+        mask = jnp.where(mask.any(axis=1, keepdims=True), mask, True)
+        width = jnp.exp(jax.random.uniform(width_key, (num_tasks, 1), minval=np.log(0.3), maxval=np.log(1.5)))
+        return cls(
+            centres=jnp.asarray(np.asarray(obs)[np.asarray(rows)]),
+            weights=jax.random.normal(weight_key, (num_tasks, num_bumps)),
+            precision=jnp.pad(mask / jnp.square(width), ((0, 0), (start, obs.shape[1] - stop))),
+        )
+
+    def __call__(self, obs: Obs) -> Float[Array, " tasks"]:
+        distance = jnp.einsum("to,tbo->tb", self.precision, jnp.square(obs[None, None] - self.centres))
+        return jnp.sum(self.weights * jnp.exp(-0.5 * distance), axis=1)
+
+
+def family_returns(
+    family: RewardFamily, transitions: Transitions, observation: Standardisation, discount: float
+) -> Float[np.ndarray, "n tasks"]:
+    """Discounted returns of every transition under every function of the family, each standardised over the dataset."""
+    # Each row takes a number for every task, bump and coordinate: of eight thousand at once a third of a GiB.
+    rewards = map_rows(lambda obs: family(observation(obs)), transitions.next_obs, chunk=1024)
+    returns = monte_carlo(rewards, transitions, discount=discount, tail=rewards)
+    return (returns - returns.mean(axis=0)) / np.maximum(returns.std(axis=0), 1e-6)
+
+
+class ValueTrainer(eqx.Module):
+    """Regresses the family's returns on outcomes; `run` yields averaged decoders with a row of metrics."""
+
+    psi: Float[Array, "n psi"]
+    returns: Float[Array, "n tasks"]
+    config: ValueConfig = eqx.field(static=True)
+
+    def run(self, *, key: PRNGKeyArray) -> Iterator[tuple[ValueDecoder, dict[str, float]]]:
+        init_key, key = jax.random.split(key)
+        decoder = self.config.build(self.psi.shape[1], key=init_key)
+        average, opt_state = decoder, _OPTIMISER.init(eqx.filter(decoder, eqx.is_inexact_array))
+        trainer, decoder, average, opt_state, key = spread((self, decoder, average, opt_state, key))
+        step = 0
+        while step < self.config.updates:
+            count = min(self.config.report_every, self.config.updates - step)
+            key, chunk_key = jax.random.split(key)
+            decoder, average, opt_state, loss = trainer._chunk(
+                decoder, average, opt_state, jnp.asarray(step), chunk_key, count
+            )
+            step += count
+            yield on_one_device(average), {"step": step, "value_loss": float(loss)}
+
+    @eqx.filter_jit
+    def _chunk(
+        self,
+        decoder: ValueDecoder,
+        average: ValueDecoder,
+        opt_state: PyTree,
+        step: Int[Array, ""],
+        key: PRNGKeyArray,
+        num_updates: int,
+    ) -> tuple[ValueDecoder, ValueDecoder, PyTree, Scalar]:
+        arrays, static = eqx.partition((decoder, average, opt_state, step), eqx.is_array)
+
+        def body(arrays: PyTree, update_key: PRNGKeyArray) -> tuple[PyTree, Scalar]:
+            decoder, average, opt_state, step = eqx.combine(arrays, static)
+            new, loss = self._update(decoder, average, opt_state, step, update_key)
+            return keep_whole(eqx.filter(new, eqx.is_array)), loss
+
+        arrays, losses = jax.lax.scan(body, arrays, jax.random.split(key, num_updates))
+        decoder, average, opt_state, _ = eqx.combine(arrays, static)
+        return decoder, average, opt_state, jnp.mean(losses)
+
+    def _update(
+        self, decoder: ValueDecoder, average: ValueDecoder, opt_state: PyTree, step: Int[Array, ""], key: PRNGKeyArray
+    ) -> tuple[tuple[ValueDecoder, ValueDecoder, PyTree, Int[Array, ""]], Scalar]:
+        loss, grads = eqx.filter_value_and_grad(self._loss)(decoder, key=key)
+        directions, opt_state = _OPTIMISER.update(grads, opt_state)
+        rate = self.config.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / self.config.updates))
+        decoder = eqx.apply_updates(decoder, jax.tree.map(lambda u: -rate * u, directions))
+        decay = jnp.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
+        return (decoder, move_towards(average, decoder, 1 - decay), opt_state, step + 1), loss
+
+    def _loss(self, decoder: ValueDecoder, *, key: PRNGKeyArray) -> Scalar:
+        row_key, task_key, noise_key, dropout_key = jax.random.split(key, 4)
+        size = self.config.batch_size
+        rows = jax.random.randint(row_key, (size,), 0, self.psi.shape[0])
+        tasks = jax.random.randint(task_key, (size,), 0, self.returns.shape[1])
+        # The draws that V will judge carry the chain's last noise; V is trained to see through a little of it.
+        rows, tasks = split_batch((rows, tasks))
+        psi = self.psi[rows] + self.config.psi_noise * jax.random.normal(noise_key, (size, self.psi.shape[1]))
+        z = decoder.embeddings[tasks]
+        predictions = jax.vmap(lambda p, e, k: decoder(p, e, key=k))(psi, z, jax.random.split(dropout_key, size))
+        fit = jnp.mean(jnp.square(predictions - self.returns[rows, tasks]))
+        return fit + self.config.embedding_prior * jnp.mean(jnp.sum(jnp.square(z), axis=-1))
+
+
+_OPTIMISER = optax.scale_by_adam()

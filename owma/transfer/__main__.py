@@ -1,0 +1,165 @@
+"""`python -m owma.transfer RUN --task ...`: one pretrained run, many tasks, no retraining.
+
+`python -m owma.transfer RUN --ogbench-tasks`: OGBench's five tasks, and OGBench's metric over them.
+
+What computes is imported when the flags have been read, so that `--help` and a mistake in a flag are answered at once.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from owma._internal.command import (
+    command,
+    keep_programs,
+    parse,
+    require_platform,
+    require_trust,
+    resumable,
+    said,
+    same_command,
+    show_warning,
+)
+from owma._internal.errors import ConfigError
+from owma._internal.progress import open_progress
+from owma.config.data import MEMORY_GIB
+from owma.config.experiment import EvaluationConfig, imported_modules
+from owma.config.json import from_json, later_field, to_json
+from owma.config.names import check_run_name
+from owma.config.task import describe_task, parse_task
+from owma.config.transfer import TransferConfig
+from owma.results.description import describe_data, describe_env
+from owma.results.show import show_subject, show_table
+from owma.runs.folder import RunFolder, require_models, versions
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """Tells a trained run of other tasks by a few labels, and lets planners act on each; nothing is trained again."""
+
+    run: tyro.conf.Positional[Path | None] = None
+    """runs/NAME (its newest version) or runs/NAME/v<N>; not needed with --resume."""
+    config: Annotated[TransferConfig, tyro.conf.arg(name="")] = TransferConfig()
+    evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(
+        planners=("online_adaptation",), episodes=16, timed_decisions=0
+    )
+    name: str = "transfer"
+    """Rows, table and pictures go to RUN/transfers/NAME/v<N>."""
+    memory_gib: float = later_field(MEMORY_GIB)
+    """GiB that transitions may take in memory; of larger datasets, whose copies are in the user's cache folder, tasks
+    are told by the 100,000 transitions that training fitted its values to."""
+    resume: Path | None = None
+    """Go on with this folder (RUN/transfers/NAME or one version of it), by its own configuration; all other flags are
+    ignored."""
+    trust: tuple[str, ...] = later_field(())
+    """Modules of yours that register the run's environment and, with --resume, that rewards are imported from. A folder
+    alone, which may be somebody else's, is not believed."""
+
+    def __post_init__(self) -> None:
+        check_run_name(self.name)
+        if self.resume is not None:
+            return
+        if self.run is None:
+            raise ConfigError("There is no run: name one (runs/NAME), or pass --resume with the folder of a transfer.")
+        if not self.config.task and self.config.goals == "none" and not self.config.ogbench_tasks:
+            raise ConfigError("There is no task: pass --task with one or more, --goals all, or --ogbench-tasks.")
+        if self.evaluation.episodes < 1 or not self.evaluation.planners:
+            raise ConfigError("A transfer needs at least one of --planners and of --episodes.")
+        self.config.acting_planners(self.evaluation)  # raises where --each names no field of theirs
+
+
+def main() -> None:
+    """Parse, fit and evaluate, print the folder."""
+    arguments = parse(Transfer, prog="python -m owma.transfer")
+    if arguments.run is not None and arguments.resume is None:
+        require_models(arguments.run)  # a mistake is answered before what computes is imported
+    keep_programs()
+    require_platform()
+    from owma.data.load import load_dataset
+    from owma.envs import check_env, find_env, import_modules, limit_note
+    from owma.runs.dataset import require_same_dataset
+    from owma.runs.load import load
+    from owma.train.rows import sample_rows
+    from owma.transfer.episodes import transfer
+    from owma.transfer.inference import TaskInference
+    from owma.transfer.summary import doubtful_transfers, transfer_tables
+    from owma.transfer.tasks import transfer_tasks
+
+    if arguments.resume is None:
+        assert arguments.run is not None  # `Transfer` has seen to it
+        folder, path, again = None, arguments.run, same_command("owma.transfer")
+    else:
+        folder, trust = RunFolder.open(arguments.resume), arguments.trust
+        arguments = from_json(Transfer, folder.read_json("config.json"))
+        require_trust(_imports(arguments), trust, _again(folder.path, ()))
+        path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
+    # What a reward's module registers is known before environments are looked up.
+    import_modules(_imports(arguments))
+    run = load(path)
+    if folder is None and arguments.evaluation.kl_coef is None:
+        # Planners are those of the run.
+        priced = dataclasses.replace(arguments.evaluation, kl_coef=run.config.evaluation.kl_coef)
+        arguments = dataclasses.replace(arguments, evaluation=priced)
+    if folder is None and not said("max_steps"):
+        cut = dataclasses.replace(arguments.evaluation, max_steps=run.config.evaluation.max_steps)
+        arguments = dataclasses.replace(arguments, evaluation=cut)
+    config, evaluation = arguments.config, arguments.evaluation
+    env = run.env if evaluation.env is None else find_env(evaluation.env)
+    with resumable(again):
+        dataset = load_dataset(run.config.data, open_progress, memory_gib=arguments.memory_gib)
+        require_same_dataset(run.folder, run.config.data, dataset)
+    transitions = dataset.transitions
+    if transitions.is_mapped:
+        transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
+    world, policy = run.parts.world, run.parts.policy
+    dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
+    check_env(env, run.obs_keys, **dims, flag="--env")
+    told = [f"{spec}: {describe_task(parse_task(spec))}" for spec in config.task]
+    told += ["OGBench's five"] if config.ogbench_tasks else []
+    told += [f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else []
+    show_subject(describe_data(dataset), told, describe_env(env))
+    for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"))):
+        show_warning(note)
+    # First all tasks: a mistake in one leaves no folder behind.
+    tasks = transfer_tasks(config, transitions, env, trained_for=run.config.task)
+    if folder is None:
+        folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
+        folder.write_json("config.json", to_json(arguments))
+        folder.write_json("versions.json", versions())
+        again = _again(folder.path, _imports(arguments))
+    with resumable(again):
+        inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
+        results = transfer(
+            inference,
+            tasks,
+            folder,
+            config,
+            evaluation,
+            env=env,
+            obs_keys=run.obs_keys,
+            progress=open_progress,
+            warn=show_warning,
+        )
+    for table in transfer_tables(results):
+        show_table(table)
+    for sentence in doubtful_transfers(results):
+        show_warning(sentence)
+    print(folder.path)
+
+
+def _imports(arguments: Transfer) -> tuple[str, ...]:
+    return imported_modules(map(parse_task, arguments.config.task), arguments.evaluation.env, arguments.trust)
+
+
+def _again(folder: Path, trust: Sequence[str]) -> str:
+    """The command that goes on with a transfer."""
+    flags = ["--resume", str(folder), *(["--trust", *trust] if trust else [])]
+    return shlex.join(["python", "-m", "owma.transfer", *flags])
+
+
+if __name__ == "__main__":
+    command(main)
