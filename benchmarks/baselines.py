@@ -30,7 +30,7 @@ from owma.eval.courses import Judge, random_course, random_rows
 from owma.results.baselines import FILE, data_row
 from owma.runs.folder import RunFolder, versions
 from owma.train.experiment import task_returns
-from owma.train.inputs import Material
+from owma.train.inputs import Material, gather_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _experiments(folder: RunFolder) -> Iterator[tuple[ExperimentConfig, int, dic
 
 def _beside(config: ExperimentConfig, episodes: int, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     config = dataclasses.replace(config, task=_as_paid(config))
-    material = config.gather(open_progress)
+    material = gather_for(config, open_progress)
     assert material.env is not None  # there would be no rows without
     if isinstance(config.task, RewardTaskConfig) and not pays(material.env, config.task.reward):
         raise ConfigError(f"{config.name}: {material.env.id} does not pay {config.task.reward}, its planners' task.")

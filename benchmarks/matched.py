@@ -15,7 +15,7 @@ from owma.data import TwoRoutesCollect
 from owma.runs.folder import RunFolder, versions
 from owma.runs.load import Run, load
 from owma.train.experiment import Experiment
-from owma.train.inputs import Material
+from owma.train.inputs import Material, gather_for
 
 
 def settle(folder: RunFolder, settings: Mapping[str, Any], name: str = "config.json") -> None:
@@ -64,6 +64,6 @@ def two_routes(preset: ExperimentConfig, skew: float, seed: int, runs: Path, pro
         folder = RunFolder.create(runs, config.name)
         folder.write_json("config.json", to_json(config))
         folder.write_json("versions.json", versions())
-    material = config.gather(progress)
+    material = gather_for(config, progress)
     Experiment(config, material, folder, progress).train()
     return TrainedRun(load(folder.path), config, material, folder)

@@ -34,6 +34,7 @@ from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
 from owma.runs.folder import RunFolder, versions
 from owma.train.experiment import Experiment
+from owma.train.inputs import gather_for
 
 _OBS, _ACTION, _EPISODE = 29, 8, 1000
 _ROW = 4 * (2 * _OBS + _ACTION + 1) + 2
@@ -134,7 +135,7 @@ def _train(folder: Path, memory_gib: float, updates: int, scratch: Path) -> dict
     )
     run = RunFolder.create(scratch, config.name)
     began = time.perf_counter()
-    material = config.gather(watched, memory_gib=memory_gib)
+    material = gather_for(config, watched, memory_gib=memory_gib)
     gathered = time.perf_counter()
     Experiment(config, material, run, watched).train()
     (first, _), *later = reports

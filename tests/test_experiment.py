@@ -23,12 +23,13 @@ from owma.config.value import ValueConfig
 from owma.config.world import WorldConfig
 from owma.data import TwoRoutesCollect, read_origin
 from owma.outcomes.features import FeaturesConfig, FeatureTrainingConfig
+from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.runs import checkpoint
 from owma.runs.folder import RunFolder
 from owma.runs.parts import TrainedParts, restore_parts
 from owma.train.experiment import Experiment, task_returns
-from owma.train.inputs import Material
+from owma.train.inputs import Material, gather_for
 from owma.train.rows import sample_rows
 
 TINY = ExperimentConfig(
@@ -64,7 +65,7 @@ def _progress(stop: str | None = None) -> Callable[..., contextlib.AbstractConte
 def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("datasets")))
-        yield TINY.gather(_progress())
+        yield gather_for(TINY, _progress())
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,7 @@ def test_learned_features_are_trained_once_and_kept_with_the_models(
     # What is read back is what was trained, not what a configuration builds.
     read = restore_parts(folder, LEARNED).world.features
     assert eqx.tree_equal(read, whole.world.features)
-    built = LEARNED.world.features.build(material.dataset.transitions.obs.shape[1], key=jax.random.key(0))
+    built = build_features(LEARNED.world.features, material.dataset.transitions.obs.shape[1], key=jax.random.key(0))
     assert not eqx.tree_equal(read, built)
     with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
         Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
@@ -315,7 +316,7 @@ def test_tasks_of_every_kind(material: Material, tmp_path: Path, monkeypatch: py
     np.savez(tmp_path / "labels.npz", obs=obs[::40], reward=obs[::40, 0])
     monkeypatch.setattr("owma.train.inputs.load_dataset", lambda *_, **__: material.dataset)
     for task in (LabelledTaskConfig(tmp_path / "labels.npz"), GoalTaskConfig(goal=tuple(map(float, obs[50, :2])))):
-        gathered = dataclasses.replace(TINY, task=task).gather(_progress())
+        gathered = gather_for(dataclasses.replace(TINY, task=task), _progress())
         assert gathered.rewards.shape == (len(obs),) and np.ptp(gathered.rewards) > 0
         assert not np.array_equal(gathered.rewards, material.rewards)
 

@@ -48,7 +48,7 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
         raise _Parsed
 
     for name in (
-        "owma.train.__main__.ExperimentConfig.gather",
+        "owma.train.inputs.gather_for",
         "owma.train.__main__.RunFolder.open",
         "owma.runs.load.load",
     ):

@@ -9,7 +9,7 @@ import pytest
 
 from owma._internal.errors import ConfigError
 from owma.config.value import ValueConfig
-from owma.outcomes.value import LinearValue, TaskValue, r_squared, value_scales
+from owma.outcomes.value import LinearValue, TaskValue, r_squared, untrained_decoder, value_scales
 
 
 def _regression(n: int = 200, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +69,9 @@ def test_value_scale_does_not_count_differences_between_states(getkey, gaussian_
 
 
 def test_dropout_needs_a_key(getkey) -> None:
-    decoder = ValueConfig(num_tasks=3, embedding_size=4, width=32, depth=2, dropout=0.5).build(2, key=getkey())
+    decoder = untrained_decoder(
+        ValueConfig(num_tasks=3, embedding_size=4, width=32, depth=2, dropout=0.5), 2, key=getkey()
+    )
     psi, z, key = jnp.ones(2), decoder.embeddings[0], getkey()
     assert float(decoder(psi, z)) == float(decoder(psi, z))
     assert float(decoder(psi, z, key=key)) == float(decoder(psi, z, key=key))
@@ -81,7 +83,7 @@ def test_dropout_needs_a_key(getkey) -> None:
 
 
 def test_a_task_value_is_in_return_units(getkey) -> None:
-    decoder = ValueConfig(num_tasks=2, width=8, depth=1).build(2, key=getkey())
+    decoder = untrained_decoder(ValueConfig(num_tasks=2, width=8, depth=1), 2, key=getkey())
     z, psi = decoder.embeddings[1], jnp.asarray([0.2, -0.4])
     value = TaskValue(decoder, z, jnp.asarray(5.0), jnp.asarray(3.0))
     assert float(value(psi)) == pytest.approx(5 + 3 * float(decoder(psi, z)), rel=1e-6)

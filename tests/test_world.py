@@ -12,10 +12,11 @@ import pytest
 from owma._internal.errors import ConfigError
 from owma.config.world import WorldConfig
 from owma.outcomes.features import FeaturesConfig, FourierFeatures
+from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import LinearValue, r_squared
 from owma.outcomes.whitening import Standardisation
-from owma.outcomes.world import WorldModel, raw_outcomes, whitened_outcomes
+from owma.outcomes.world import WorldModel, raw_outcomes, untrained_world, whitened_outcomes, world_skeleton
 from owma.train.experiment import task_returns
 
 _CONFIG = WorldConfig(features=FeaturesConfig(kind="identity"), discount=0.8, width=16, depth=1, embed_width=8)
@@ -38,7 +39,7 @@ def _transitions(*, episodes: int = 20, length: int = 10, seed: int = 0) -> Tran
 
 
 def _world(config: WorldConfig = _CONFIG) -> WorldModel:
-    return config.build(_transitions(), key=jax.random.key(0))
+    return untrained_world(config, _transitions(), key=jax.random.key(0))
 
 
 def test_outcomes_of_the_dataset_are_white() -> None:
@@ -50,7 +51,7 @@ def test_outcomes_of_the_dataset_are_white() -> None:
 def test_raw_outcomes_obey_the_bellman_equation() -> None:
     transitions = _transitions()
     observation = Standardisation.fit(transitions.obs)
-    features = FeaturesConfig(kind="identity").build(2, key=jax.random.key(0))
+    features = build_features(FeaturesConfig(kind="identity"), 2, key=jax.random.key(0))
     outcomes = raw_outcomes(transitions, observation, features, 0.8, counts_terminal=True)
     cumulant, after = (
         np.asarray(jax.vmap(observation)(jnp.asarray(x))) for x in (transitions.obs, transitions.next_obs)
@@ -94,7 +95,7 @@ def test_what_the_last_state_pays_is_told_by_outcomes_at_either_end(
     config = WorldConfig(features=FeaturesConfig(kind=kind), width=16, depth=1, embed_width=8)
 
     def explained(config: WorldConfig) -> float:
-        world = config.build(transitions, key=jax.random.key(0))
+        world = untrained_world(config, transitions, key=jax.random.key(0))
         psi = whitened_outcomes(world, transitions)
         returns = task_returns(np.asarray(transitions.reward), transitions, world.discount)
         value = LinearValue.fit(psi, returns)
@@ -125,7 +126,7 @@ def test_a_constant_coordinate_of_the_state_is_harmless() -> None:
     transitions = eqx.tree_at(
         lambda t: (t.obs, t.next_obs), _transitions(), replace_fn=lambda x: np.pad(x, ((0, 0), (0, 1)))
     )
-    world = _CONFIG.build(transitions, key=jax.random.key(0))
+    world = untrained_world(_CONFIG, transitions, key=jax.random.key(0))
     assert world.whitening.dims == 2
     assert np.isfinite(np.asarray(world.sample(jnp.asarray(transitions.obs[0]), key=jax.random.key(1)))).all()
 
@@ -149,7 +150,7 @@ def test_the_chain_knows_the_range_of_the_outcomes() -> None:
 def test_the_skeleton_has_the_shapes_of_what_is_built() -> None:
     for config in (_CONFIG, WorldConfig(features=FeaturesConfig(num_features=6), width=16, depth=1, embed_width=8)):
         world = _world(config)
-        skeleton = config.skeleton(2, world.whitening.dims, key=jax.random.key(5))
+        skeleton = world_skeleton(config, 2, world.whitening.dims, key=jax.random.key(5))
         assert jax.tree.structure(world) == jax.tree.structure(skeleton)
         assert [x.shape for x in jax.tree.leaves(world)] == [x.shape for x in jax.tree.leaves(skeleton)]
 

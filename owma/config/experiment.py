@@ -1,11 +1,10 @@
 """The configuration of a whole experiment."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from owma._internal.errors import ConfigError
-from owma.config.data import MEMORY_GIB, TwoRoutesCollect
+from owma.config.data import TwoRoutesCollect
 from owma.config.fields import check_seeds
 from owma.config.json import fingerprint, later_field
 from owma.config.names import check_run_name
@@ -16,11 +15,6 @@ from owma.config.task import DataConfig, RecordedTaskConfig, RewardTaskConfig, T
 from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
 from owma.config.world import WorldConfig
-
-if TYPE_CHECKING:
-    from owma._internal.progress import Progress
-    from owma.data import OfflineDataset
-    from owma.train.inputs import Material
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,30 +104,3 @@ class ExperimentConfig:
     def imports(self) -> tuple[str, ...]:
         """Modules outside owma that code is imported from: of a reward function, of an environment `MODULE:ID`."""
         return imported_modules((self.task,), self.evaluation.env)
-
-    def gather(
-        self,
-        progress: "Progress",
-        *,
-        memory_gib: float = MEMORY_GIB,
-        check: "Callable[[OfflineDataset], None] | None" = None,
-    ) -> "Material":
-        """Dataset, task rewards and environment; see `owma.train.inputs.gather`. Writes a dataset at most.
-
-        Raises as that does, and `ConfigError` where the features do not fit the observations.
-        """
-        from owma.train.inputs import gather
-
-        evaluation = self.evaluation
-        material = gather(
-            self.data,
-            self.task,
-            progress,
-            env=evaluation.env,
-            needs_env=evaluation.episodes > 0,
-            most_steps=evaluation.max_steps,
-            memory_gib=memory_gib,
-            check=check,
-        )
-        self.world.features.check(material.dataset.transitions.obs.shape[1])
-        return material

@@ -2,14 +2,10 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from owma._internal.errors import ConfigError
 from owma.config.json import later_field
-
-if TYPE_CHECKING:
-    from owma._internal.types import PRNGKeyArray
-    from owma.outcomes.features.base import AbstractFeatures
 
 MOST_MONOMIALS = 4096
 
@@ -122,29 +118,3 @@ class FeaturesConfig:
                 f"products of that degree, more than {MOST_MONOMIALS:,}; lower it, or pass --world.features.kind "
                 "fourier."
             )
-
-    def build(self, obs_dim: int, *, key: "PRNGKeyArray") -> "AbstractFeatures":
-        """The cumulants, or learned ones before they are trained: `owma.train.features.FeatureTrainer` trains them.
-
-        Raises `ConfigError` as `check` does.
-        """
-        from owma.outcomes import features
-
-        self.check(obs_dim)
-        if self.coordinates:
-            start, stop = self.looked_at.start, self.looked_at.stop
-            of_all = dataclasses.replace(self, coordinates=0, first_coordinate=0)
-            return features.PartFeatures(of_all.build(self.coordinates, key=key), start, stop)
-        if self.kind == "identity":
-            return features.IdentityFeatures()
-        if self.kind == "reward":
-            return features.RecordedReward()
-        if self.kind == "polynomial":
-            return features.PolynomialFeatures(self.degree)
-        if self.kind == "random":
-            return features.RandomFeatures(
-                obs_dim, self.num_features, self.bandwidth, width=self.width, depth=self.depth, key=key
-            )
-        if self.is_learned:
-            return features.LearnedFeatures(obs_dim, self.num_features, width=self.width, depth=self.depth, key=key)
-        return features.FourierFeatures(obs_dim, self.num_features, self.bandwidth, key=key)

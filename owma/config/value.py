@@ -1,13 +1,9 @@
 """The configuration of the value."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from owma._internal.errors import ConfigError
-
-if TYPE_CHECKING:
-    from owma._internal.types import PRNGKeyArray
-    from owma.outcomes.value import ValueDecoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +46,3 @@ class ValueConfig:
         for name in ("num_tasks", "num_labels", "updates", "batch_size", "report_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
-
-    def build(self, psi_dim: int, *, key: "PRNGKeyArray") -> "ValueDecoder":
-        """An untrained decoder."""
-        from owma.outcomes.value import untrained_decoder
-
-        return untrained_decoder(self, psi_dim, key=key)

@@ -1,18 +1,10 @@
 """The configuration of the world model."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from owma._internal.errors import ConfigError
 from owma.config.features import FeaturesConfig
 from owma.config.json import later_field
-
-if TYPE_CHECKING:
-    from owma._internal.types import PRNGKeyArray, Psi
-    from owma.diffusion import Chain, ErrorCurve
-    from owma.outcomes.features import AbstractFeatures
-    from owma.outcomes.transitions import Transitions
-    from owma.outcomes.world import WorldModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,22 +36,3 @@ class WorldConfig:
             raise ConfigError(f"discount={self.discount}: must lie strictly between 0 and 1.")
         if self.solver_steps < 1:
             raise ConfigError(f"solver_steps={self.solver_steps}: the chain needs at least one step.")
-
-    def chain(self, errors: "ErrorCurve", data_range: "tuple[Psi, Psi]") -> "Chain":
-        from owma.diffusion import Chain
-
-        return Chain.calibrated(errors, num_steps=self.solver_steps, min_ratio=self.noise_floor, data_range=data_range)
-
-    def build(
-        self, transitions: "Transitions", *, key: "PRNGKeyArray", features: "AbstractFeatures | None" = None
-    ) -> "WorldModel":
-        """An untrained model whose coordinates are fitted to `transitions`; `features`: learned ones, trained."""
-        from owma.outcomes.world import untrained_world
-
-        return untrained_world(self, transitions, features, key=key)
-
-    def skeleton(self, obs_dim: int, psi_dim: int, *, key: "PRNGKeyArray") -> "WorldModel":
-        """A model of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
-        from owma.outcomes.world import world_skeleton
-
-        return world_skeleton(self, obs_dim, psi_dim, key=key)

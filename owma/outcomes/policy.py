@@ -50,7 +50,7 @@ def untrained_policy(
     high: Float[HostArray, " act"],
     key: PRNGKeyArray,
 ) -> ReadoutPolicy:
-    """See `PolicyConfig.build`."""
+    """An untrained policy whose units are fitted to `transitions`."""
     policy = policy_skeleton(config, transitions.obs.shape[1], transitions.action.shape[1], psi_dim, key=key)
     return eqx.tree_at(
         lambda p: (p.observation, p.action, p.low, p.high),
@@ -67,7 +67,7 @@ def untrained_policy(
 def policy_skeleton(
     config: PolicyConfig, obs_dim: int, action_dim: int, psi_dim: int, *, key: PRNGKeyArray
 ) -> ReadoutPolicy:
-    """See `PolicyConfig.skeleton`."""
+    """An untrained policy in unit coordinates; also what a checkpoint is restored into."""
     denoiser = FiLMDenoiser(
         action_dim,
         obs_dim + psi_dim,

@@ -198,7 +198,7 @@ def value_scale(value: AbstractValue, psi: Float[Array, "n samples psi"]) -> Sca
 
 
 def untrained_decoder(config: ValueConfig, psi_dim: int, *, key: PRNGKeyArray) -> ValueDecoder:
-    """See `ValueConfig.build`."""
+    """An untrained decoder."""
     net_key, z_key = jax.random.split(key)
     net = ResidualMLP(
         psi_dim + config.embedding_size, 1, width=config.width, depth=config.depth, dropout=config.dropout, key=net_key

@@ -12,6 +12,7 @@ from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi
 from owma.config.world import WorldConfig
 from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
 from owma.outcomes.features import AbstractFeatures, RecordedReward
+from owma.outcomes.features.build import build_features
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.whitening import Standardisation, Whitening
@@ -123,13 +124,17 @@ def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.n
 
 
 def untrained_world(
-    config: WorldConfig, transitions: Transitions, features: AbstractFeatures | None, *, key: PRNGKeyArray
+    config: WorldConfig,
+    transitions: Transitions,
+    *,
+    key: PRNGKeyArray,
+    features: AbstractFeatures | None = None,
 ) -> WorldModel:
-    """See `WorldConfig.build`."""
+    """An untrained model whose coordinates are fitted to `transitions`; `features`: learned ones, trained."""
     features_key, denoiser_key = jax.random.split(key)
     observation = Standardisation.fit(transitions.obs)
     if features is None:
-        features = config.features.build(transitions.obs.shape[1], key=features_key)
+        features = build_features(config.features, transitions.obs.shape[1], key=features_key)
     outcomes = raw_outcomes(
         transitions, observation, features, config.discount, counts_terminal=_counts_terminal(config, features)
     )
@@ -140,9 +145,9 @@ def untrained_world(
 
 
 def world_skeleton(config: WorldConfig, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> WorldModel:
-    """See `WorldConfig.skeleton`."""
+    """A model of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
     observation = Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim))
-    features = config.features.build(obs_dim, key=key)
+    features = build_features(config.features, obs_dim, key=key)
     raw_dim = jax.eval_shape(features, observation.mean).shape[0]
     whitening = Whitening(jnp.zeros(raw_dim), jnp.zeros((psi_dim, raw_dim)), jnp.zeros((raw_dim, psi_dim)))
     zero = jnp.zeros(psi_dim)
@@ -166,7 +171,7 @@ def _assemble(
         embed_width=config.embed_width,
         key=key,
     )
-    chain = config.chain(ErrorCurve.untrained(whitening.dims), data_range)
+    chain = calibrated_chain(config, ErrorCurve.untrained(whitening.dims), data_range)
     return WorldModel(
         observation, features, whitening, denoiser, chain, config.discount, _counts_terminal(config, features)
     )
@@ -175,3 +180,8 @@ def _assemble(
 def _counts_terminal(config: WorldConfig, features: AbstractFeatures) -> bool:
     # What is recorded of the last transition is its reward; of the state that it leads to nothing is.
     return config.count_terminal and not isinstance(features, RecordedReward)
+
+
+def calibrated_chain(config: WorldConfig, errors: ErrorCurve, data_range: tuple[Psi, Psi]) -> Chain:
+    """The chain that defines p(psi|s), its widths those of a denoiser with these errors."""
+    return Chain.calibrated(errors, num_steps=config.solver_steps, min_ratio=config.noise_floor, data_range=data_range)

@@ -10,9 +10,9 @@ from owma._internal.errors import CheckpointError
 from owma._internal.types import Scalar
 from owma.config.experiment import ExperimentConfig
 from owma.data import read_origin
-from owma.outcomes.policy import ReadoutPolicy
-from owma.outcomes.value import LinearValue, TaskValue
-from owma.outcomes.world import WorldModel
+from owma.outcomes.policy import ReadoutPolicy, policy_skeleton
+from owma.outcomes.value import LinearValue, TaskValue, untrained_decoder
+from owma.outcomes.world import WorldModel, world_skeleton
 from owma.planners import AgentModel
 from owma.runs import checkpoint
 from owma.runs.folder import RunFolder
@@ -72,11 +72,11 @@ def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: i
     """`TrainedParts` of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
     key = jax.random.key(0)
     psi = jnp.zeros(psi_dim)
-    decoder = config.value.build(psi_dim, key=key)
+    decoder = untrained_decoder(config.value, psi_dim, key=key)
     one = jnp.ones(())  # not weakly typed, as `jnp.asarray(1.0)` would be: its programs would be others
     return TrainedParts(
-        world=config.world.skeleton(obs_dim, psi_dim, key=key),
-        policy=config.policy.skeleton(obs_dim, action_dim, psi_dim, key=key),
+        world=world_skeleton(config.world, obs_dim, psi_dim, key=key),
+        policy=policy_skeleton(config.policy, obs_dim, action_dim, psi_dim, key=key),
         linear=LinearValue(psi, one),
         task=TaskValue(decoder, decoder.embeddings[0], one, one),
         linear_scale=one,

@@ -31,6 +31,7 @@ from owma.runs.folder import RunFolder, versions
 from owma.runs.labels import keep_labels, kept_task
 from owma.runs.load import Run, load
 from owma.train.experiment import Experiment
+from owma.train.inputs import gather_for
 
 
 @contextlib.contextmanager
@@ -69,7 +70,7 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
             if kept_task(config.task, folder.path) == config.task:  # a run that begins
                 keep_labels(config.task, folder.path)
             kept = dataclasses.replace(config, task=kept_task(config.task, folder.path))
-            Experiment(config, kept.gather(silent), folder, silent).train()
+            Experiment(config, gather_for(kept, silent), folder, silent).train()
         return folder.path
 
 

@@ -92,10 +92,14 @@ def _train(arguments: Train) -> None:
     from owma.train.devices import is_first
 
     def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
+        from owma.train.inputs import gather_for
+
         check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
         # A run goes on with the labels that it began with.
         kept = config if begun is None else dataclasses.replace(config, task=kept_task(config.task, begun.path))
-        material = first_then_others(lambda: kept.gather(open_progress, memory_gib=arguments.memory_gib, check=check))
+        material = first_then_others(
+            lambda: gather_for(kept, open_progress, memory_gib=arguments.memory_gib, check=check)
+        )
         require_same(config.training_fingerprint, material)
         if is_first():
             show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))

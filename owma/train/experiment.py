@@ -17,11 +17,11 @@ from owma._internal.types import Array, Bool, Float, PyTree
 from owma.config.experiment import ExperimentConfig
 from owma.envs import env_json
 from owma.outcomes.features import LearnedFeatures
-from owma.outcomes.policy import ReadoutPolicy
+from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import AbstractValue, LinearValue, ValueDecoder, infer_task, r_squared, value_scales
-from owma.outcomes.world import WorldModel, whitened_outcomes
+from owma.outcomes.world import WorldModel, untrained_world, whitened_outcomes
 from owma.results.baselines import data_row, keep_data_row
 from owma.runs import checkpoint
 from owma.runs.dataset import keep_dataset
@@ -104,8 +104,9 @@ class Experiment:
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
         world_key, policy_key = jax.random.split(self.keys["build"])
         features = self._trained_features() if self.config.world.features.is_learned else None
-        world = self.config.world.build(self.sample, key=world_key, features=features)
-        policy = self.config.policy.build(
+        world = untrained_world(self.config.world, self.sample, key=world_key, features=features)
+        policy = untrained_policy(
+            self.config.policy,
             self.sample,
             world.whitening.dims,
             low=self.dataset.action_low,

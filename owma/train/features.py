@@ -14,6 +14,7 @@ from owma._internal.tree import map_rows, move_towards
 from owma._internal.types import Action, Array, Float, Int, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.diffusion.nets import ResidualMLP
 from owma.outcomes.features import FeaturesConfig, LearnedFeatures
+from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.whitening import Standardisation
 
@@ -143,7 +144,7 @@ class FeatureTrainer(eqx.Module):
         """Raises `ValueError` if the configuration names no learned cumulants."""
         features_key, head_key, key = jax.random.split(key, 3)
         config, obs_dim = self.config, self.obs.shape[1]
-        features = config.build(obs_dim, key=features_key)
+        features = build_features(config, obs_dim, key=features_key)
         if not isinstance(features, LearnedFeatures):
             raise ValueError(f"FeatureTrainer: `{config.kind}` cumulants are not learned.")
         objective: AbstractFeatureObjective

@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from owma._internal.errors import ConfigError
 from owma._internal.progress import Progress
 from owma._internal.types import Float
+from owma.config.experiment import ExperimentConfig
 from owma.config.task import DataConfig, RewardTaskConfig, TaskConfig
 from owma.data import MEMORY_GIB, OfflineDataset, rows_in_piece
 from owma.data.load import load_dataset
@@ -84,6 +85,32 @@ def gather(
     notes = tuple(said for said in (foreign, note) if said is not None)
     success = built.success_reward if isinstance(built, AbstractRewardTask) else None
     return Material(dataset, rewards, spec, notes, success)
+
+
+def gather_for(
+    config: ExperimentConfig,
+    progress: Progress,
+    *,
+    memory_gib: float = MEMORY_GIB,
+    check: Callable[[OfflineDataset], None] | None = None,
+) -> Material:
+    """Dataset, task rewards and environment of a whole experiment; see `gather`. Writes a dataset at most.
+
+    Raises as that does, and `ConfigError` where the features do not fit the observations.
+    """
+    evaluation = config.evaluation
+    material = gather(
+        config.data,
+        config.task,
+        progress,
+        env=evaluation.env,
+        needs_env=evaluation.episodes > 0,
+        most_steps=evaluation.max_steps,
+        memory_gib=memory_gib,
+        check=check,
+    )
+    config.world.features.check(material.dataset.transitions.obs.shape[1])
+    return material
 
 
 def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, " n"]:

@@ -30,7 +30,7 @@ from owma.diffusion.schedule import VPSchedule
 from owma.outcomes.policy import ReadoutPolicy
 from owma.outcomes.targets import outcome_target
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.world import WorldModel
+from owma.outcomes.world import WorldModel, calibrated_chain
 from owma.train.devices import keep_whole, on_one_device, split_batch, spread
 from owma.train.rows import OutcomeData, OutcomeRows, RowForm
 
@@ -298,7 +298,7 @@ class OutcomeTrainer(eqx.Module):
 
     @eqx.filter_jit
     def _finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
-        chain = self.world_config.chain(state.errors, (self.world.chain.low, self.world.chain.high))
+        chain = calibrated_chain(self.world_config, state.errors, (self.world.chain.low, self.world.chain.high))
         world = eqx.tree_at(lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], chain))
         return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])
 

@@ -13,7 +13,7 @@ from owma._internal.types import Array, Float, HostArray, Int, Obs, PRNGKeyArray
 from owma.config.value import ValueConfig
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.value import ValueDecoder
+from owma.outcomes.value import ValueDecoder, untrained_decoder
 from owma.outcomes.whitening import Standardisation
 from owma.train.devices import keep_whole, on_one_device, split_batch, spread
 
@@ -81,7 +81,7 @@ class ValueTrainer(eqx.Module):
 
     def run(self, *, key: PRNGKeyArray) -> Iterator[tuple[ValueDecoder, dict[str, float]]]:
         init_key, key = jax.random.split(key)
-        decoder = self.config.build(self.psi.shape[1], key=init_key)
+        decoder = untrained_decoder(self.config, self.psi.shape[1], key=init_key)
         average, opt_state = decoder, _OPTIMISER.init(eqx.filter(decoder, eqx.is_inexact_array))
         trainer, decoder, average, opt_state, key = spread((self, decoder, average, opt_state, key))
         step = 0

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms, from the bottom."""
 
-BUILDS = {"config": ("planners", "outcomes", "diffusion", "adaptation", "data", "train")}
+BUILDS = {"config": ("planners", "adaptation")}
 """What a room below may import of rooms above, inside functions and for type checkers: the planners of `build()`."""
 
 LOWEST_LAYER = {

@@ -16,6 +16,7 @@ from owma.config.policy import PolicyConfig
 from owma.envs import actions_inside, check_env, find_env, limit_note, make_env, vector_env
 from owma.eval.courses import drive
 from owma.eval.rollout import run_episodes
+from owma.outcomes.policy import policy_skeleton
 from owma.planners import Static
 
 pytestmark = [
@@ -72,7 +73,9 @@ def test_without_a_limit_episodes_are_cut_and_that_is_said(gaussian_model) -> No
     assert "(--evaluation.max-steps)" in said and "(--max-steps)" in str(limit_note(env, 30, "--max-steps"))
     assert limit_note(find_env("own/Plain-v0"), 30) is None
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
-    policy = PolicyConfig(width=8, depth=1, embed_width=8).skeleton(2, 1, 2, key=jax.random.key(0))  # of one push
+    policy = policy_skeleton(
+        PolicyConfig(width=8, depth=1, embed_width=8), 2, 1, 2, key=jax.random.key(0)
+    )  # of one push
     model = dataclasses.replace(model, policy=policy)
     with vector_env(env, 2, most_steps=30) as envs:
         rows = run_episodes(

@@ -12,9 +12,10 @@ from owma._internal.errors import ConfigError
 from owma.config.json import fingerprint, from_json, to_json
 from owma.config.world import WorldConfig
 from owma.outcomes.features import FeaturesConfig, PolynomialFeatures, RandomFeatures
+from owma.outcomes.features.build import build_features
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.world import whitened_outcomes
+from owma.outcomes.world import untrained_world, whitened_outcomes, world_skeleton
 from owma.train.rows import OutcomeData
 
 
@@ -31,7 +32,7 @@ def test_polynomials_are_all_monomials_in_order() -> None:
     x, y = 2.0, -3.0
     found = PolynomialFeatures(3)(jnp.asarray([x, y]))
     np.testing.assert_allclose(found, [x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3])
-    four = FeaturesConfig(kind="polynomial", degree=2).build(4, key=jax.random.key(0))(jnp.ones(4))
+    four = build_features(FeaturesConfig(kind="polynomial", degree=2), 4, key=jax.random.key(0))(jnp.ones(4))
     assert four.shape == (math.comb(6, 2) - 1,)
 
 
@@ -46,7 +47,7 @@ def test_polynomials_tell_a_quadratic_reward_exactly() -> None:
 
 def test_too_many_monomials_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"features.degree=4: 29 coordinates have 40,919 products"):
-        FeaturesConfig(kind="polynomial", degree=4).build(29, key=jax.random.key(0))
+        build_features(FeaturesConfig(kind="polynomial", degree=4), 29, key=jax.random.key(0))
 
 
 def test_a_random_network_of_one_layer_by_hand() -> None:
@@ -58,7 +59,7 @@ def test_a_random_network_of_one_layer_by_hand() -> None:
 
 
 def test_a_random_network_neither_dies_nor_saturates(getkey) -> None:
-    features = FeaturesConfig(kind="random", num_features=32, depth=4).build(3, key=getkey())
+    features = build_features(FeaturesConfig(kind="random", num_features=32, depth=4), 3, key=getkey())
     rows = np.asarray(jax.vmap(lambda s: features(s))(jax.random.normal(getkey(), (512, 3))))
     assert rows.shape == (512, 32)
     assert np.median(rows.std(axis=0)) > 0.1 and np.mean(np.abs(rows) > 0.99) < 0.3
@@ -72,7 +73,7 @@ def test_the_bandwidth_of_a_random_network_is_a_length() -> None:
 def test_the_recorded_reward_makes_the_outcome_the_return() -> None:
     transitions = _transitions()
     config = WorldConfig(features=FeaturesConfig(kind="reward"), discount=0.9, width=8, depth=1, embed_width=8)
-    world = config.build(transitions, key=jax.random.key(0))
+    world = untrained_world(config, transitions, key=jax.random.key(0))
     psi = whitened_outcomes(world, transitions)
     reward = np.asarray(transitions.reward)[:, None]
     returns = monte_carlo(reward, transitions, discount=0.9, tail=reward)
@@ -89,8 +90,8 @@ def test_the_recorded_reward_makes_the_outcome_the_return() -> None:
 def test_a_skeleton_has_the_shapes_of_every_kind(kind) -> None:
     features = FeaturesConfig(kind=kind, num_features=6, width=16, depth=1)
     config = WorldConfig(features=features, discount=0.9, width=8, depth=1, embed_width=8)
-    world = config.build(_transitions(), key=jax.random.key(0))
-    skeleton = config.skeleton(2, world.whitening.dims, key=jax.random.key(5))
+    world = untrained_world(config, _transitions(), key=jax.random.key(0))
+    skeleton = world_skeleton(config, 2, world.whitening.dims, key=jax.random.key(5))
     assert jax.tree.structure(world) == jax.tree.structure(skeleton)
     assert [x.shape for x in jax.tree.leaves(world)] == [x.shape for x in jax.tree.leaves(skeleton)]
 
@@ -111,16 +112,16 @@ def test_sizes_are_positive(name: str) -> None:
 def test_cumulants_of_some_coordinates_do_not_see_the_others() -> None:
     config, key = FeaturesConfig(num_features=8, coordinates=2), jax.random.key(0)
     obs = jnp.asarray([0.5, -1.0, 3.0, 4.0])
-    found = config.build(4, key=key)(obs)
-    np.testing.assert_array_equal(found, config.build(4, key=key)(obs.at[2:].set(0.0)))
-    np.testing.assert_array_equal(found, FeaturesConfig(num_features=8).build(2, key=key)(obs[:2]))
-    middle = dataclasses.replace(config, first_coordinate=1).build(4, key=key)
-    np.testing.assert_array_equal(middle(obs), FeaturesConfig(num_features=8).build(2, key=key)(obs[1:3]))
+    found = build_features(config, 4, key=key)(obs)
+    np.testing.assert_array_equal(found, build_features(config, 4, key=key)(obs.at[2:].set(0.0)))
+    np.testing.assert_array_equal(found, build_features(FeaturesConfig(num_features=8), 2, key=key)(obs[:2]))
+    middle = build_features(dataclasses.replace(config, first_coordinate=1), 4, key=key)
+    np.testing.assert_array_equal(middle(obs), build_features(FeaturesConfig(num_features=8), 2, key=key)(obs[1:3]))
     with pytest.raises(ConfigError, match="features.coordinates=2 from 3 on: the observations have 4; ask for no more"):
-        dataclasses.replace(config, first_coordinate=3).build(4, key=key)
+        build_features(dataclasses.replace(config, first_coordinate=3), 4, key=key)
     with pytest.raises(ConfigError, match="first_coordinate=1: must not be negative, and needs features.coordinates"):
         FeaturesConfig(first_coordinate=1)
     with pytest.raises(ConfigError, match="features.coordinates=5: the observations have 4; ask for no more"):
-        dataclasses.replace(config, coordinates=5).build(4, key=key)
+        build_features(dataclasses.replace(config, coordinates=5), 4, key=key)
     with pytest.raises(ConfigError, match="features.coordinates=2: must be 0, or for kinds identity"):
         FeaturesConfig(kind="laplacian", coordinates=2)

@@ -15,9 +15,10 @@ from owma.config.training import TrainingConfig
 from owma.config.world import WorldConfig
 from owma.diffusion import AbstractDenoiser, Chain, FiLMDenoiser
 from owma.outcomes.features import FeaturesConfig
+from owma.outcomes.policy import untrained_policy
 from owma.outcomes.testbeds import GaussianDenoiser
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.world import whitened_outcomes
+from owma.outcomes.world import calibrated_chain, untrained_world, whitened_outcomes
 from owma.runs import checkpoint
 from owma.train.outcome import OutcomeTrainer, split_episodes
 from owma.train.rows import OutcomeData, OutcomeRows, RowForm
@@ -45,9 +46,14 @@ def _transitions(*, episodes: int = 12, length: int = 6) -> Transitions:
 
 def _trainer(config: TrainingConfig = _CONFIG) -> OutcomeTrainer:
     transitions = _transitions()
-    world = _WORLD.build(transitions, key=jax.random.key(0))
-    policy = PolicyConfig(width=8, depth=1, embed_width=8).build(
-        transitions, 2, low=-np.ones(1), high=np.ones(1), key=jax.random.key(1)
+    world = untrained_world(_WORLD, transitions, key=jax.random.key(0))
+    policy = untrained_policy(
+        PolicyConfig(width=8, depth=1, embed_width=8),
+        transitions,
+        2,
+        low=-np.ones(1),
+        high=np.ones(1),
+        key=jax.random.key(1),
     )
     fitted, held_out = split_episodes(transitions, 0.2, seed=0)
     stays = config.after_truncation == "stay"
@@ -59,7 +65,7 @@ def _trainer(config: TrainingConfig = _CONFIG) -> OutcomeTrainer:
 
 def test_data_of_one_step_targets() -> None:
     transitions = _transitions()
-    world = _WORLD.build(transitions, key=jax.random.key(0))
+    world = untrained_world(_WORLD, transitions, key=jax.random.key(0))
     mask = np.arange(len(transitions)) % 3 == 0
     data = OutcomeData.build(world, transitions, mask, horizon=1)
     np.testing.assert_array_equal(data.obs, transitions.obs[mask])
@@ -340,7 +346,7 @@ def test_finished_models_are_the_averages_and_calibrated() -> None:
         for left, right in zip(jax.tree.leaves(denoiser), jax.tree.leaves(average), strict=True):
             np.testing.assert_array_equal(left, right)
     np.testing.assert_allclose(
-        world.chain.width, _WORLD.chain(state.errors, (world.chain.low, world.chain.high)).width, rtol=1e-6
+        world.chain.width, calibrated_chain(_WORLD, state.errors, (world.chain.low, world.chain.high)).width, rtol=1e-6
     )
 
 

@@ -25,7 +25,7 @@ from owma.eval.courses import Judge
 from owma.eval.evaluate import evaluate
 from owma.outcomes.tasks import GoalTask, RewardTask
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.value import LinearValue, TaskValue
+from owma.outcomes.value import LinearValue, TaskValue, untrained_decoder
 from owma.results.plots import maze_heat
 from owma.runs.folder import RunFolder
 from owma.runs.parts import TrainedParts
@@ -62,7 +62,7 @@ def _first_coordinate(obs, action, next_obs) -> np.ndarray:
 @pytest.fixture
 def inference(gaussian_model) -> TaskInference:
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
-    decoder = VALUE.build(2, key=jax.random.key(0))
+    decoder = untrained_decoder(VALUE, 2, key=jax.random.key(0))
     one = jnp.ones(())
     task = TaskValue(decoder, decoder.embeddings[0], one, one)
     parts = TrainedParts(model.world, model.policy, LinearValue(jnp.zeros(2), one), task, one, one)
