@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         TwistedSMC as TwistedSMC,
         TwistedSMCPlanner as TwistedSMCPlanner,
     )
+    from owma.planners.adapt import Adapted as Adapted, adapt as adapt
     from owma.agent.act import Agent as Agent, AgentState as AgentState, StepInfo as StepInfo
     from owma.agent.export import (
         ExportedAgent as ExportedAgent,
