@@ -108,5 +108,8 @@ else:
     # JAX, and what stands on it, takes seconds to import: nothing of it is until a name is asked for, so that commands
     # read their flags first.
     from owma._internal.lazy import on_demand as _on_demand
+    from owma._internal.moved import find_old_modules as _find_old_modules
+
+    _find_old_modules()
 
     __getattr__, __dir__, __all__ = _on_demand(__name__)

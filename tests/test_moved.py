@@ -1,0 +1,46 @@
+"""What was imported from a module that has moved since is imported from there still."""
+
+import importlib
+
+import pytest
+
+import owma
+from owma._internal import moved
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "home"),
+    [
+        ("owma.transitions", "Transitions", "owma.outcomes.transitions"),
+        ("owma.runs", "RunFolder", "owma.runs.folder"),
+        ("owma.agent", "Agent", "owma.agent.act"),
+        ("owma.material", "load_dataset", "owma.data.load"),
+        ("owma.features.fourier", "FourierFeatures", "owma.outcomes.features.fourier"),
+        ("owma.features", "FeaturesConfig", "owma.config.features"),
+        ("owma.transfers", "TransferTask", "owma.transfer.tasks"),
+    ],
+)
+def test_an_old_name_is_the_new_one_and_says_so(module: str, name: str, home: str) -> None:
+    old = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{name} is {home}.{name} now"):
+        value = getattr(old, name)
+    assert value is getattr(importlib.import_module(home), name)
+
+
+def test_every_old_module_leads_to_modules_that_there_are() -> None:
+    for homes in moved._MOVED.values():
+        for home in homes.split():
+            importlib.import_module(f"owma.{home}")
+
+
+def test_a_name_that_never_was_is_an_import_error() -> None:
+    with pytest.raises(ImportError, match="cannot import name 'Nothing' from 'owma.transitions'"):
+        exec("from owma.transitions import Nothing", {})
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("owma.nowhere")
+
+
+def test_modules_of_a_room_are_not_taken_for_old_names() -> None:
+    from owma.runs import checkpoint
+
+    assert checkpoint.__name__ == "owma.runs.checkpoint" and owma.load is importlib.import_module("owma.runs.load").load
