@@ -219,15 +219,15 @@ class Experiment:
         family = RewardFamily.random(states, config.num_tasks, coordinates=coordinates, key=family_key)
         returns = jnp.asarray(family_returns(family, transitions, world.observation, world.discount))
         self._drop_metrics_after("value", 0)
-        decoder, done = None, 0
+        trainer = ValueTrainer(psi, returns, config)
+        state, done = trainer.init(key=train_key), 0
         with self.progress("training V(psi, z)", config.updates, 0) as advance:
-            for average, row in ValueTrainer(psi, returns, config).run(key=train_key):
-                decoder = average
+            for reached, row in trainer.run(state):
+                state = reached
                 self._log({"phase": "value"} | row)
-                advance(row["step"] - done, note=f"loss {row['value_loss']:.3f}")
-                done = row["step"]
-        assert decoder is not None  # `updates` is at least 1
-        return decoder
+                advance(int(state.step) - done, note=f"loss {row['value_loss']:.3f}")
+                done = int(state.step)
+        return trainer.finish(state)
 
     def _fit_task(
         self,

@@ -7,16 +7,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from owma._internal.errors import ConfigError
-from owma._internal.tree import map_rows, move_towards
+from owma._internal.tree import map_rows
 from owma._internal.types import Action, Array, Float, Int, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.diffusion.nets import ResidualMLP
 from owma.outcomes.features import FeaturesConfig, LearnedFeatures
 from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.whitening import Standardisation
+from owma.train.fit import FitConfig, cosine_decay, descend, fit, init_optimiser, scan_updates
 
 
 class FeatureBatch(eqx.Module):
@@ -156,8 +155,7 @@ class FeatureTrainer(eqx.Module):
             inputs = config.num_features + self.action.shape[1]
             head = ResidualMLP(inputs, obs_dim, width=config.width, depth=1, dropout=0.0, key=head_key)
             objective = DynamicsObjective(features, head)
-        opt_state = _OPTIMISER.init(eqx.filter(objective, eqx.is_inexact_array))
-        return FeatureState(objective, objective, opt_state, jnp.zeros((), jnp.int32), key)
+        return FeatureState(objective, objective, init_optimiser(objective), jnp.zeros((), jnp.int32), key)
 
     def batch(self, *, key: PRNGKeyArray) -> FeatureBatch:
         """Random rows, each with a later state of its episode (geometrically far, as a discounted future is) and
@@ -179,41 +177,36 @@ class FeatureTrainer(eqx.Module):
 
     def update(self, state: FeatureState) -> tuple[FeatureState, Scalar]:
         """One batch, one step of the optimiser, one step of the average."""
-        config = self.config.pretraining
         key, batch_key = jax.random.split(state.key)
         batch = self.batch(key=batch_key)
-        loss, grads = eqx.filter_value_and_grad(lambda o: o.loss(state.average, batch))(state.objective)
-        directions, opt_state = _OPTIMISER.update(grads, state.opt_state)
-        rate = config.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * state.step / config.updates))
-        objective = eqx.apply_updates(state.objective, jax.tree.map(lambda u: -rate * u, directions))
-        # A short memory at first, so that the average forgets the untrained weights.
-        decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        average = move_towards(state.average, objective, 1 - decay)
+
+        def loss_of(objective: AbstractFeatureObjective) -> tuple[Scalar, Scalar]:
+            loss = objective.loss(state.average, batch)
+            return loss, loss
+
+        (objective, average, opt_state), loss = descend(
+            loss_of, state.objective, state.average, state.opt_state, state.step, self._fit_config
+        )
         return FeatureState(objective, average, opt_state, state.step + 1, key), loss
 
     @eqx.filter_jit
-    def run_chunk(self, state: FeatureState, num_updates: int) -> tuple[FeatureState, Scalar]:
+    def run_chunk(self, state: FeatureState, num_updates: int) -> tuple[FeatureState, dict[str, Scalar]]:
         """`num_updates` updates in one scan, and their mean loss."""
-        arrays, static = eqx.partition(state, eqx.is_array)
-
-        def body(arrays: PyTree, _: None) -> tuple[PyTree, Scalar]:
-            new_state, loss = self.update(eqx.combine(arrays, static))
-            return eqx.filter(new_state, eqx.is_array), loss
-
-        arrays, losses = jax.lax.scan(body, arrays, None, length=num_updates)
-        return eqx.combine(arrays, static), jnp.mean(losses)
+        state, losses = scan_updates(lambda state, _: self.update(state), state, None, length=num_updates)
+        return state, {"features_loss": jnp.mean(losses)}
 
     def run(self, state: FeatureState) -> Iterator[tuple[FeatureState, dict[str, float]]]:
         """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        return fit(self.run_chunk, state, self._fit_config)
+
+    @property
+    def _fit_config(self) -> FitConfig:
         config = self.config.pretraining
-        while (step := int(state.step)) < config.updates:
-            state, loss = self.run_chunk(state, min(config.report_every, config.updates - step))
-            if not np.isfinite(float(loss)):
-                raise ConfigError(
-                    f"Training of the {self.config.kind} features diverged before update {int(state.step)}; lower "
-                    "`pretraining.learning_rate`, or look for extreme values in the dataset."
-                )
-            yield state, {"step": int(state.step), "features_loss": float(loss)}
-
-
-_OPTIMISER = optax.scale_by_adam()
+        return FitConfig(
+            name=f"the {self.config.kind} features",
+            updates=config.updates,
+            report_every=config.report_every,
+            learning_rate=cosine_decay(config.learning_rate, config.updates),
+            learning_rate_flag="--world.features.pretraining.learning-rate",
+            ema_decay=config.ema_decay,
+        )

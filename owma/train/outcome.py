@@ -9,10 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from owma._internal.errors import ConfigError
-from owma._internal.tree import move_towards, squared_norm
 from owma._internal.types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.config.training import TrainingConfig
 from owma.config.world import WorldConfig
@@ -32,6 +29,7 @@ from owma.outcomes.targets import outcome_target
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.world import WorldModel, calibrated_chain
 from owma.train.devices import keep_whole, on_one_device, split_batch, spread
+from owma.train.fit import FitConfig, descend, fit, init_optimiser, scan_updates
 from owma.train.rows import OutcomeData, OutcomeRows, RowForm
 
 
@@ -69,8 +67,8 @@ class OutcomeTrainer(eqx.Module):
             raise ValueError("OutcomeTrainer trains v-predicting networks; world and policy need a FiLMDenoiser each.")
         denoisers = (world_denoiser, policy_denoiser)
         errors = ErrorCurve.untrained(self.world.whitening.dims)
-        opt_state = _OPTIMISER.init(eqx.filter(denoisers, eqx.is_inexact_array))
-        return TrainingState(denoisers, denoisers, opt_state, errors, jnp.zeros((), jnp.int32), key)
+        zero = jnp.zeros((), jnp.int32)
+        return TrainingState(denoisers, denoisers, init_optimiser(denoisers), errors, zero, key)
 
     def targets(
         self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
@@ -132,8 +130,20 @@ class OutcomeTrainer(eqx.Module):
         uniform = (jnp.arange(256) + 0.5) / 256
         return jnp.mean(state.errors.of_velocity(self.levels(uniform)))
 
+    @property
+    def _fit_config(self) -> FitConfig:
+        return FitConfig(
+            name="p(psi|s) and pi(a|s,psi)",
+            updates=self.config.updates,
+            report_every=self.config.report_every,
+            learning_rate=self.learning_rate,
+            learning_rate_flag="--training.learning-rate",
+            ema_decay=self.config.ema_decay,
+            max_norm=self.config.max_grad_norm,
+        )
+
     def learning_rate(self, step: Int[Array, ""]) -> Scalar:
-        """Linear warm-up, then a cosine to zero."""
+        """Linear warm-up times a cosine to zero; that of `optax.warmup_cosine_decay_schedule` begins after it."""
         progress = step / self.config.updates
         cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
         return self.config.learning_rate * cosine * jnp.minimum(1.0, (step + 1) / self.config.warmup)
@@ -156,19 +166,16 @@ class OutcomeTrainer(eqx.Module):
         batch = split_batch(batch)
         key, _, target_key, loss_key = jax.random.split(state.key, 4)
         psi = self.targets(state.averages[0], chain, batch, key=target_key)
-        (_, losses), grads = eqx.filter_value_and_grad(self.loss, has_aux=True)(
-            state.denoisers, batch, psi, key=loss_key
+        (denoisers, averages, opt_state), losses = descend(
+            lambda denoisers: self.loss(denoisers, batch, psi, key=loss_key),
+            state.denoisers,
+            state.averages,
+            state.opt_state,
+            state.step,
+            self._fit_config,
         )
-        norm = jnp.sqrt(squared_norm(grads))
-        shrink = jnp.minimum(1.0, self.config.max_grad_norm / jnp.maximum(norm, 1e-12))
-        grads = jax.tree.map(lambda g: g * shrink, grads)
-        directions, opt_state = _OPTIMISER.update(grads, state.opt_state)
-        rate = self.learning_rate(state.step)
-        denoisers = eqx.apply_updates(state.denoisers, jax.tree.map(lambda u: -rate * u, directions))
-        # A short memory at first, so that the average forgets the untrained weights.
-        decay = jnp.minimum(self.config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
-        averages = move_towards(state.averages, denoisers, 1 - decay)
-        return TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key), losses
+        new_state = TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key)
+        return keep_whole(new_state), losses
 
     def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
         """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
@@ -191,14 +198,12 @@ class OutcomeTrainer(eqx.Module):
         batch_of: Callable[[Any], OutcomeData | None],
     ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
         chain = self._bootstrap_chain(state.errors)
-        arrays, static = eqx.partition(state, eqx.is_array)
 
-        def body(arrays: PyTree, batch: Any) -> tuple[PyTree, Float[Array, " 2"]]:
-            new_state, losses = self.update(eqx.combine(arrays, static), chain, batch_of(batch))
-            return keep_whole(eqx.filter(new_state, eqx.is_array)), jnp.stack(losses)
+        def update(state: TrainingState, batch: Any) -> tuple[TrainingState, Float[Array, " 2"]]:
+            state, losses = self.update(state, chain, batch_of(batch))
+            return state, jnp.stack(losses)
 
-        arrays, losses = jax.lax.scan(body, arrays, batches, length=num_updates)
-        return eqx.combine(arrays, static), losses
+        return scan_updates(update, state, batches, length=num_updates)
 
     def calibration_rows(self, key: PRNGKeyArray) -> Int[Array, " rows"]:
         """The held-out rows that `recalibrated` looks at, where the state's key is `key`."""
@@ -273,18 +278,14 @@ class OutcomeTrainer(eqx.Module):
         Every batch is divided over all devices (`owma.train.devices`).
         """
         trainer, state = spread((self, state))
-        while (step := int(state.step)) < self.config.updates:
-            run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
-            state, losses = run_chunk(state, min(self.config.report_every, self.config.updates - step))
-            world_loss, policy_loss = (float(x) for x in losses)
-            if not np.isfinite(world_loss + policy_loss):
-                raise ConfigError(
-                    f"Training diverged before update {int(state.step)} (loss {world_loss}, {policy_loss}). "
-                    "Lower `learning_rate`, or look for extreme values in the dataset."
-                )
-            held_out = float(self.held_out_loss(state))
-            row = {"world_loss": world_loss, "policy_loss": policy_loss, "world_held_out_loss": held_out}
-            yield state, {"step": int(state.step)} | row
+        run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
+
+        def run_named(state: TrainingState, num_updates: int) -> tuple[TrainingState, dict[str, Scalar]]:
+            state, losses = run_chunk(state, num_updates)
+            return state, dict(zip(("world_loss", "policy_loss"), losses))
+
+        for reached, row in fit(run_named, state, self._fit_config):
+            yield reached, row | {"world_held_out_loss": float(self.held_out_loss(reached))}
 
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
         """The averaged models, the world's chain calibrated on held-out rows."""
@@ -302,8 +303,6 @@ class OutcomeTrainer(eqx.Module):
         world = eqx.tree_at(lambda w: (w.denoiser, w.chain), self.world, (state.averages[0], chain))
         return world, eqx.tree_at(lambda p: p.denoiser, self.policy, state.averages[1])
 
-
-_OPTIMISER = optax.scale_by_adam()
 
 _READ_AHEAD = 64
 """Updates whose batches are read from disk at once, while the device works on the ones before."""

@@ -6,9 +6,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from owma._internal.tree import map_rows, move_towards
+from owma._internal.tree import map_rows
 from owma._internal.types import Array, Float, HostArray, Int, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.config.value import ValueConfig
 from owma.outcomes.targets import monte_carlo
@@ -16,6 +15,7 @@ from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import ValueDecoder, untrained_decoder
 from owma.outcomes.whitening import Standardisation
 from owma.train.devices import keep_whole, on_one_device, split_batch, spread
+from owma.train.fit import FitConfig, cosine_decay, descend, fit, init_optimiser, scan_updates
 
 
 class RewardFamily(eqx.Module):
@@ -72,58 +72,71 @@ def family_returns(
     return (returns - returns.mean(axis=0)) / np.maximum(returns.std(axis=0), 1e-6)
 
 
+class ValueState(eqx.Module):
+    """A training of the decoder after `step` updates."""
+
+    decoder: ValueDecoder
+    average: ValueDecoder
+    """Exponential moving average of its weights: what is kept."""
+    opt_state: PyTree
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+
+
 class ValueTrainer(eqx.Module):
-    """Regresses the family's returns on outcomes; `run` yields averaged decoders with a row of metrics."""
+    """Regresses the family's returns on outcomes; `init`, then `run`, then `finish`.
+
+    It has no checkpoints: training takes seconds and is a function of the data and the key, so that an interrupted one
+    is made again from its start, with the same result bit for bit.
+    """
 
     psi: Float[Array, "n psi"]
     returns: Float[Array, "n tasks"]
     config: ValueConfig = eqx.field(static=True)
 
-    def run(self, *, key: PRNGKeyArray) -> Iterator[tuple[ValueDecoder, dict[str, float]]]:
+    def init(self, *, key: PRNGKeyArray) -> ValueState:
         init_key, key = jax.random.split(key)
         decoder = untrained_decoder(self.config, self.psi.shape[1], key=init_key)
-        average, opt_state = decoder, _OPTIMISER.init(eqx.filter(decoder, eqx.is_inexact_array))
-        trainer, decoder, average, opt_state, key = spread((self, decoder, average, opt_state, key))
-        step = 0
-        while step < self.config.updates:
-            count = min(self.config.report_every, self.config.updates - step)
-            key, chunk_key = jax.random.split(key)
-            decoder, average, opt_state, loss = trainer._chunk(
-                decoder, average, opt_state, jnp.asarray(step), chunk_key, count
-            )
-            step += count
-            yield on_one_device(average), {"step": step, "value_loss": float(loss)}
+        return ValueState(decoder, decoder, init_optimiser(decoder), jnp.zeros((), jnp.int32), key)
+
+    def run(self, state: ValueState) -> Iterator[tuple[ValueState, dict[str, float]]]:
+        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        trainer, state = spread((self, state))
+        return fit(trainer.run_chunk, state, self._fit_config)
+
+    def finish(self, state: ValueState) -> ValueDecoder:
+        """The averaged decoder."""
+        return on_one_device(state.average)
+
+    @property
+    def _fit_config(self) -> FitConfig:
+        config = self.config
+        return FitConfig(
+            name="V(psi, z)",
+            updates=config.updates,
+            report_every=config.report_every,
+            learning_rate=cosine_decay(config.learning_rate, config.updates),
+            learning_rate_flag="--value.learning-rate",
+            ema_decay=config.ema_decay,
+        )
 
     @eqx.filter_jit
-    def _chunk(
-        self,
-        decoder: ValueDecoder,
-        average: ValueDecoder,
-        opt_state: PyTree,
-        step: Int[Array, ""],
-        key: PRNGKeyArray,
-        num_updates: int,
-    ) -> tuple[ValueDecoder, ValueDecoder, PyTree, Scalar]:
-        arrays, static = eqx.partition((decoder, average, opt_state, step), eqx.is_array)
+    def run_chunk(self, state: ValueState, num_updates: int) -> tuple[ValueState, dict[str, Scalar]]:
+        """`num_updates` updates in one scan, and their mean loss."""
+        key, chunk_key = jax.random.split(state.key)
+        state = eqx.tree_at(lambda s: s.key, state, key)
+        state, losses = scan_updates(self._update, state, jax.random.split(chunk_key, num_updates))
+        return state, {"value_loss": jnp.mean(losses)}
 
-        def body(arrays: PyTree, update_key: PRNGKeyArray) -> tuple[PyTree, Scalar]:
-            decoder, average, opt_state, step = eqx.combine(arrays, static)
-            new, loss = self._update(decoder, average, opt_state, step, update_key)
-            return keep_whole(eqx.filter(new, eqx.is_array)), loss
+    def _update(self, state: ValueState, key: PRNGKeyArray) -> tuple[ValueState, Scalar]:
+        def loss_of(decoder: ValueDecoder) -> tuple[Scalar, Scalar]:
+            loss = self._loss(decoder, key=key)
+            return loss, loss
 
-        arrays, losses = jax.lax.scan(body, arrays, jax.random.split(key, num_updates))
-        decoder, average, opt_state, _ = eqx.combine(arrays, static)
-        return decoder, average, opt_state, jnp.mean(losses)
-
-    def _update(
-        self, decoder: ValueDecoder, average: ValueDecoder, opt_state: PyTree, step: Int[Array, ""], key: PRNGKeyArray
-    ) -> tuple[tuple[ValueDecoder, ValueDecoder, PyTree, Int[Array, ""]], Scalar]:
-        loss, grads = eqx.filter_value_and_grad(self._loss)(decoder, key=key)
-        directions, opt_state = _OPTIMISER.update(grads, opt_state)
-        rate = self.config.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / self.config.updates))
-        decoder = eqx.apply_updates(decoder, jax.tree.map(lambda u: -rate * u, directions))
-        decay = jnp.minimum(self.config.ema_decay, (1.0 + step) / (10.0 + step))
-        return (decoder, move_towards(average, decoder, 1 - decay), opt_state, step + 1), loss
+        (decoder, average, opt_state), loss = descend(
+            loss_of, state.decoder, state.average, state.opt_state, state.step, self._fit_config
+        )
+        return keep_whole(ValueState(decoder, average, opt_state, state.step + 1, state.key)), loss
 
     def _loss(self, decoder: ValueDecoder, *, key: PRNGKeyArray) -> Scalar:
         row_key, task_key, noise_key, dropout_key = jax.random.split(key, 4)
@@ -137,6 +150,3 @@ class ValueTrainer(eqx.Module):
         predictions = jax.vmap(lambda p, e, k: decoder(p, e, key=k))(psi, z, jax.random.split(dropout_key, size))
         fit = jnp.mean(jnp.square(predictions - self.returns[rows, tasks]))
         return fit + self.config.embedding_prior * jnp.mean(jnp.sum(jnp.square(z), axis=-1))
-
-
-_OPTIMISER = optax.scale_by_adam()

@@ -74,7 +74,8 @@ def main() -> None:
             checkpoint.save(folder, _SAVED, on_one_device(state), config_fingerprint="")
     trainer.finish(state)
     values = ValueTrainer(data.obs, data.obs, ValueConfig(width=8, depth=1, updates=50, report_every=50))
-    (_, row), *_ = values.run(key=jax.random.key(3))
+    ((value_state, row),) = values.run(values.init(key=jax.random.key(3)))
+    values.finish(value_state)
     print(json.dumps({"devices": jax.device_count(), "losses": losses, "value_loss": row["value_loss"]}))
 
 

@@ -334,7 +334,7 @@ def test_a_run_that_diverges_says_so() -> None:
     trainer = _trainer()
     assert isinstance(trainer.data, OutcomeData)
     trainer = eqx.tree_at(lambda t: t.data.sums, trainer, jnp.full_like(trainer.data.sums, jnp.nan))
-    with pytest.raises(ConfigError, match="diverged before update 20.*learning_rate"):
+    with pytest.raises(ConfigError, match="diverged before update 20.*--training.learning-rate"):
         list(trainer.run(trainer.init(key=jax.random.key(0))))
 
 

@@ -1,10 +1,12 @@
 """The family of reward functions, and the decoder that is trained on it."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from owma._internal.errors import ConfigError
 from owma.config.value import ValueConfig
 from owma.outcomes.features import FeaturesConfig
 from owma.outcomes.transitions import Transitions
@@ -71,21 +73,34 @@ def trained():
     config = ValueConfig(
         num_tasks=8, embedding_size=8, width=64, depth=2, dropout=0.0, updates=1500, batch_size=256, report_every=500
     )
-    rows = list(ValueTrainer(psi, returns, config).run(key=train_key))
-    return psi, returns, rows
+    trainer = ValueTrainer(psi, returns, config)
+    return trainer, list(trainer.run(trainer.init(key=train_key)))
 
 
 def test_training_reports_and_improves(trained) -> None:
-    _, _, rows = trained
+    _, rows = trained
     assert [row["step"] for _, row in rows] == [500, 1000, 1500]
     losses = [row["value_loss"] for _, row in rows]
     # Standardised returns have variance 1: the decoder explains most of it.
     assert losses[-1] < losses[0] and losses[-1] < 0.15
 
 
+def test_training_goes_on_from_any_state_as_if_it_had_not_stopped(trained) -> None:
+    trainer, rows = trained
+    again = list(trainer.run(rows[-2][0]))
+    assert [row for _, row in again] == [rows[-1][1]] and eqx.tree_equal(again[-1][0], rows[-1][0])
+
+
+def test_divergence_is_reported() -> None:
+    config = ValueConfig(num_tasks=2, width=4, depth=1, updates=4, batch_size=8, report_every=2)
+    trainer = ValueTrainer(jnp.full((9, 1), jnp.nan), jnp.ones((9, 2)), config)
+    with pytest.raises(ConfigError, match=r"V\(psi, z\) diverged before update 2 .*--value.learning-rate"):
+        next(trainer.run(trainer.init(key=jax.random.key(0))))
+
+
 def test_a_task_of_the_family_is_recovered(trained, getkey) -> None:
-    psi, returns, rows = trained
-    decoder = rows[-1][0]
+    trainer, rows = trained
+    psi, returns, decoder = trainer.psi, trainer.returns, trainer.finish(rows[-1][0])
     for task in (0, 5):
         # In units and around a mean of its own, from 300 labelled samples, judged on others.
         labels = 7.0 + 3.0 * np.asarray(returns[:, task])
