@@ -1,21 +1,29 @@
 """What every command shares: flags, errors as one sentence with exit code 2, and how to go on after a stop."""
 
 import contextlib
+import dataclasses
 import errno
+import functools
 import io
+import operator
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.flags import flagged
+from owma._internal.help import choice_name, field_doc, short_help, suggestion
 from owma._internal.progress import Stopped, stoppable
+from owma._internal.version import __version__
 
 _Arguments = TypeVar("_Arguments")
 _REFUSED = {
@@ -126,16 +134,45 @@ def compile_plainly() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-def parse(cls: type[_Arguments] | Any, *, prog: str, description: str | None = None) -> _Arguments:
+def parse(
+    cls: type[_Arguments] | Any,
+    *,
+    prog: str,
+    description: str | None = None,
+    often: Sequence[str] = (),
+    price: str | None = None,
+) -> _Arguments:
     """The command line as an instance of `cls`, which may be a union of annotated classes too.
 
     A value that a configuration refuses raises its `OwmaError`, with the flag that sets it; tyro would put it into a
-    box, in pieces.
+    box, in pieces. So does a word that is nearly one of the command's.
+
+    **Arguments:** `often`: the flags that `--help` shows, with their dashes; `--help-all` shows all of them, and so
+    does `--help` where there are none. `price`: the flag that `--lambda` stands for.
     """
+    prog = sys.argv[0] if sys.argv[0].startswith(("owma ", "python -m owma ")) else prog
+    if {"--version", "-V"} & set(sys.argv[1:]):
+        print(f"owma {__version__}")
+        sys.exit(0)
+    # Whatever looks at the command line later sees it as it is understood.
+    sys.argv = [sys.argv[0], *_spelt_out(sys.argv[1:], price)]
+    words = sys.argv[1:]
+    if often and {"-h", "--help"} & set(words):
+        about = "" if price is None else f"--lambda is short for {price}, the price of a nat."
+        print(short_help(cls, prog, often, words, about))
+        sys.exit(0)
+    words = ["--help" if word == "--help-all" else word for word in words]
     shown = io.StringIO()
     try:
         with contextlib.redirect_stderr(shown):
-            return tyro.cli(cls, prog=prog, description=description, config=(tyro.conf.CascadeSubcommandArgs,))
+            return tyro.cli(
+                cls,
+                prog=prog,
+                description=description,
+                args=words,
+                config=(tyro.conf.CascadeSubcommandArgs,),
+                registry=_registry(),
+            )
     except (OwmaError, SystemExit) as stop:
         refusal: BaseException | None = stop
         while refusal is not None and not isinstance(refusal, OwmaError):
@@ -143,9 +180,67 @@ def parse(cls: type[_Arguments] | Any, *, prog: str, description: str | None = N
         if refusal is not None:
             shown = io.StringIO()
             raise type(refusal)(flagged(refusal, cls)) from None
+        meant = suggestion(_unrecognised(shown.getvalue(), words), cls, prog)
+        if meant is not None:
+            shown = io.StringIO()
+            raise ConfigError(meant) from None
         raise
     finally:
         sys.stderr.write(shown.getvalue())
+
+
+def _spelt_out(words: Sequence[str], price: str | None) -> list[str]:
+    """Words of before under their names of now, and `--lambda` as the flag that it stands for."""
+    words = [re.sub(r"^(\w+):og-bench-", r"\1:ogbench-", word) for word in words]
+    return words if price is None else [re.sub(r"^--lambda(?==|$)", price, word) for word in words]
+
+
+def _unrecognised(said: str, words: Sequence[str]) -> list[str]:
+    """Which words of the command line tyro said that it does not recognise."""
+    text = " ".join(line.strip("│| ") for line in said.splitlines())
+    found = re.search(r"Unrecognized options: (.*?) (?:[─-]{4}|[╰+])", text)
+    named = set() if found is None else set(found[1].replace(",", " ").split())
+    return [word for word in words if word in named]
+
+
+def _registry() -> tyro.constructors.ConstructorRegistry:
+    """With `choice_name` as the names of subcommands: tyro would have `og-bench`."""
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.struct_rule
+    def _(info: tyro.constructors.StructTypeInfo) -> tyro.constructors.StructConstructorSpec | None:
+        if not dataclasses.is_dataclass(info.type):
+            return None
+        hints = typing.get_type_hints(info.type, include_extras=True)
+        renamed = {name: _renamed(hint) for name, hint in hints.items()}
+        if renamed == hints:
+            return None
+        missing = tyro.constructors.MISSING_NONPROP
+        specs = [
+            tyro.constructors.StructFieldSpec(
+                name=field.name,
+                type=renamed[field.name],
+                default=getattr(info.default, field.name, missing),
+                helptext=functools.partial(field_doc, info.type, field.name),
+            )
+            for field in dataclasses.fields(info.type)
+        ]
+        return tyro.constructors.StructConstructorSpec(instantiate=info.type, fields=tuple(specs))
+
+    return registry
+
+
+def _renamed(hint: Any) -> Any:
+    """A union whose classes of OGBench have their own names; all else as it is."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    members = [
+        Annotated[member, tyro.conf.subcommand(choice_name(member))]
+        if getattr(member, "__name__", "").startswith("OGBench")
+        else member
+        for member in typing.get_args(hint)
+    ]
+    return functools.reduce(operator.or_, members)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from owma.config.data import (
     TwoRoutesCollect,
 )
 
-_Config: TypeAlias = (
+Collect: TypeAlias = (
     Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
     | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
     | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
@@ -36,7 +36,7 @@ _Config: TypeAlias = (
 def main() -> None:
     """Parse, collect, print the folder."""
     config: CollectConfig = parse(
-        _Config,
+        Collect,
         prog="python -m owma.collect",
         description="Make a dataset by scripted control or trained policies, without a network.",
     )

@@ -195,7 +195,7 @@ def on_these_data(config: ExperimentConfig, said: Callable[[str], bool]) -> tupl
             notes.append(
                 f"the preset's task, {describe_task(config.task)}, is not of these data: the task is the rewards "
                 "recorded with them; for another one, pass task:goal-task-config --task.goal X Y, "
-                "task:reward-task-config --task.reward MODULE:FUNCTION, or whatever else --help lists."
+                "task:reward-task-config --task.reward MODULE:FUNCTION, or whatever else --help-all lists."
             )
         config = dataclasses.replace(config, task=RecordedTaskConfig())
     features = config.world.features

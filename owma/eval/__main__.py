@@ -72,9 +72,21 @@ class Eval:
         return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or price).named_planners()
 
 
+_OFTEN = (
+    *("--planner.kl-coef", "--planner.adaptation-steps", "--planner.n-adaptation-samples", "--planners", "--kl-coef"),
+    *("--episodes", "--env", "--deadline-ms", "--seed", "--video"),
+)
+"""The flags that `--help` shows."""
+
+
+def _price() -> str:
+    """The flag that `--lambda` stands for: of the one planner, or of all that are named."""
+    return "--kl-coef" if said("planners") else "--planner.kl-coef"
+
+
 def main() -> None:
     """Parse, evaluate, print the folder."""
-    arguments = parse(Eval, prog="python -m owma.eval")
+    arguments = parse(Eval, prog="python -m owma.eval", often=_OFTEN, price=_price())
     if arguments.evaluation.planners and said("planner"):
         raise ConfigError(
             "--planners are planners as a training run has them, and planner:NAME is one with settings of its own "

@@ -1,11 +1,11 @@
 """The commands that make rows again, from the configurations that made them."""
 
 import dataclasses
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from owma._internal.help import choice_name
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.presets import PRESETS, on_these_data
 from owma.config.sweep import SWEEPS, SweepConfig
@@ -34,7 +34,7 @@ def eval_command(run: str, planner: Any, evaluation: EvaluationConfig, seed: int
     usual = EvaluationConfig()
     # One planner is evaluated, this one, with the price that it has.
     shown = dataclasses.replace(evaluation, planners=usual.planners, kl_coef=None)
-    words = [run, f"planner:{_kebab(type(planner).__name__)}"]
+    words = [run, f"planner:{choice_name(type(planner))}"]
     for subcommands, flags in (_words(planner, None, "planner."), _words(shown, usual, "")):
         words += subcommands + flags
     return _command("eval", *words, *(("--seed", str(seed)) if seed else ()))
@@ -62,7 +62,7 @@ def _words(config: Any, default: Any, prefix: str) -> tuple[list[str], list[str]
             continue
         if dataclasses.is_dataclass(value):
             if type(value) is not type(usual):
-                subcommands.append(f"{name}:{_kebab(type(value).__name__)}")
+                subcommands.append(f"{name}:{choice_name(type(value))}")
                 usual = None
             deeper, more = _words(value, usual, f"{name}.")
             subcommands += deeper
@@ -90,8 +90,3 @@ def _usual(field: dataclasses.Field[Any]) -> Any:
 
 def _command(module: str, *words: str) -> str:
     return " ".join([f"python -m owma.{module}", *map(shlex.quote, words)])
-
-
-def _kebab(name: str) -> str:
-    """OnlineAdaptation -> online-adaptation, FKSteering -> fk-steering, as tyro names subcommands."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()

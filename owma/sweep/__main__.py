@@ -68,9 +68,16 @@ class Sweep:
     which may be somebody else's, is not believed."""
 
 
+_OFTEN = (
+    *("--base", "--grid", "--each", "--overrides", "--seeds", "--planners", "--parallel", "--gpus", "--dry-run"),
+    "--resume",
+)
+"""The flags that `--help` shows."""
+
+
 def main() -> None:
     """Parse, run, print the folder."""
-    arguments = parse(Sweep, prog="python -m owma.sweep")
+    arguments = parse(Sweep, prog="python -m owma.sweep", often=_OFTEN)
     if arguments.resume is None:
         found = points(arguments.preset)
         if arguments.dry_run:

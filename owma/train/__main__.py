@@ -50,6 +50,12 @@ _Preset: Any = functools.reduce(
 )
 
 
+_OFTEN = (
+    *("--resume", "--seed", "--world.discount", "--training.updates", "--training.batch-size", "--value.kind"),
+    *("--evaluation.env", "--evaluation.planners", "--evaluation.episodes", "--evaluation.kl-coef"),
+)
+"""The flags that `--help` shows."""
+
 _FEW_UPDATES = 1_000
 """A run of fewer takes longer to optimise than to execute."""
 
@@ -78,7 +84,7 @@ class Train:
 
 def main() -> None:
     """Parse, run, print the folder."""
-    arguments = parse(Train, prog="python -m owma.train")
+    arguments = parse(Train, prog="python -m owma.train", often=_OFTEN, price="--evaluation.kl-coef")
     check_logs(arguments.log)
     take_part(arguments.job, lambda: _train(arguments))
 

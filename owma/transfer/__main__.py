@@ -72,9 +72,16 @@ class Transfer:
         self.config.acting_planners(self.evaluation)  # raises where --each names no field of theirs
 
 
+_OFTEN = (
+    *("--task", "--goals", "--ogbench-tasks", "--labels", "--planners", "--kl-coef", "--episodes", "--fits"),
+    *("--seed", "--resume"),
+)
+"""The flags that `--help` shows."""
+
+
 def main() -> None:
     """Parse, fit and evaluate, print the folder."""
-    arguments = parse(Transfer, prog="python -m owma.transfer")
+    arguments = parse(Transfer, prog="python -m owma.transfer", often=_OFTEN, price="--kl-coef")
     if arguments.run is not None and arguments.resume is None:
         require_models(arguments.run)  # a mistake is answered before what computes is imported
     keep_programs()

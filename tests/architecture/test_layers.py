@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "inspect",
         "doctor",
     ),
+    ("__main__",),
 )
 """The rooms, from the bottom."""
 

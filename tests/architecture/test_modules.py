@@ -101,7 +101,7 @@ def test_no_super_no_hasattr_and_no_print(sources: dict[str, ast.Module]) -> Non
     for file, tree in sources.items():
         for node in ast.walk(tree):
             called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
-            may_print = file in MAY_PRINT or file.endswith("/__main__.py")
+            may_print = file in MAY_PRINT or file.split("/")[-1] == "__main__.py"
             if (
                 called == "hasattr"
                 or (called == "super" and file not in MAY_CALL_SUPER)

@@ -31,16 +31,20 @@ HEAVY = {
 }
 
 
-def _help(command: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def _help(module: str, flag: str, *options: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(Path(owma.__file__).parent.parent)}
     return subprocess.run(
-        [sys.executable, *flags, "-m", f"owma.{command}", "--help"], env=environment, capture_output=True, text=True
+        [sys.executable, *options, "-m", module, flag], env=environment, capture_output=True, text=True
     )
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "transfer", "collect", "inspect", "sweep", "report"])
-def test_help_names_the_command_and_imports_nothing_heavy(command: str) -> None:
-    done = _help(command, "-X", "importtime")
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [(name, "--help") for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report")]
+    + [("train", "--help-all")],
+)
+def test_help_names_the_command_and_imports_nothing_heavy(command: str, flag: str) -> None:
+    done = _help(f"owma.{command}", flag, "-X", "importtime")
     assert done.returncode == 0 and f"usage: python -m owma.{command}" in done.stdout
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
     assert "tyro" in imported and not imported & HEAVY

@@ -15,7 +15,7 @@ TINY = (
     *("smoke", "--evaluation.episodes", "0"),
     *("--world.width", "8", "--world.embed-width", "8", "--policy.width", "8", "--policy.embed-width", "8"),
     *("--training.updates", "4", "--value.updates", "4", "--value.width", "8"),
-    *("data:og-bench-maze-collect", "--data.steps", "2000"),
+    *("data:ogbench-maze-collect", "--data.steps", "2000"),
     *("task:goal-task-config", "--task.goal", "20", "20", "--task.radius", "1", "--task.falloff", "6"),
 )
 
