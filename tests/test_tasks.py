@@ -22,7 +22,7 @@ from owma.config.task import (
     RewardTaskConfig,
     parse_task,
 )
-from owma.eval.__main__ import Eval, _judge
+from owma.eval.api import trusted_judge
 from owma.eval.courses import Judge, judge_of
 from owma.outcomes.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask, build_task
 from owma.outcomes.transitions import Transitions
@@ -267,15 +267,17 @@ def test_a_run_keeps_its_labels_and_goes_by_them(tmp_path: Path) -> None:
     assert kept_task(RecordedTaskConfig(), folder) == RecordedTaskConfig()
 
 
-def test_a_folders_labels_elsewhere_are_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folders_labels_elsewhere_are_not_opened(tmp_path: Path) -> None:
     task = LabelledTaskConfig(tmp_path / "elsewhere.npz")
     np.savez(task.file, obs=np.eye(2), reward=np.array([0.0, 2.0]))
     folder, env = tmp_path / "run", EnvSpec("test/It-v0")
-    assert _judge(task, env, Eval(folder), folder) == Judge(knows_promise=False)
-    assert "has no copy of its labels" in capsys.readouterr().err
+    said: list[str] = []
+    assert trusted_judge(task, env, folder, (), warn=said.append, remedy="") == Judge(knows_promise=False)
+    assert len(said) == 1 and "has no copy of its labels" in said[0]
     folder.mkdir()
     keep_labels(task, folder)
-    assert isinstance(_judge(kept_task(task, folder), env, Eval(folder), folder).task, LabelledTask)
+    judge = trusted_judge(kept_task(task, folder), env, folder, (), warn=said.append, remedy="")
+    assert isinstance(judge.task, LabelledTask) and len(said) == 1
 
 
 def test_a_preference_is_built_from_its_configuration() -> None:

@@ -1,6 +1,7 @@
 """Progress on standard error, and signals that stop it where nothing is lost."""
 
 import contextlib
+import importlib.util
 import os
 import signal
 import sys
@@ -136,7 +137,7 @@ def progress(
 
     Within `resumable`, a report raises `Stopped` once a signal has come: report what is safe already.
     """
-    show = (_bar if sys.stderr.isatty() else _lines) if is_shown else _nothing
+    show = (_bar if sys.stderr.isatty() or _in_a_notebook() else _lines) if is_shown else _nothing
     with show(label, total, done, unit, waiting or _first_wait(label)) as shown:
 
         def advance(steps: int = 1, /, note: str = "") -> None:
@@ -149,6 +150,19 @@ def progress(
 
 def _first_wait(label: str) -> str:
     return "starting" if label.startswith(_UNCOMPILED) else "compiling"
+
+
+def _in_a_notebook() -> bool:
+    """Whether rich shows a bar in a notebook, where standard error is no terminal."""
+    if (
+        "ipywidgets" not in sys.modules
+        and importlib.util.find_spec("ipywidgets") is None
+        or "IPython" not in sys.modules
+    ):
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
 
 
 class _Pace:
@@ -232,9 +246,9 @@ def _lines(label: str, total: int, done: int, unit: str, waiting: str) -> Iterat
 
 
 @contextmanager
-def _nothing(label: str, total: int, done: int, unit: str, waiting: str) -> Iterator[Callable[[int, str], None]]:
+def _nothing(label: str, total: int, done: int, unit: str, waiting: str) -> Iterator[Callable[..., None]]:
     del label, total, done, unit, waiting
-    yield lambda steps, note: None
+    yield lambda steps=1, note="": None
 
 
 def _round(rate: float) -> str:
@@ -248,3 +262,29 @@ def open_progress(label: str, total: int, done: int) -> "contextlib.AbstractCont
 
 Progress: TypeAlias = Callable[[str, int, int], AbstractContextManager[Callable[..., None]]]
 """progress(label, total, done) opens a progress display; calling what it gives advances it."""
+
+
+ProgressCallback: TypeAlias = Callable[[str, int, int, str], None]
+"""callback(label, done, total, note): what a user's own display is told at every report of progress."""
+
+
+def shown_progress(progress: bool | ProgressCallback) -> Progress:
+    """Progress for a call from Python: on standard error or in the notebook, nowhere, or to a callback.
+
+    What a callback raises ends the work, where nothing is lost by it.
+    """
+    if not callable(progress):
+        return open_progress if progress else lambda label, total, done: _nothing(label, total, done, "", "")
+
+    @contextmanager
+    def told(label: str, total: int, done: int) -> "Iterator[Advance]":
+        so_far = done
+
+        def advance(steps: int = 1, /, note: str = "") -> None:
+            nonlocal so_far
+            so_far += steps
+            progress(label, so_far, total, note)
+
+        yield advance
+
+    return told

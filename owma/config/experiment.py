@@ -11,7 +11,7 @@ from owma.config.names import check_run_name
 from owma.config.planners import NAMED, PLANNERS, AbstractPlannerConfig
 from owma.config.planners.budgets import PlannerT, at_price
 from owma.config.policy import PolicyConfig
-from owma.config.task import DataConfig, RecordedTaskConfig, RewardTaskConfig, TaskConfig
+from owma.config.task import DataConfig, RecordedTaskConfig, RewardTaskConfig, TaskConfig, is_of_session
 from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
 from owma.config.world import WorldConfig
@@ -61,7 +61,7 @@ def imported_modules(tasks: Iterable[TaskConfig], env: str | None, trusted: Iter
     """Modules outside owma that code is imported from: of reward functions, of an environment `MODULE:ID`, and those
     that the user's command line trusts besides.
     """
-    named = [task.reward for task in tasks if isinstance(task, RewardTaskConfig)]
+    named = [task.reward for task in tasks if isinstance(task, RewardTaskConfig) and not is_of_session(task)]
     named += [env] if ":" in (env or "") else []
     named += trusted
     modules = (str(name).partition(":")[0] for name in named)

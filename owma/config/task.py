@@ -79,6 +79,15 @@ TaskConfig: TypeAlias = (
 )
 DataConfig: TypeAlias = CollectConfig | MinariDataset | FileConfig
 
+SESSION = "__main__"
+"""The module in the name of a reward function that a Python user gave and no module holds: no file can name it."""
+
+
+def is_of_session(task: TaskConfig) -> bool:
+    """Whether a task is such a function, so that whoever loads the run must give it again."""
+    return isinstance(task, RewardTaskConfig) and task.reward.startswith(f"{SESSION}:")
+
+
 _HOPPER_TASKS = ("hopper-forward", "hopper-backward", "hopper-stand", "hopper-jump")
 
 
@@ -141,4 +150,4 @@ def describe_task(task: TaskConfig) -> str:
     if isinstance(task, PreferenceTaskConfig):
         regions = (f"{weight:g} in [{x0:g}, {x1:g}] x [{y0:g}, {y1:g}]" for weight, x0, y0, x1, y1 in task.regions)
         return f"a preference between regions of coordinates 0 and 1: {'; '.join(regions)}"
-    return f"the reward function {task.reward}"
+    return f"the reward function {task.reward.removeprefix(f'{SESSION}:')}"

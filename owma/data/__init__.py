@@ -52,7 +52,11 @@ from owma.data.dataset import (
 )
 from owma.data.digest import difference as difference, digest_of as digest_of, is_digest as is_digest
 from owma.data.files import open_d4rl as open_d4rl, open_folder as open_folder, open_ogbench as open_ogbench
-from owma.data.forms import open_by_name as open_by_name, open_files as open_files
+from owma.data.forms import (
+    config_by_name as config_by_name,
+    open_by_name as open_by_name,
+    open_files as open_files,
+)
 from owma.data.minari import (
     load_minari as load_minari,
     minari_bytes as minari_bytes,

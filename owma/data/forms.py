@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from owma._internal.errors import DatasetError
-from owma.config.data import D4rlFile, FileConfig, OgbenchFile
+from owma.config.data import ArrayFolder, D4rlFile, FileConfig, OgbenchFile
+from owma.config.task import MinariDataset
 from owma.data.cache import is_cache, recording_of_cache
 from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, read_columns, read_rows
 from owma.data.dataset import Recording
@@ -28,6 +29,19 @@ def open_files(config: FileConfig) -> Recording:
 def open_by_name(
     name: str, *, download: bool = False, episode_steps: int | None = None, obs_keys: Sequence[str] = ()
 ) -> Recording:
+    """The dataset that `config_by_name` names.
+
+    **Raises:** `DatasetError` if there is no such dataset, or it is of another form.
+    """
+    config = config_by_name(name, download=download, episode_steps=episode_steps, obs_keys=obs_keys)
+    if isinstance(config, FileConfig):
+        return open_files(config)
+    return open_minari(config.dataset, download=config.download, obs_keys=config.obs_keys)
+
+
+def config_by_name(
+    name: str, *, download: bool = False, episode_steps: int | None = None, obs_keys: Sequence[str] = ()
+) -> MinariDataset | FileConfig:
     """The dataset that a name means: an HDF5 file is D4RL's, an npz file OGBench's or D4RL's, by the names of its
     arrays, a folder a dataset of Minari's, a cache, or one of your own arrays; anything else is a Minari id.
 
@@ -38,18 +52,18 @@ def open_by_name(
     - `episode_steps`: of `open_d4rl`.
     - `obs_keys`: of `open_minari`.
 
-    **Raises:** `DatasetError` if there is no such dataset, or it is of another form.
+    **Raises:** `DatasetError` if it is an npz file that cannot be read.
     """
     path = Path(name).expanduser()
     if path.suffix in HDF5_SUFFIXES or (path.suffix == NPZ_SUFFIX and not _is_ogbench(path)):
-        return open_d4rl(path, episode_steps=episode_steps)
+        return D4rlFile(path, episode_steps)
     if episode_steps is not None:
         raise DatasetError(f"{name} is no D4RL file, so that --episode-steps has nothing to say of it; leave it out.")
     if path.suffix == NPZ_SUFFIX:
-        return open_ogbench(path)
+        return OgbenchFile(path)
     if path.is_dir() and not _is_minari(path):
-        return recording_of_cache(path) if is_cache(path) else open_folder(path)
-    return open_minari(name, download=download, obs_keys=obs_keys)
+        return ArrayFolder(path)
+    return MinariDataset(name, download=download, obs_keys=tuple(obs_keys))
 
 
 def _is_ogbench(path: Path) -> bool:

@@ -6,7 +6,7 @@ What computes is imported when the flags have been read, so that `--help` and a 
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -18,15 +18,10 @@ from owma.config.fields import check_seeds
 from owma.config.json import later_field, to_json
 from owma.config.planners import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig, planner_name
 from owma.config.planners.budgets import at_price
-from owma.config.task import LabelledTaskConfig, RewardTaskConfig, TaskConfig, describe_task
+from owma.config.task import describe_task
 from owma.results.description import describe_env
 from owma.results.show import show_results, show_subject
-from owma.runs.folder import RunFolder, require_models, versions
-
-if TYPE_CHECKING:
-    from gymnasium.envs.registration import EnvSpec
-
-    from owma.eval.courses import Judge
+from owma.runs.folder import require_models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +91,9 @@ def main() -> None:
     keep_programs()
     require_platform()
     from owma.agent.act import Agent
-    from owma.envs import check_env, find_env, import_modules, limit_note, statistics_note
-    from owma.eval.evaluate import evaluate
+    from owma.envs import find_env, import_modules, limit_note, statistics_note
+    from owma.eval.api import check_run_env, evaluate_run, judge_of_run
     from owma.eval.videos import find_renderer, record
-    from owma.results.baselines import kept_data_row
-    from owma.runs.labels import kept_task
     from owma.runs.load import load
 
     import_modules(arguments.trust)
@@ -113,9 +106,7 @@ def main() -> None:
     renderer = find_renderer(env, modules) if arguments.video else None
     if renderer is not None:
         os.environ["MUJOCO_GL"] = renderer
-    world, policy = run.parts.world, run.parts.policy
-    dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
-    check_env(env, run.obs_keys, **dims, flag="--env")
+    check_run_env(run, env, flag="--env")
     known = "of before runs kept its name" if run.dataset is None else run.dataset.dataset_id
     show_subject(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
     for note in filter(
@@ -127,31 +118,23 @@ def main() -> None:
     is_alone = not arguments.evaluation.planners
     if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
-    judge = _judge(kept_task(run.config.task, run.folder.path), env, arguments, run.folder.path)
-    data = kept_data_row(run.folder) if judge.knows_promise else None  # it is of the task
-    name = "planners" if len(planners) > 1 else next(iter(planners))
-    folder = RunFolder.create(run.folder.path / "evaluations", name)
-    folder.write_json("config.json", to_json(arguments))
-    folder.write_json("versions.json", versions())
-    model = run.model if arguments.value is None else run.parts.agent_model(arguments.value)
-    results = evaluate(
-        model,
+    folder, results = evaluate_run(
+        run,
         planners,
-        folder,
         arguments.evaluation,
         env=env,
-        obs_keys=run.obs_keys,
+        judge=judge_of_run(run, env, arguments.trust, warn=show_warning, remedy="pass --trust {names}"),
+        described=to_json(arguments),
         seed=arguments.seed,
-        progress=open_progress,
-        judge=judge,
-        data=data,
+        value=arguments.value,
         deadline_ms=arguments.deadline_ms,
-        dataset=run.dataset,
+        progress=open_progress,
         warn=show_warning,
     )
     if arguments.video:
+        (name,) = planners  # `Eval` has seen to it
         agent = Agent(
-            model,
+            run.model if arguments.value is None else run.parts.agent_model(arguments.value),
             planners[name].build(),
             obs_keys=run.obs_keys,
             replan_every=arguments.evaluation.replan_every,
@@ -171,30 +154,6 @@ def _cut_as(of_run: EvaluationConfig, arguments: Eval) -> Eval:
         return arguments
     cut = dataclasses.replace(arguments.evaluation, max_steps=of_run.max_steps)
     return dataclasses.replace(arguments, evaluation=cut)
-
-
-def _judge(task: TaskConfig, env: "EnvSpec", arguments: Eval, folder: Path) -> "Judge":
-    """The run's task, where it can be had and code that it needs is trusted; else the environment, with a warning."""
-    from owma.envs import pays
-    from owma.eval.courses import Judge, judge_of
-
-    if isinstance(task, RewardTaskConfig) and not pays(env, task.reward):
-        missing = set(imported_modules((task,), None)) - set(arguments.trust)
-        if missing:
-            names = " ".join(sorted(missing | set(arguments.trust)))
-            show_warning(
-                f"returns and success are the environment's own, and the promise is not checked: the run's reward is "
-                f"{task.reward}, whose code would run; if it is yours, pass --trust {names} to be shown the task's."
-            )
-            return Judge(knows_promise=False)
-    if isinstance(task, LabelledTaskConfig) and task.file.parent != folder:
-        # The folder may be somebody else's, and does not choose what is read; nor is it known to be the same file.
-        show_warning(
-            f"returns and success are the environment's own, and the promise is not checked: the run has no copy of "
-            f"its labels, {task.file}; train it again to be shown the task's."
-        )
-        return Judge(knows_promise=False)
-    return judge_of(task, env)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def _random_rows(
         return []
 
 
-def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
+def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec | None) -> None:
     """Every picture that the run's files hold the numbers for."""
     metrics = folder.read_jsonl("metrics.jsonl") if folder.metrics_jsonl.exists() else []
     if metrics:
@@ -161,7 +161,7 @@ def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -> None:
                 trace["kl"],
                 prior_value=float(trace["prior_values"].mean()),
             )
-    if (maze := _maze_of(env)) is not None:
+    if env is not None and results["planners"] and (maze := _maze_of(env)) is not None:
         maze_map, start, goal = maze
         ordered = [name for name in results["planners"] if name in traces]
         plots.maze_trajectories(

@@ -13,7 +13,14 @@ import numpy as np
 from owma._internal.errors import ConfigError, where_raised
 from owma._internal.npz import read_npz
 from owma._internal.types import Float, HostArray
-from owma.config.task import GoalTaskConfig, LabelledTaskConfig, PreferenceTaskConfig, RecordedTaskConfig, TaskConfig
+from owma.config.task import (
+    GoalTaskConfig,
+    LabelledTaskConfig,
+    PreferenceTaskConfig,
+    RecordedTaskConfig,
+    TaskConfig,
+    is_of_session,
+)
 from owma.outcomes.transitions import Transitions
 
 RewardFunction: TypeAlias = Callable[
@@ -302,6 +309,11 @@ def build_task(config: TaskConfig) -> AbstractTask:
     if isinstance(config, PreferenceTaskConfig):
         regions = np.asarray(config.regions, np.float32).reshape(-1, 5)
         return PreferenceTask(regions[:, 0], regions[:, 1:3], regions[:, 3:5])
+    if is_of_session(config):
+        raise ConfigError(
+            f"The reward function {config.reward.partition(':')[2]!r} was given to a Python session, and no module "
+            "holds it; give it again: owma.load(path, task=function)."
+        )
     module_name, _, function_name = config.reward.partition(":")
     try:
         return RewardTask(getattr(importlib.import_module(module_name), function_name))
@@ -315,14 +327,19 @@ def build_task(config: TaskConfig) -> AbstractTask:
 def _read_labels(file: Path) -> LabelledTask:
     try:
         arrays = read_npz(file)
-        obs, reward = arrays["obs"].astype(np.float32), arrays["reward"].astype(np.float32)
-        if obs.ndim != 2 or reward.shape != (len(obs),) or not len(obs):
-            raise ValueError(f"`obs` is of shape {obs.shape} and `reward` of {reward.shape}")
-        if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
-            raise ValueError("it holds numbers that are not finite")
+        return labelled_task(arrays["obs"], arrays["reward"])
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(
             f"Labelled samples cannot be read from {file} ({error}); it must be an .npz file with `obs` (k, obs) and "
             "`reward` (k,)."
         ) from error
+
+
+def labelled_task(obs: HostArray, reward: HostArray) -> LabelledTask:
+    """The task of labelled samples. Raises `ValueError` if they are not of shapes (k, obs) and (k,), and finite."""
+    obs, reward = np.asarray(obs).astype(np.float32), np.asarray(reward).astype(np.float32)
+    if obs.ndim != 2 or reward.shape != (len(obs),) or not len(obs):
+        raise ValueError(f"`obs` is of shape {obs.shape} and `reward` of {reward.shape}")
+    if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
+        raise ValueError("it holds numbers that are not finite")
     return LabelledTask(obs, reward)

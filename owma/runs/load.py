@@ -1,23 +1,37 @@
 """Runs from disk, ready to act."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import CheckpointError, ConfigError
+from owma._internal.progress import open_progress
 from owma.agent.act import Agent
 from owma.config.experiment import ExperimentConfig
 from owma.config.json import from_json
-from owma.data import Origin, read_origin
+from owma.config.task import describe_task
+from owma.data import OfflineDataset, Origin, read_origin
+from owma.data.given import kept_data
+from owma.data.load import load_dataset
 from owma.envs import read_env
+from owma.envs.given import EnvLike, given_env, of_session
+from owma.outcomes.given import TaskLike, read_task
+from owma.outcomes.tasks import AbstractTask
 from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, OnlineAdaptation
 from owma.runs import checkpoint
+from owma.runs.dataset import require_same_dataset
 from owma.runs.folder import RunFolder, not_trained, require_models
 from owma.runs.parts import TrainedParts, read_shapes, restore_parts
+from owma.runs.rows import EpisodeRow
+
+if TYPE_CHECKING:
+    from owma.eval.api import Planners
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """A trained run.
 
@@ -39,6 +53,21 @@ class Run:
     """The dataset that it was trained on; `None` if it was trained before runs kept that."""
     env_refusal: str | None = None
     """See `owma.envs.read_env`: a run's folder may be somebody else's, and does not choose what is imported."""
+    task: AbstractTask | None = None
+    """The task, where it was given in this process (`owma.fit`, `tell`, `load(path, task=...)`); else the folder's
+    configuration of it is all there is, and no code of others is imported for it."""
+    data: OfflineDataset | None = dataclasses.field(default=None, compare=False)
+    """The dataset, where it is in memory; `read_data` reads it in any case."""
+    data_row: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False)
+    """What the recorded episodes come to by a task that the run was told of (`tell`); see `owma.results.baselines`."""
+
+    def __repr__(self) -> str:
+        data = "unknown data" if self.dataset is None else self.dataset.dataset_id
+        planners = ", ".join(self.config.evaluation.planners)
+        return (
+            f"Run({self.config.name!r}, {str(self.folder.path)!r}, data={data!r}, "
+            f"task={describe_task(self.config.task)!r}, env={self.env_id!r}, planners=[{planners}])"
+        )
 
     @property
     def env(self) -> EnvSpec:
@@ -47,7 +76,10 @@ class Run:
         Raises `ConfigError` where there is none, or the module that registers it has not been imported.
         """
         if self.env_spec is None:
-            none = f"The run {self.folder.path} was made without an environment; pass --env ID."
+            none = (
+                f"The run {self.folder.path} was made without an environment; pass env=... from Python, and --env ID "
+                "to a command."
+            )
             raise ConfigError(self.env_refusal or none)
         return self.env_spec
 
@@ -74,9 +106,69 @@ class Run:
         built = planner.build() if isinstance(planner, AbstractPlannerConfig) else planner
         return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every, deadline_ms=deadline_ms)
 
+    def evaluate(self, planners: "Planners" = (), **options: Any) -> list[EpisodeRow]:
+        """`owma.evaluate` of this run."""
+        from owma.eval.api import evaluate
 
-def load(path: str | Path) -> Run:
+        return evaluate(self, planners, **options)
+
+    def tell(self, task: TaskLike, *, labels: int | None = None, seed: int = 0) -> "Run":
+        """The same world model and policy for another task: values are fitted to it, and nothing is trained again.
+
+        Nothing is written; `evaluate` of what this returns writes into the same folder.
+
+        **Arguments:** `task`: of any form that `owma.fit` takes. `labels`: how many of the recorded transitions the
+        values are told the task's returns of, drawn by `seed`; by default as many as in training (`num_labels`).
+
+        **Raises:** `OwmaError` if the task cannot be built or prefers nothing in the data, or the data are gone.
+        """
+        from owma.transfer.tell import tell
+
+        return tell(self, task, labels=labels, seed=seed)
+
+    def read_data(self) -> OfflineDataset:
+        """The dataset that the run was trained on, from where it came from or from the run's folder.
+
+        Raises `OwmaError` if it is not there, or not the same.
+        """
+        if self.data is not None:
+            return self.data
+        config = kept_data(self.config.data, self.folder.path)
+        dataset = load_dataset(config, open_progress)
+        require_same_dataset(self.folder, config, dataset)
+        return dataset
+
+    def rows(self) -> list[EpisodeRow]:
+        """The rows of all episodes in the run's folder, those of the newest version of each evaluation after those of
+        training; `evaluation` is its folder's name, `""` of training's.
+        """
+        found: list[EpisodeRow] = []
+        for folder in (self.folder, *self._evaluations()):
+            if folder.episodes_jsonl.exists():
+                name = "" if folder is self.folder else folder.path.parent.name
+                rows: list[Any] = folder.read_jsonl("episodes.jsonl", drop_torn=True)
+                found += [row | {"evaluation": name} for row in rows]
+        return found
+
+    def plot(self) -> list[Path]:
+        """Draw every picture that the run's folder holds the numbers for, and return their paths."""
+        from owma.eval.evaluate import draw
+
+        for folder in (self.folder, *self._evaluations()):
+            known = folder.read_json("results.json") if folder.results_json.exists() else {"planners": {}}
+            draw(folder, known, self.env_spec)
+        return sorted(self.folder.path.glob("**/plots/*.png"))
+
+    def _evaluations(self) -> list[RunFolder]:
+        parents = sorted((self.folder.path / "evaluations").glob("*/"))
+        return [RunFolder.open(parent) for parent in parents if any(parent.glob("v*"))]
+
+
+def load(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None) -> Run:
     """A finished run: `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
+
+    **Arguments:** of what no file can hold, in the forms of `owma.fit`: `task`: the run's own, as a function, by which
+    episodes are judged (to give it another one, `Run.tell`); `env`: where to evaluate.
 
     Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
     belong together. An environment that is not registered here is no mistake before it is asked for (`Run.env`).
@@ -87,14 +179,7 @@ def load(path: str | Path) -> Run:
         raise not_trained(folder)
     shapes = read_shapes(folder)
     obs_keys = None if shapes["obs_keys"] is None else tuple(shapes["obs_keys"])
-    env, refusal = None, None
-    if shapes["env"] is not None:
-        named = config.evaluation.env
-        try:
-            by_module = named if ":" in (named or "") else None
-            env = read_env(shapes["env"], f"The run {folder.path}", flag="--env", named=by_module)
-        except ConfigError as error:
-            refusal = str(error)
+    spec, refusal = (given_env(env), None) if env is not None else _env_of(folder, shapes["env"], config)
     dataset = read_origin(shapes.get("dataset"))
     try:
         parts = restore_parts(folder, config)
@@ -103,4 +188,22 @@ def load(path: str | Path) -> Run:
             again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
             raise CheckpointError(f"{error} Or {again}") from error
         raise
-    return Run(folder, config, parts, obs_keys, env, dataset, refusal)
+    told = None if task is None else read_task(task).task
+    return Run(folder, config, parts, obs_keys, spec, dataset, refusal, told)
+
+
+def _env_of(folder: RunFolder, described: str | None, config: ExperimentConfig) -> tuple[EnvSpec | None, str | None]:
+    """The environment that a run's folder describes, or why it is not to be made."""
+    if described is None:
+        return None, None
+    if (name := of_session(described)) is not None:
+        return None, (
+            f"The environment {name} of the run {folder.path} was given to a Python session, and no registry holds it; "
+            f"give it again: owma.load({str(folder.path)!r}, env=...)."
+        )
+    named = config.evaluation.env
+    try:
+        by_module = named if ":" in (named or "") else None
+        return read_env(described, f"The run {folder.path}", flag="--env", named=by_module), None
+    except ConfigError as error:
+        return None, str(error)

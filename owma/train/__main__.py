@@ -34,7 +34,7 @@ from owma.config.presets import PRESETS, on_these_data
 from owma.config.task import describe_task
 from owma.results.description import describe_data, describe_env
 from owma.results.show import show_fit, show_results, show_subject
-from owma.runs.folder import RunFolder, versions
+from owma.runs.folder import RunFolder
 from owma.train.job import JobConfig, ended_together, first_then_others, open_shared_progress, require_same, take_part
 from owma.train.logs import LogKind, MetricsLog, check_logs, open_logs
 
@@ -92,6 +92,7 @@ def main() -> None:
 def _train(arguments: Train) -> None:
     keep_programs()
     require_platform()
+    from owma.data.given import kept_data
     from owma.envs import import_modules
     from owma.runs.dataset import require_same_dataset
     from owma.runs.labels import kept_task
@@ -101,8 +102,11 @@ def _train(arguments: Train) -> None:
         from owma.train.inputs import gather_for
 
         check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
-        # A run goes on with the labels that it began with.
-        kept = config if begun is None else dataclasses.replace(config, task=kept_task(config.task, begun.path))
+        # A run goes on with the labels that it began with, and with the arrays that it was given.
+        kept = config
+        if begun is not None:
+            task, data = kept_task(config.task, begun.path), kept_data(config.data, begun.path)
+            kept = dataclasses.replace(config, task=task, data=data)
         material = first_then_others(
             lambda: gather_for(kept, open_progress, memory_gib=arguments.memory_gib, check=check)
         )
@@ -144,15 +148,12 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     """The folder of a run that begins, which the first process of a job makes for all."""
     import jax.numpy as jnp
 
-    from owma.runs.labels import keep_labels
     from owma.train.devices import from_first, is_first
+    from owma.train.run import begin_run
 
     if not is_first():
         return RunFolder(runs / config.name / f"v{int(from_first(jnp.asarray(0)))}")
-    folder = RunFolder.create(runs, config.name)
-    folder.write_json("config.json", to_json(config))
-    folder.write_json("versions.json", versions())
-    keep_labels(config.task, folder.path)
+    folder = begin_run(runs, config)
     from_first(jnp.asarray(int(folder.path.name.removeprefix("v"))))
     return folder
 
@@ -169,12 +170,9 @@ def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
-    from owma.eval.courses import judge_of
-    from owma.eval.evaluate import evaluate
-    from owma.results.baselines import kept_data_row
-    from owma.runs.labels import kept_task
     from owma.train.devices import is_first
     from owma.train.experiment import Experiment
+    from owma.train.run import evaluate_trained
 
     with ended_together():
         parts = Experiment(config, material, folder, open_shared_progress, logs, warn=show_warning).train()
@@ -182,26 +180,9 @@ def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs
         return
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config, obs_dim=material.dataset.transitions.obs.shape[1], kept=parts.world.whitening.dims)
-    if material.env is None or not config.evaluation.episodes:
-        return
-    results = evaluate(
-        parts.agent_model(config.value.kind),
-        config.evaluation.named_planners(),
-        folder,
-        config.evaluation,
-        env=material.env,
-        obs_keys=material.dataset.obs_keys,
-        seed=config.seed,
-        progress=open_progress,
-        judge=judge_of(kept_task(config.task, folder.path), material.env),
-        data=kept_data_row(folder),
-        dataset=material.dataset.origin,
-        warn=show_warning,
-    )
-    for log in logs:
-        for name, entry in results["planners"].items():
-            log.log({"phase": f"evaluation/{name}"} | entry)
-    show_results(results)
+    results = evaluate_trained(parts, config, material, folder, open_progress, logs, warn=show_warning)
+    if results is not None:
+        show_results(results)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,12 @@ class Material:
 
 
 def gather(
-    data: DataConfig,
+    data: DataConfig | OfflineDataset,
     task: TaskConfig,
     progress: Progress,
     *,
-    env: str | None = None,
+    env: str | EnvSpec | None = None,
+    built: AbstractTask | None = None,
     needs_env: bool = True,
     most_steps: int = MOST_STEPS,
     memory_gib: float = MEMORY_GIB,
@@ -49,17 +50,18 @@ def gather(
 ) -> Material:
     """The material of an experiment; a collector's dataset is collected if it is not there.
 
-    **Arguments:** `env`: a Gymnasium id; by default that of a task of OGBench, or else the one that the dataset names.
+    **Arguments:** `data`: read already, or its configuration. `env`: an environment, or a Gymnasium id; by default that
+    of a task of OGBench, or else the one that the dataset names. `built`: what `task` describes, where that is there.
     `needs_env`: whether there must be one. `most_steps`: of an episode, where the environment has no limit of its own.
     `memory_gib`: of `load_dataset`. `check`: is shown the dataset before anything is made of it, and may raise.
 
     **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
     nothing in the data, or the environment cannot be made, kept or stepped, or is of another form than the data.
     """
-    built = build_task(task)
-    spec = find_env(env) if env is not None else None
+    built = build_task(task) if built is None else built
+    spec = find_env(env) if isinstance(env, str) else env
     own = env_of_reward(task.reward) if isinstance(task, RewardTaskConfig) else None
-    dataset = load_dataset(data, progress, memory_gib=memory_gib)
+    dataset = data if isinstance(data, OfflineDataset) else load_dataset(data, progress, memory_gib=memory_gib)
     if check is not None:
         check(dataset)
     known = spec or dataset.env_spec
@@ -91,20 +93,28 @@ def gather_for(
     config: ExperimentConfig,
     progress: Progress,
     *,
+    dataset: OfflineDataset | None = None,
+    task: AbstractTask | None = None,
+    env: EnvSpec | None = None,
+    needs_env: bool | None = None,
     memory_gib: float = MEMORY_GIB,
     check: Callable[[OfflineDataset], None] | None = None,
 ) -> Material:
     """Dataset, task rewards and environment of a whole experiment; see `gather`. Writes a dataset at most.
 
+    **Arguments:** `dataset`, `task`, `env`: what the configuration describes, of each that is there already.
+    `needs_env`: whether there must be an environment; by default, if there are episodes to evaluate.
+
     Raises as that does, and `ConfigError` where the features do not fit the observations.
     """
     evaluation = config.evaluation
     material = gather(
-        config.data,
+        config.data if dataset is None else dataset,
         config.task,
         progress,
-        env=evaluation.env,
-        needs_env=evaluation.episodes > 0,
+        env=evaluation.env if env is None else env,
+        built=task,
+        needs_env=evaluation.episodes > 0 if needs_env is None else needs_env,
         most_steps=evaluation.max_steps,
         memory_gib=memory_gib,
         check=check,

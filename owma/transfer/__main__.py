@@ -86,6 +86,7 @@ def main() -> None:
         require_models(arguments.run)  # a mistake is answered before what computes is imported
     keep_programs()
     require_platform()
+    from owma.data.given import kept_data
     from owma.data.load import load_dataset
     from owma.envs import check_env, find_env, import_modules, limit_note
     from owma.runs.dataset import require_same_dataset
@@ -117,7 +118,8 @@ def main() -> None:
     config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     with resumable(again):
-        dataset = load_dataset(run.config.data, open_progress, memory_gib=arguments.memory_gib)
+        kept = kept_data(run.config.data, run.folder.path)
+        dataset = load_dataset(kept, open_progress, memory_gib=arguments.memory_gib)
         require_same_dataset(run.folder, run.config.data, dataset)
     transitions = dataset.transitions
     if transitions.is_mapped:

@@ -2,7 +2,8 @@
 
 A room is what stands at the top of `owma/`: a folder, or one of the two commands that are one file. A new room goes
 into `LAYERS`. Rooms of one layer do not import each other; the files of a room do, but in no circle.
-`config` imports what it builds when it builds it (`BUILDS`), so that commands read their flags without JAX.
+`config` imports what it builds when it builds it (`BUILDS`), so that commands read their flags without JAX, and the
+methods of a `Run` that are `owma.evaluate` and the like import these when they are called.
 """
 
 import ast
@@ -41,8 +42,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """The rooms, from the bottom."""
 
-BUILDS = {"config": ("planners", "adaptation")}
-"""What a room below may import of rooms above, inside functions and for type checkers: the planners of `build()`."""
+BUILDS = {"config": ("planners", "adaptation"), "runs": ("eval", "transfer")}
+"""What a room below may import of rooms above, inside functions and for type checkers: the planners of `build()`, and
+`Run.evaluate`, `tell` and `plot`."""
 
 LOWEST_LAYER = {
     **dict.fromkeys(("gymnasium", "gymnasium_robotics", "mujoco", "ogbench"), "envs"),
