@@ -3,7 +3,7 @@
 import importlib.abc
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -151,7 +151,7 @@ class _OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds a module by its old name, after all other finders have not."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Iterable[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         del path, target
         is_old = fullname.startswith("owma.") and fullname.removeprefix("owma.") in _MOVED
