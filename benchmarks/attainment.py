@@ -31,12 +31,16 @@ from owma._internal.types import Array, Float
 from owma.adaptation import Optimum, estimate_optimum
 from owma.config.experiment import ExperimentConfig
 from owma.config.json import to_json
-from owma.config.policy import PolicyConfig
 from owma.config.presets import PRESETS
 from owma.envs.make import vector_env
 from owma.outcomes.observations import flatten_obs
-from owma.outcomes.policy import policy_skeleton
-from owma.outcomes.testbeds import GaussianDenoiser, GaussianMixtureDenoiser, chain_ceiling, testbed_world
+from owma.outcomes.testbeds import (
+    GaussianDenoiser,
+    GaussianMixtureDenoiser,
+    chain_ceiling,
+    testbed_policy,
+    testbed_world,
+)
 from owma.outcomes.value import LinearValue
 from owma.outcomes.world import whitened_outcomes
 from owma.planners import (
@@ -202,7 +206,7 @@ def _light(info: PlanInfo) -> dict[str, np.ndarray]:
 
 def _closed_form(denoiser: GaussianDenoiser | GaussianMixtureDenoiser, weight: np.ndarray) -> AgentModel:
     dims = len(weight)
-    policy = policy_skeleton(PolicyConfig(width=8, depth=1, embed_width=8), dims, 2, dims, key=jax.random.key(0))
+    policy = testbed_policy(dims, 2, dims)
     value = LinearValue(jnp.asarray(weight, jnp.float32), jnp.asarray(0.0))
     return AgentModel(testbed_world(denoiser), policy, value, jnp.asarray(1.0))
 

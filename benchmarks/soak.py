@@ -26,9 +26,7 @@ from owma._internal.command import command, keep_programs
 from owma._internal.progress import open_progress
 from owma._internal.types import Float
 from owma.agent.act import Agent
-from owma.config.policy import PolicyConfig
-from owma.outcomes.policy import policy_skeleton
-from owma.outcomes.testbeds import GaussianDenoiser, testbed_world
+from owma.outcomes.testbeds import GaussianDenoiser, testbed_policy, testbed_world
 from owma.outcomes.value import LinearValue
 from owma.planners import AgentModel, OnlineAdaptation
 from owma.runs.folder import RunFolder, versions
@@ -78,7 +76,7 @@ def _agent(arguments: Soak) -> Agent:
         planner = OnlineAdaptation(warm_start=arguments.warm_start)
         return owma.load(arguments.run).agent(planner, deadline_ms=arguments.deadline_ms)
     mean, variance = jnp.asarray([0.0, 1.0]), jnp.asarray([1.0, 0.5])
-    policy = policy_skeleton(PolicyConfig(width=8, depth=1, embed_width=8), 2, 2, 2, key=jax.random.key(0))
+    policy = testbed_policy(2, 2, 2)
     value = LinearValue(jnp.asarray([1.0, -1.0]), jnp.zeros(()))
     model = AgentModel(testbed_world(GaussianDenoiser(mean, variance)), policy, value, jnp.ones(()))
     planner = OnlineAdaptation(

@@ -99,7 +99,7 @@ def walks(rows: int) -> Transitions:
 
 def _data(transitions: Transitions, config: TrainingConfig) -> OutcomeData:
     everything = np.ones(len(transitions), bool)
-    return OutcomeData.build(shipped().world, transitions, everything, horizon=config.horizon)
+    return OutcomeData.build(shipped().world, transitions, everything, horizon=config.horizon)[0]
 
 
 def _trainer(transitions: Transitions, config: TrainingConfig) -> OutcomeTrainer:

@@ -135,7 +135,7 @@ def _trainer(rows: int, batch: int) -> tuple[OutcomeTrainer, TrainingState]:
     """As training has them on all devices; what it made them from is let go of."""
     transitions, config = walks(rows), dataclasses.replace(_PRESET.training, batch_size=batch)
     model, everything = shipped(), np.ones(len(transitions), bool)
-    data = OutcomeData.build(model.world, transitions, everything, horizon=config.horizon)
+    (data,) = OutcomeData.build(model.world, transitions, everything, horizon=config.horizon)
     held_out = data.rows(jnp.arange(min(10_000, rows)))
     trainer = OutcomeTrainer(model.world, model.policy, data, held_out, config, _PRESET.world)
     found = spread((trainer, trainer.init(key=jax.random.key(0))))

@@ -17,8 +17,6 @@ import pytest
 from filelock import FileLock
 from jaxtyping import PRNGKeyArray
 
-from owma.outcomes.policy import policy_skeleton
-
 # A (batch,) array against a (batch, 1) one is a bug far more often than a wish. Dtype promotion stays standard, since
 # optax's schedules and `inject_hyperparams` fail under "strict"; x64 stays off, as in production.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -66,8 +64,7 @@ def gaussian_model() -> Callable[..., Any]:
     """
     # Here and not above: jaxtyping's hook must be in place before the package is imported.
     import owma.planners as planners
-    from owma.config.policy import PolicyConfig
-    from owma.outcomes.testbeds import GaussianDenoiser, testbed_world
+    from owma.outcomes.testbeds import GaussianDenoiser, testbed_policy, testbed_world
     from owma.outcomes.value import LinearValue
 
     def build(
@@ -82,7 +79,7 @@ def gaussian_model() -> Callable[..., Any]:
         dims = len(mean)
         denoiser = GaussianDenoiser(jnp.asarray(mean), jnp.asarray(variance))
         world = testbed_world(denoiser, num_steps=num_steps)
-        policy = policy_skeleton(PolicyConfig(width=8, depth=1, embed_width=8), dims, 2, dims, key=jax.random.key(0))
+        policy = testbed_policy(dims, 2, dims)
         value = LinearValue(jnp.asarray(weight), jnp.asarray(bias))
         return planners.AgentModel(world, policy, value, jnp.asarray(value_scale))
 

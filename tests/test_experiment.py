@@ -22,7 +22,7 @@ from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
 from owma.config.world import WorldConfig
 from owma.data import TwoRoutesCollect, read_origin
-from owma.outcomes.features import FeaturesConfig, FeatureTrainingConfig
+from owma.outcomes.features import FeaturesConfig, FeatureTrainingConfig, FourierFeatures
 from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.runs import checkpoint
@@ -229,6 +229,24 @@ def test_training_on_mapped_data_is_training_on_data_in_memory(
         # The two programs round differently.
         np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
     assert not list(folder.path.glob("sample*"))
+
+
+def test_cumulants_of_the_dataset_are_computed_once_for_coordinates_and_once_for_targets(
+    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, rows = FourierFeatures.__call__, []
+
+    def counted(self: FourierFeatures, obs: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda _: rows.append(1), obs[0])
+        return original(self, obs)
+
+    folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
+    shutil.rmtree(folder.path / "models")  # so that everything is prepared, and no outcome model trained
+    monkeypatch.setattr(FourierFeatures, "__call__", counted)
+    Experiment(TINY, material, folder, _progress()).train()
+    jax.effects_barrier()
+    # 400 transitions in 4 episodes: every state and next state; then every state, and those that episodes end in.
+    assert len(rows) == (400 + 400) + (400 + 4)
 
 
 def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(

@@ -16,7 +16,7 @@ from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import LinearValue, r_squared
 from owma.outcomes.whitening import Standardisation
-from owma.outcomes.world import WorldModel, raw_outcomes, untrained_world, whitened_outcomes, world_skeleton
+from owma.outcomes.world import Coordinates, WorldModel, raw_outcomes, untrained_world, whitened_outcomes
 from owma.train.experiment import task_returns
 
 _CONFIG = WorldConfig(features=FeaturesConfig(kind="identity"), discount=0.8, width=16, depth=1, embed_width=8)
@@ -39,7 +39,9 @@ def _transitions(*, episodes: int = 20, length: int = 10, seed: int = 0) -> Tran
 
 
 def _world(config: WorldConfig = _CONFIG) -> WorldModel:
-    return untrained_world(config, _transitions(), key=jax.random.key(0))
+    return untrained_world(
+        config, Coordinates.fit(config, _transitions(), key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
 
 
 def test_outcomes_of_the_dataset_are_white() -> None:
@@ -95,7 +97,9 @@ def test_what_the_last_state_pays_is_told_by_outcomes_at_either_end(
     config = WorldConfig(features=FeaturesConfig(kind=kind), width=16, depth=1, embed_width=8)
 
     def explained(config: WorldConfig) -> float:
-        world = untrained_world(config, transitions, key=jax.random.key(0))
+        world = untrained_world(
+            config, Coordinates.fit(config, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+        )
         psi = whitened_outcomes(world, transitions)
         returns = task_returns(np.asarray(transitions.reward), transitions, world.discount)
         value = LinearValue.fit(psi, returns)
@@ -126,7 +130,9 @@ def test_a_constant_coordinate_of_the_state_is_harmless() -> None:
     transitions = eqx.tree_at(
         lambda t: (t.obs, t.next_obs), _transitions(), replace_fn=lambda x: np.pad(x, ((0, 0), (0, 1)))
     )
-    world = untrained_world(_CONFIG, transitions, key=jax.random.key(0))
+    world = untrained_world(
+        _CONFIG, Coordinates.fit(_CONFIG, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
     assert world.whitening.dims == 2
     assert np.isfinite(np.asarray(world.sample(jnp.asarray(transitions.obs[0]), key=jax.random.key(1)))).all()
 
@@ -140,6 +146,12 @@ def test_the_untrained_model_samples_unit_gaussians(getkey) -> None:
     np.testing.assert_allclose(psi.var(axis=0), 1, rtol=0.06)
 
 
+def test_fitted_coordinates_come_with_the_outcomes_in_them() -> None:
+    coordinates, psi = Coordinates.fit(_CONFIG, _transitions(), key=jax.random.key(0))
+    np.testing.assert_array_equal(psi, whitened_outcomes(_world(), _transitions()))
+    np.testing.assert_array_equal([coordinates.low, coordinates.high], [psi.min(axis=0), psi.max(axis=0)])
+
+
 def test_the_chain_knows_the_range_of_the_outcomes() -> None:
     world = _world()
     psi = whitened_outcomes(world, _transitions())
@@ -150,7 +162,8 @@ def test_the_chain_knows_the_range_of_the_outcomes() -> None:
 def test_the_skeleton_has_the_shapes_of_what_is_built() -> None:
     for config in (_CONFIG, WorldConfig(features=FeaturesConfig(num_features=6), width=16, depth=1, embed_width=8)):
         world = _world(config)
-        skeleton = world_skeleton(config, 2, world.whitening.dims, key=jax.random.key(5))
+        key = jax.random.key(5)
+        skeleton = untrained_world(config, Coordinates.unit(config, 2, world.whitening.dims, key=key), key=key)
         assert jax.tree.structure(world) == jax.tree.structure(skeleton)
         assert [x.shape for x in jax.tree.leaves(world)] == [x.shape for x in jax.tree.leaves(skeleton)]
 

@@ -8,7 +8,6 @@ import numpy as np
 from owma._internal.types import Action, Array, Bool, Float, HostArray, Obs, PRNGKeyArray, Psi
 from owma.config.policy import PolicyConfig
 from owma.diffusion import AbstractDenoiser, FiLMDenoiser, ODESampler
-from owma.outcomes.transitions import Transitions
 from owma.outcomes.whitening import Standardisation
 
 
@@ -43,31 +42,16 @@ class ReadoutPolicy(eqx.Module):
 
 def untrained_policy(
     config: PolicyConfig,
-    transitions: Transitions,
+    observation: Standardisation,
+    action: Standardisation,
     psi_dim: int,
     *,
     low: Float[HostArray, " act"],
     high: Float[HostArray, " act"],
     key: PRNGKeyArray,
 ) -> ReadoutPolicy:
-    """An untrained policy whose units are fitted to `transitions`."""
-    policy = policy_skeleton(config, transitions.obs.shape[1], transitions.action.shape[1], psi_dim, key=key)
-    return eqx.tree_at(
-        lambda p: (p.observation, p.action, p.low, p.high),
-        policy,
-        (
-            Standardisation.fit(transitions.obs),
-            Standardisation.fit(transitions.action),
-            jnp.asarray(np.asarray(low), jnp.float32),
-            jnp.asarray(np.asarray(high), jnp.float32),
-        ),
-    )
-
-
-def policy_skeleton(
-    config: PolicyConfig, obs_dim: int, action_dim: int, psi_dim: int, *, key: PRNGKeyArray
-) -> ReadoutPolicy:
-    """An untrained policy in unit coordinates; also what a checkpoint is restored into."""
+    """An untrained policy with these units of states and actions, whose actions are clipped to `low` and `high`."""
+    obs_dim, action_dim = observation.mean.shape[0], action.mean.shape[0]
     denoiser = FiLMDenoiser(
         action_dim,
         obs_dim + psi_dim,
@@ -77,10 +61,10 @@ def policy_skeleton(
         key=key,
     )
     return ReadoutPolicy(
-        observation=Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim)),
-        action=Standardisation(jnp.zeros(action_dim), jnp.ones(action_dim)),
+        observation=observation,
+        action=action,
         denoiser=denoiser,
         sampler=ODESampler(diffrax.Euler(), config.solver_steps, config.noise_floor),
-        low=-jnp.ones(action_dim),
-        high=jnp.ones(action_dim),
+        low=jnp.asarray(np.asarray(low), jnp.float32),
+        high=jnp.asarray(np.asarray(high), jnp.float32),
     )

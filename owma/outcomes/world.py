@@ -58,6 +58,51 @@ class WorldModel(eqx.Module):
         return self.chain.simulate(self.denoiser, self.context(obs), self.chain.noise(key=key)).psi
 
 
+class Coordinates(eqx.Module):
+    """What a world model has of the dataset before it is trained: the units of states and of outcomes."""
+
+    observation: Standardisation
+    features: AbstractFeatures
+    whitening: Whitening
+    low: Psi
+    """The smallest recorded outcome, coordinate by coordinate: the chain's draws stay above it."""
+    high: Psi
+    """The largest."""
+
+    @classmethod
+    def fit(
+        cls,
+        config: WorldConfig,
+        transitions: Transitions,
+        *,
+        key: PRNGKeyArray,
+        features: AbstractFeatures | None = None,
+    ) -> "tuple[Coordinates, Float[np.ndarray, 'n psi']]":
+        """The coordinates of `transitions`, and their outcomes in them, which are those of `whitened_outcomes`.
+
+        **Arguments:** `features`: learned ones, trained; without them they are built, of `key`.
+        """
+        observation = Standardisation.fit(transitions.obs)
+        if features is None:
+            features = build_features(config.features, transitions.obs.shape[1], key=key)
+        counts_terminal = _counts_terminal(config, features)
+        outcomes = raw_outcomes(transitions, observation, features, config.discount, counts_terminal=counts_terminal)
+        whitening = Whitening.fit(outcomes, min_variance=config.min_variance, max_dims=config.max_dims)
+        psi = map_rows(whitening.whiten, outcomes)
+        return cls(observation, features, whitening, jnp.asarray(psi.min(axis=0)), jnp.asarray(psi.max(axis=0))), psi
+
+    @classmethod
+    def unit(cls, config: WorldConfig, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> "Coordinates":
+        """Of the same structure and shapes, without data. How many of the raw outcome's directions `fit` keeps, data
+        decide; that is why `psi_dim` must be said.
+        """
+        observation = Standardisation.identity(obs_dim)
+        features = build_features(config.features, obs_dim, key=key)
+        raw_dim = jax.eval_shape(features, observation.mean).shape[0]
+        whitening = Whitening(jnp.zeros(raw_dim), jnp.zeros((psi_dim, raw_dim)), jnp.zeros((raw_dim, psi_dim)))
+        return cls(observation, features, whitening, jnp.zeros(psi_dim), jnp.zeros(psi_dim))
+
+
 def raw_outcomes(
     transitions: Transitions,
     observation: Standardisation,
@@ -123,57 +168,21 @@ def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.n
     return map_rows(world.whitening.whiten, raw)
 
 
-def untrained_world(
-    config: WorldConfig,
-    transitions: Transitions,
-    *,
-    key: PRNGKeyArray,
-    features: AbstractFeatures | None = None,
-) -> WorldModel:
-    """An untrained model whose coordinates are fitted to `transitions`; `features`: learned ones, trained."""
-    features_key, denoiser_key = jax.random.split(key)
-    observation = Standardisation.fit(transitions.obs)
-    if features is None:
-        features = build_features(config.features, transitions.obs.shape[1], key=features_key)
-    outcomes = raw_outcomes(
-        transitions, observation, features, config.discount, counts_terminal=_counts_terminal(config, features)
-    )
-    whitening = Whitening.fit(outcomes, min_variance=config.min_variance, max_dims=config.max_dims)
-    psi = map_rows(whitening.whiten, outcomes)
-    data_range = (jnp.asarray(psi.min(axis=0)), jnp.asarray(psi.max(axis=0)))
-    return _assemble(config, observation, features, whitening, data_range, key=denoiser_key)
-
-
-def world_skeleton(config: WorldConfig, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> WorldModel:
-    """A model of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
-    observation = Standardisation(jnp.zeros(obs_dim), jnp.ones(obs_dim))
-    features = build_features(config.features, obs_dim, key=key)
-    raw_dim = jax.eval_shape(features, observation.mean).shape[0]
-    whitening = Whitening(jnp.zeros(raw_dim), jnp.zeros((psi_dim, raw_dim)), jnp.zeros((raw_dim, psi_dim)))
-    zero = jnp.zeros(psi_dim)
-    return _assemble(config, observation, features, whitening, (zero, zero), key=key)
-
-
-def _assemble(
-    config: WorldConfig,
-    observation: Standardisation,
-    features: AbstractFeatures,
-    whitening: Whitening,
-    data_range: tuple[Psi, Psi],
-    *,
-    key: PRNGKeyArray,
-) -> WorldModel:
+def untrained_world(config: WorldConfig, coordinates: Coordinates, *, key: PRNGKeyArray) -> WorldModel:
+    """An untrained model in these coordinates; the numbers of `coordinates` alone come from data."""
+    whitening, obs_dim = coordinates.whitening, coordinates.observation.mean.shape[0]
     denoiser = FiLMDenoiser(
-        whitening.dims,
-        observation.mean.shape[0],
-        width=config.width,
-        depth=config.depth,
-        embed_width=config.embed_width,
-        key=key,
+        whitening.dims, obs_dim, width=config.width, depth=config.depth, embed_width=config.embed_width, key=key
     )
-    chain = calibrated_chain(config, ErrorCurve.untrained(whitening.dims), data_range)
+    chain = calibrated_chain(config, ErrorCurve.untrained(whitening.dims), (coordinates.low, coordinates.high))
     return WorldModel(
-        observation, features, whitening, denoiser, chain, config.discount, _counts_terminal(config, features)
+        observation=coordinates.observation,
+        features=coordinates.features,
+        whitening=whitening,
+        denoiser=denoiser,
+        chain=chain,
+        discount=config.discount,
+        counts_terminal=_counts_terminal(config, coordinates.features),
     )
 
 

@@ -5,14 +5,16 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from owma._internal.errors import CheckpointError
 from owma._internal.types import Scalar
 from owma.config.experiment import ExperimentConfig
 from owma.data import read_origin
-from owma.outcomes.policy import ReadoutPolicy, policy_skeleton
+from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.value import LinearValue, TaskValue, untrained_decoder
-from owma.outcomes.world import WorldModel, world_skeleton
+from owma.outcomes.whitening import Standardisation
+from owma.outcomes.world import Coordinates, WorldModel, untrained_world
 from owma.planners import AgentModel
 from owma.runs import checkpoint
 from owma.runs.folder import RunFolder
@@ -69,14 +71,19 @@ def restore_parts(folder: RunFolder, config: ExperimentConfig) -> TrainedParts:
 
 
 def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: int) -> TrainedParts:
-    """`TrainedParts` of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into."""
+    """`TrainedParts` of the right structure and shapes, its numbers meaningless: what a checkpoint is restored into.
+
+    Units and whitening are fitted to data, and `psi_dim` is found there: the constructors cannot be asked for them.
+    """
     key = jax.random.key(0)
-    psi = jnp.zeros(psi_dim)
+    psi, bound = jnp.zeros(psi_dim), np.ones(action_dim)
+    coordinates = Coordinates.unit(config.world, obs_dim, psi_dim, key=key)
+    units = coordinates.observation, Standardisation.identity(action_dim)
     decoder = untrained_decoder(config.value, psi_dim, key=key)
     one = jnp.ones(())  # not weakly typed, as `jnp.asarray(1.0)` would be: its programs would be others
     return TrainedParts(
-        world=world_skeleton(config.world, obs_dim, psi_dim, key=key),
-        policy=policy_skeleton(config.policy, obs_dim, action_dim, psi_dim, key=key),
+        world=untrained_world(config.world, coordinates, key=key),
+        policy=untrained_policy(config.policy, *units, psi_dim, low=-bound, high=bound, key=key),
         linear=LinearValue(psi, one),
         task=TaskValue(decoder, decoder.embeddings[0], one, one),
         linear_scale=one,

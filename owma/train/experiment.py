@@ -21,7 +21,8 @@ from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import AbstractValue, LinearValue, ValueDecoder, infer_task, r_squared, value_scales
-from owma.outcomes.world import WorldModel, untrained_world, whitened_outcomes
+from owma.outcomes.whitening import Standardisation
+from owma.outcomes.world import Coordinates, WorldModel, untrained_world
 from owma.results.baselines import data_row, keep_data_row
 from owma.runs import checkpoint
 from owma.runs.dataset import keep_dataset
@@ -80,11 +81,10 @@ class Experiment:
             keep_data_row(self.folder, data_row(transitions, self.rewards, returns, self.success_reward))
         if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
             return restore_parts(self.folder, self.config)
-        world, policy = from_first(self._untrained())
+        world, policy, psi = self._untrained()
         world, policy = self._train_outcomes(world, policy)
-        psi = jnp.asarray(whitened_outcomes(world, self.sample))
-        decoder = self._train_decoder(world, psi)
-        parts = self._fit_task(world, policy, decoder, np.asarray(psi))
+        decoder = self._train_decoder(world, jnp.asarray(psi))
+        parts = self._fit_task(world, policy, decoder, psi)
         keys = self.dataset.obs_keys
         shapes = {
             "obs": transitions.obs.shape[1],
@@ -101,19 +101,25 @@ class Experiment:
             save(self.config.training.updates, parts)
         return parts
 
-    def _untrained(self) -> tuple[WorldModel, ReadoutPolicy]:
+    def _untrained(self) -> tuple[WorldModel, ReadoutPolicy, Float[np.ndarray, "n psi"]]:
+        """Both models, and the outcomes of the sample in the world's coordinates, on the host."""
         world_key, policy_key = jax.random.split(self.keys["build"])
-        features = self._trained_features() if self.config.world.features.is_learned else None
-        world = untrained_world(self.config.world, self.sample, key=world_key, features=features)
+        features_key, denoiser_key = jax.random.split(world_key)
+        config, sample = self.config.world, self.sample
+        features = self._trained_features() if config.features.is_learned else None
+        coordinates, psi = Coordinates.fit(config, sample, key=features_key, features=features)
+        world = untrained_world(config, coordinates, key=denoiser_key)
         policy = untrained_policy(
             self.config.policy,
-            self.sample,
-            world.whitening.dims,
+            coordinates.observation,
+            Standardisation.fit(sample.action),
+            coordinates.whitening.dims,
             low=self.dataset.action_low,
             high=self.dataset.action_high,
             key=policy_key,
         )
-        return world, policy
+        world, policy, shared_psi = from_first((world, policy, jnp.asarray(psi)))
+        return world, policy, np.asarray(shared_psi)
 
     def _trained_features(self) -> LearnedFeatures:
         """Learned cumulants, trained to the end; their checkpoints are in a folder of their own."""
@@ -207,7 +213,7 @@ class Experiment:
         horizon, stays = config.horizon, config.after_truncation == "stay"
         if transitions.is_mapped:
             return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon, stays=stays)
-        return tuple(OutcomeData.build(world, transitions, mask, horizon=horizon, stays=stays) for mask in masks)
+        return OutcomeData.build(world, transitions, *masks, horizon=horizon, stays=stays)
 
     def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
         config, transitions = self.config.value, self.sample

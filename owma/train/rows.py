@@ -57,17 +57,18 @@ class OutcomeData(eqx.Module):
         cls,
         world: WorldModel,
         transitions: Transitions,
-        mask: Bool[np.ndarray, " n"],
-        *,
+        *masks: Bool[np.ndarray, " n"],
         horizon: int | None,
         stays: bool = False,
-    ) -> "OutcomeData":
-        """The transitions in `mask`, outcomes summed over `horizon` steps before the bootstrap.
+    ) -> "tuple[OutcomeData, ...]":
+        """The transitions in each of `masks`, outcomes summed over `horizon` steps before the bootstrap.
 
         `stays`: after a truncation nothing is bootstrapped, and things stay as they are.
         """
         cumulants = cumulant_mapper(world)(transitions)
-        return cls.of_cumulants(world, cumulants, transitions, mask, horizon=horizon, stays=stays)
+        return tuple(
+            cls.of_cumulants(world, cumulants, transitions, mask, horizon=horizon, stays=stays) for mask in masks
+        )
 
     @classmethod
     def of_cumulants(

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import gymnasium as gym
-import jax
 import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
@@ -12,11 +11,10 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
 from owma._internal.errors import ConfigError, OwmaError
 from owma.agent.act import Agent
-from owma.config.policy import PolicyConfig
 from owma.envs import actions_inside, check_env, find_env, limit_note, make_env, vector_env
 from owma.eval.courses import drive
 from owma.eval.rollout import run_episodes
-from owma.outcomes.policy import policy_skeleton
+from owma.outcomes.testbeds import testbed_policy
 from owma.planners import Static
 
 pytestmark = [
@@ -73,9 +71,7 @@ def test_without_a_limit_episodes_are_cut_and_that_is_said(gaussian_model) -> No
     assert "(--evaluation.max-steps)" in said and "(--max-steps)" in str(limit_note(env, 30, "--max-steps"))
     assert limit_note(find_env("own/Plain-v0"), 30) is None
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
-    policy = policy_skeleton(
-        PolicyConfig(width=8, depth=1, embed_width=8), 2, 1, 2, key=jax.random.key(0)
-    )  # of one push
+    policy = testbed_policy(2, 1, 2)  # of one push
     model = dataclasses.replace(model, policy=policy)
     with vector_env(env, 2, most_steps=30) as envs:
         rows = run_episodes(

@@ -15,7 +15,7 @@ from owma.outcomes.features import FeaturesConfig, PolynomialFeatures, RandomFea
 from owma.outcomes.features.build import build_features
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.world import untrained_world, whitened_outcomes, world_skeleton
+from owma.outcomes.world import Coordinates, untrained_world, whitened_outcomes
 from owma.train.rows import OutcomeData
 
 
@@ -73,7 +73,9 @@ def test_the_bandwidth_of_a_random_network_is_a_length() -> None:
 def test_the_recorded_reward_makes_the_outcome_the_return() -> None:
     transitions = _transitions()
     config = WorldConfig(features=FeaturesConfig(kind="reward"), discount=0.9, width=8, depth=1, embed_width=8)
-    world = untrained_world(config, transitions, key=jax.random.key(0))
+    world = untrained_world(
+        config, Coordinates.fit(config, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
     psi = whitened_outcomes(world, transitions)
     reward = np.asarray(transitions.reward)[:, None]
     returns = monte_carlo(reward, transitions, discount=0.9, tail=reward)
@@ -81,7 +83,7 @@ def test_the_recorded_reward_makes_the_outcome_the_return() -> None:
     assert psi.shape == (40, 1)
     np.testing.assert_allclose(unwhitened, returns, atol=1e-4)
     # Whitened rewards add up to whitened returns: what training sums over one step is c of that step.
-    data = OutcomeData.build(world, transitions, np.ones(40, bool), horizon=1)
+    (data,) = OutcomeData.build(world, transitions, np.ones(40, bool), horizon=1)
     inside = ~transitions.ends[:-1]
     np.testing.assert_allclose(psi[:-1][inside], (data.sums[:-1] + 0.9 * psi[1:])[inside], atol=1e-3)
 
@@ -90,8 +92,11 @@ def test_the_recorded_reward_makes_the_outcome_the_return() -> None:
 def test_a_skeleton_has_the_shapes_of_every_kind(kind) -> None:
     features = FeaturesConfig(kind=kind, num_features=6, width=16, depth=1)
     config = WorldConfig(features=features, discount=0.9, width=8, depth=1, embed_width=8)
-    world = untrained_world(config, _transitions(), key=jax.random.key(0))
-    skeleton = world_skeleton(config, 2, world.whitening.dims, key=jax.random.key(5))
+    world = untrained_world(
+        config, Coordinates.fit(config, _transitions(), key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
+    key = jax.random.key(5)
+    skeleton = untrained_world(config, Coordinates.unit(config, 2, world.whitening.dims, key=key), key=key)
     assert jax.tree.structure(world) == jax.tree.structure(skeleton)
     assert [x.shape for x in jax.tree.leaves(world)] == [x.shape for x in jax.tree.leaves(skeleton)]
 

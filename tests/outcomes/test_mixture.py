@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from owma.adaptation import AllParameters
-from owma.outcomes.policy import policy_skeleton
-from owma.outcomes.testbeds import GaussianMixtureDenoiser
+from owma.outcomes.testbeds import GaussianMixtureDenoiser, testbed_policy
 from owma.outcomes.value import LinearValue
 
 # Two skewed components in the plane; the second is rare and correlated.
@@ -109,12 +108,11 @@ def test_two_modes(dims: int, rare_weight: float) -> None:
 
 def test_the_chain_draws_the_mixture(getkey) -> None:
     """Every planner accepts it as a world model: shares and spread of the modes, by the sampler that planners use."""
-    from owma.config.policy import PolicyConfig
     from owma.outcomes.testbeds import testbed_world
     from owma.planners import AgentModel
 
     mixture = GaussianMixtureDenoiser.two_modes(2, 4.0, 0.2, scale=0.5)
-    policy = policy_skeleton(PolicyConfig(width=8, depth=1, embed_width=8), 2, 2, 2, key=jax.random.key(0))
+    policy = testbed_policy(2, 2, 2)
     value = LinearValue(jnp.ones(2), jnp.asarray(0.0))
     model = AgentModel(testbed_world(mixture, num_steps=10), policy, value, jnp.asarray(1.0))
     problem = model.problem(jnp.zeros(2), jnp.asarray(1.0))

@@ -12,9 +12,7 @@ import pytest
 from owma._internal.errors import ConfigError
 from owma._internal.types import Psi, Scalar
 from owma.config.json import from_json, to_json
-from owma.config.policy import PolicyConfig
-from owma.outcomes.policy import policy_skeleton
-from owma.outcomes.testbeds import GaussianMixtureDenoiser, testbed_world
+from owma.outcomes.testbeds import GaussianMixtureDenoiser, testbed_policy, testbed_world
 from owma.outcomes.value import AbstractValue, LinearValue
 from owma.planners import (
     CEM,
@@ -138,7 +136,7 @@ def test_noise_optimisation_can_tilt_a_gaussian(getkey, gaussian_model) -> None:
 def test_a_rare_mode_gets_its_share(getkey, config) -> None:
     # Modes 4 apart, the upper one of weight 0.05, and λ such that the tilt makes them about even.
     mixture, kl_coef = GaussianMixtureDenoiser.two_modes(1, 4.0, 0.05, scale=0.5), 4 / np.log(19.0)
-    policy = policy_skeleton(PolicyConfig(width=8, depth=1, embed_width=8), 1, 2, 1, key=jax.random.key(0))
+    policy = testbed_policy(1, 2, 1)
     value = LinearValue(jnp.ones(1), jnp.asarray(0.0))
     model = AgentModel(testbed_world(mixture), policy, value, jnp.asarray(1.0))
     psi, _ = _decisions(dataclasses.replace(config, kl_coef=kl_coef), model, 400, getkey())

@@ -21,7 +21,8 @@ from owma.config.world import WorldConfig
 from owma.outcomes.features import FeaturesConfig
 from owma.outcomes.policy import untrained_policy
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.world import untrained_world
+from owma.outcomes.whitening import Standardisation
+from owma.outcomes.world import Coordinates, untrained_world
 from owma.runs import checkpoint
 from owma.train.devices import on_one_device
 from owma.train.outcome import OutcomeTrainer, split_episodes
@@ -51,17 +52,20 @@ def _transitions() -> Transitions:
 
 def main() -> None:
     folder, transitions = Path(sys.argv[1]), _transitions()
-    world = untrained_world(_WORLD, transitions, key=jax.random.key(0))
+    world = untrained_world(
+        _WORLD, Coordinates.fit(_WORLD, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
     policy = untrained_policy(
         PolicyConfig(width=8, depth=1, embed_width=8),
-        transitions,
+        world.observation,
+        Standardisation.fit(transitions.action),
         2,
         low=-np.ones(1),
         high=np.ones(1),
         key=jax.random.key(1),
     )
     fitted, held_out = split_episodes(transitions, 0.2, seed=0)
-    data, checked = (OutcomeData.build(world, transitions, m, horizon=1) for m in (fitted, held_out))
+    data, checked = OutcomeData.build(world, transitions, fitted, held_out, horizon=1)
     trainer = OutcomeTrainer(world, policy, data, checked, _CONFIG, _WORLD)
     state = trainer.init(key=jax.random.key(2))
     if checkpoint.latest(folder) is not None:

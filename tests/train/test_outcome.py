@@ -18,7 +18,8 @@ from owma.outcomes.features import FeaturesConfig
 from owma.outcomes.policy import untrained_policy
 from owma.outcomes.testbeds import GaussianDenoiser
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.world import calibrated_chain, untrained_world, whitened_outcomes
+from owma.outcomes.whitening import Standardisation
+from owma.outcomes.world import Coordinates, calibrated_chain, untrained_world, whitened_outcomes
 from owma.runs import checkpoint
 from owma.train.outcome import OutcomeTrainer, split_episodes
 from owma.train.rows import OutcomeData, OutcomeRows, RowForm
@@ -46,10 +47,13 @@ def _transitions(*, episodes: int = 12, length: int = 6) -> Transitions:
 
 def _trainer(config: TrainingConfig = _CONFIG) -> OutcomeTrainer:
     transitions = _transitions()
-    world = untrained_world(_WORLD, transitions, key=jax.random.key(0))
+    world = untrained_world(
+        _WORLD, Coordinates.fit(_WORLD, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
     policy = untrained_policy(
         PolicyConfig(width=8, depth=1, embed_width=8),
-        transitions,
+        world.observation,
+        Standardisation.fit(transitions.action),
         2,
         low=-np.ones(1),
         high=np.ones(1),
@@ -57,17 +61,17 @@ def _trainer(config: TrainingConfig = _CONFIG) -> OutcomeTrainer:
     )
     fitted, held_out = split_episodes(transitions, 0.2, seed=0)
     stays = config.after_truncation == "stay"
-    data, checked = (
-        OutcomeData.build(world, transitions, m, horizon=config.horizon, stays=stays) for m in (fitted, held_out)
-    )
+    data, checked = OutcomeData.build(world, transitions, fitted, held_out, horizon=config.horizon, stays=stays)
     return OutcomeTrainer(world, policy, data, checked, config, _WORLD)
 
 
 def test_data_of_one_step_targets() -> None:
     transitions = _transitions()
-    world = untrained_world(_WORLD, transitions, key=jax.random.key(0))
+    world = untrained_world(
+        _WORLD, Coordinates.fit(_WORLD, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
     mask = np.arange(len(transitions)) % 3 == 0
-    data = OutcomeData.build(world, transitions, mask, horizon=1)
+    (data,) = OutcomeData.build(world, transitions, mask, horizon=1)
     np.testing.assert_array_equal(data.obs, transitions.obs[mask])
     np.testing.assert_array_equal(data.bootstrap_obs, transitions.next_obs[mask])
     np.testing.assert_array_equal(data.terminal, transitions.terminated[mask])
@@ -175,7 +179,7 @@ def test_the_fixed_point_of_the_targets_where_episodes_terminate(getkey) -> None
     )
     goes_on = GaussianDenoiser(jnp.full(2, 10.0), jnp.ones(2))
     chain = Chain.calibrated(goes_on.errors(), num_steps=4, min_ratio=0.05)
-    rows = OutcomeData.build(world, transitions, np.ones(n, bool), horizon=1)
+    (rows,) = OutcomeData.build(world, transitions, np.ones(n, bool), horizon=1)
     psi = np.asarray(eqx.filter_jit(lambda: trainer.targets(goes_on, chain, rows, key=getkey()))())
     here = np.asarray(world.cumulant(jnp.zeros(2)))
     terminal = np.asarray(world.whitening.whiten(world.raw_cumulant(jnp.asarray([4.0, 0.0]))))

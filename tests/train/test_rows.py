@@ -11,7 +11,7 @@ from test_outcome import _CONFIG, _WORLD, _leaves, _trainer, _transitions
 
 from owma._internal.errors import DatasetError
 from owma.config.training import TrainingConfig
-from owma.outcomes.world import untrained_world
+from owma.outcomes.world import Coordinates, untrained_world
 from owma.train.outcome import OutcomeTrainer, split_episodes
 from owma.train.rows import OutcomeData, OutcomeRows, sample_rows
 
@@ -34,11 +34,13 @@ def _on_disk(config: TrainingConfig, folder: Path) -> OutcomeTrainer:
 @pytest.mark.parametrize("horizon", [1, 3, None])
 def test_rows_are_those_in_memory(horizon: int | None, stays: bool, tmp_path: Path) -> None:
     transitions = _transitions()
-    world = untrained_world(_WORLD, transitions, key=jax.random.key(0))
+    world = untrained_world(
+        _WORLD, Coordinates.fit(_WORLD, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
+    )
     masks = split_episodes(transitions, 0.2, seed=0)
     written = OutcomeRows.write(world, transitions, masks, tmp_path, horizon=horizon, stays=stays)
-    for mask, on_disk in zip(masks, written):
-        data = OutcomeData.build(world, transitions, mask, horizon=horizon, stays=stays)
+    in_memory = OutcomeData.build(world, transitions, *masks, horizon=horizon, stays=stays)
+    for mask, on_disk, data in zip(masks, written, in_memory):
         assert len(on_disk) == len(data) == mask.sum()
         index = np.random.default_rng(0).integers(0, len(data), 23)
         expected, found = (

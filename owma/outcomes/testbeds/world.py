@@ -1,9 +1,13 @@
-"""A closed-form distribution as a world model that every planner accepts."""
+"""A closed-form distribution as a world model that every planner accepts, and a small policy beside it."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from owma.config.policy import PolicyConfig
 from owma.diffusion import Chain
 from owma.outcomes.features import IdentityFeatures
+from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.testbeds.gaussian import GaussianDenoiser
 from owma.outcomes.testbeds.mixture import GaussianMixtureDenoiser
 from owma.outcomes.whitening import Standardisation, Whitening
@@ -19,10 +23,23 @@ def testbed_world(
     """
     dims = denoiser.means.shape[1] if isinstance(denoiser, GaussianMixtureDenoiser) else denoiser.mean.shape[0]
     return WorldModel(
-        observation=Standardisation(jnp.zeros(dims), jnp.ones(dims)),
+        observation=Standardisation.identity(dims),
         features=IdentityFeatures(),
         whitening=Whitening(jnp.zeros(dims), jnp.eye(dims), jnp.eye(dims)),
         denoiser=denoiser,
         chain=Chain.calibrated(denoiser.errors(), num_steps=num_steps, min_ratio=min_ratio),
         discount=0.9,
+    )
+
+
+def testbed_policy(obs_dim: int, action_dim: int, psi_dim: int) -> ReadoutPolicy:
+    """A small untrained policy, always the same, whose units are those of its inputs; actions are in [-1, 1]."""
+    return untrained_policy(
+        PolicyConfig(width=8, depth=1, embed_width=8),
+        Standardisation.identity(obs_dim),
+        Standardisation.identity(action_dim),
+        psi_dim,
+        low=-np.ones(action_dim),
+        high=np.ones(action_dim),
+        key=jax.random.key(0),
     )
