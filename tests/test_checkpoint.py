@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -16,7 +17,7 @@ import jax.tree_util as jtu
 import numpy as np
 import pytest
 
-from owma._internal.errors import CheckpointError
+from owma._internal.errors import CheckpointError, DamagedError
 from owma.runs import checkpoint
 
 
@@ -145,8 +146,11 @@ def test_damage_names_the_file_and_the_way_out(tmp_path: Path, spoil: str) -> No
 def test_damage_without_an_earlier_step(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, 1, {"w": jnp.ones(2)}, config_fingerprint="abc")
     _blob(tmp_path / "1").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="No earlier checkpoint is intact"):
+    with pytest.raises(DamagedError, match="is damaged: .* No earlier checkpoint is intact") as raised:
         checkpoint.restore(tmp_path, {"w": jnp.ones(2)})
+    # Workers of a sweep send their errors to who started them.
+    sent = pickle.loads(pickle.dumps(raised.value))
+    assert str(sent) == str(raised.value) and "damaged" in sent.damage and "No earlier" not in sent.damage
 
 
 def test_other_configuration(tmp_path: Path) -> None:

@@ -18,6 +18,18 @@ class CheckpointError(OwmaError):
     """A checkpoint that is missing, damaged, or of another configuration."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint whose files are not those that were saved. Raised with sentences: the damage, then remedies."""
+
+    @property
+    def damage(self) -> str:
+        """The first sentence, without what can be done."""
+        return self.args[0]
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
+
+
 class ConfigError(OwmaError):
     """A configuration value outside its range, or two values that contradict each other."""
 

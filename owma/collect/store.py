@@ -1,6 +1,5 @@
 """Where Minari keeps datasets on this machine, and how one is written: whole, or not at all."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -11,9 +10,10 @@ from contextlib import closing, contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import gymnasium as gym
+from filelock import FileLock, Timeout
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import ConfigError, DatasetError
@@ -126,42 +126,45 @@ def claimed(dataset_id: str, waiting: Callable[[], None] | None = None) -> Itera
     then; what it raises ends the waiting.
     """
     path = _lock_path(dataset_id)
+    lock = FileLock(path)
     try:
         datasets_root().mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-        # Whoever had it has removed the file, or is about to; only the one that is there counts.
-        while not (_locked(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
-            file.close()
+        while not _acquired(lock):
             if waiting is not None:
                 waiting()
             time.sleep(0.1)
-            file = path.open("w")
     except OSError as error:
         raise DatasetError(
             f"Could not write {path} ({error.strerror or error}); free the place, or set MINARI_DATASETS_PATH to a "
             "folder that can be written."
         ) from error
-    with file:
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        # Whoever waits for it sees that the file is another one, or none, and tries again.
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def is_claimed(dataset_id: str) -> bool:
     """Whether some process, this one or another, is collecting the dataset."""
+    path = _lock_path(dataset_id)
+    if not path.exists():
+        return False
+    lock = FileLock(path)
     try:
-        with _lock_path(dataset_id).open("r") as file:
-            return not _locked(file)
+        was_free = _acquired(lock)
     except OSError:
         return False
+    lock.release()
+    return not was_free
 
 
-def _locked(file: IO[str]) -> bool:
+def _acquired(lock: FileLock) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.acquire(timeout=0)
         return True
-    except BlockingIOError:
+    except Timeout:
         return False
 
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
-from owma._internal.errors import CheckpointError
+from owma._internal.errors import CheckpointError, DamagedError
 from owma._internal.json import canonical, replace_text
 from owma._internal.types import PyTree
 
@@ -148,9 +148,10 @@ def newest_intact(folder: Path) -> tuple[int | None, tuple[str, ...]]:
             return step, tuple(damaged)
         damaged.append(f"The checkpoint {folder / str(step)} is damaged: {damage}.")
     if damaged:
-        raise CheckpointError(
-            f"{damaged[0]} No other in {folder} is intact: restore the folder from a backup, or move it away to train "
-            "from the beginning."
+        raise DamagedError(
+            damaged[0],
+            f"No other in {folder} is intact: restore the folder from a backup, or move it away to train from the "
+            "beginning.",
         )
     return None, ()
 
@@ -178,7 +179,7 @@ def restore(
     step = _choose(folder, step)
     damage = _damage(folder / str(step))
     if damage is not None:
-        raise CheckpointError(f"The checkpoint {folder / str(step)} is damaged: {damage}. {_fallback(folder, step)}")
+        raise DamagedError(f"The checkpoint {folder / str(step)} is damaged: {damage}.", _fallback(folder, step))
     content = json.loads((folder / str(step) / _MANIFEST).read_text())["content"]
     if config_fingerprint is not None and content["config_fingerprint"] != config_fingerprint:
         raise CheckpointError(

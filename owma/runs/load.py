@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import EnvSpec
 
-from owma._internal.errors import CheckpointError, ConfigError
+from owma._internal.errors import ConfigError, DamagedError
 from owma._internal.progress import open_progress
 from owma.agent.act import Agent
 from owma.config.experiment import ExperimentConfig
@@ -183,11 +183,9 @@ def load(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None)
     dataset = read_origin(shapes.get("dataset"))
     try:
         parts = restore_parts(folder, config)
-    except CheckpointError as error:
-        if "is damaged" in str(error):
-            again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
-            raise CheckpointError(f"{error} Or {again}") from error
-        raise
+    except DamagedError as error:
+        again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
+        raise DamagedError(*error.args, f"Or {again}") from error
     told = None if task is None else read_task(task).task
     return Run(folder, config, parts, obs_keys, spec, dataset, refusal, told)
 

@@ -5,12 +5,12 @@ They know nothing of who runs them: in turn, or as tasks of a cluster whose mach
 
 import contextlib
 import dataclasses
-import fcntl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import CheckpointError, ConfigError, OwmaError
@@ -250,6 +250,5 @@ def _alone(sweep: Path, name: str) -> Iterator[None]:
     """
     locks = sweep / "locks"
     locks.mkdir(exist_ok=True)
-    with (locks / name).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(locks / name):
         yield

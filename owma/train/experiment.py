@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._internal.errors import CheckpointError
+from owma._internal.errors import CheckpointError, DamagedError
 from owma._internal.progress import Progress
 from owma._internal.tree import map_rows
 from owma._internal.types import Array, Bool, Float, PyTree
@@ -279,11 +279,10 @@ class Experiment:
         try:
             checkpoint.newest_intact(models)
             return False
-        except CheckpointError as error:
+        except DamagedError as error:
             if checkpoint.latest(self.folder.checkpoints) is None:
                 raise
-            damage = str(error).partition(" No other")[0]
-            self._warn(f"{damage} They are made again from the checkpoints of training.")
+            self._warn(f"{error.damage} They are made again from the checkpoints of training.")
             return True
 
     def _warn(self, *sentences: str) -> None:
