@@ -23,13 +23,13 @@ from owma.config.data import (
 )
 
 Collect: TypeAlias = (
-    Annotated[TwoRoutesCollect, tyro.conf.subcommand("two-routes")]
-    | Annotated[PointMazeCollect, tyro.conf.subcommand("pointmaze")]
-    | Annotated[StitchCollect, tyro.conf.subcommand("stitch")]
-    | Annotated[AntMazeCollect, tyro.conf.subcommand("antmaze")]
-    | Annotated[HopperCollect, tyro.conf.subcommand("hopper")]
-    | Annotated[OGBenchMazeCollect, tyro.conf.subcommand("ogbench-maze")]
-    | Annotated[OGBenchPlayCollect, tyro.conf.subcommand("ogbench-play")]
+    Annotated[TwoRoutesCollect, tyro.conf.subcommand(TwoRoutesCollect.command_name)]
+    | Annotated[PointMazeCollect, tyro.conf.subcommand(PointMazeCollect.command_name)]
+    | Annotated[StitchCollect, tyro.conf.subcommand(StitchCollect.command_name)]
+    | Annotated[AntMazeCollect, tyro.conf.subcommand(AntMazeCollect.command_name)]
+    | Annotated[HopperCollect, tyro.conf.subcommand(HopperCollect.command_name)]
+    | Annotated[OGBenchMazeCollect, tyro.conf.subcommand(OGBenchMazeCollect.command_name)]
+    | Annotated[OGBenchPlayCollect, tyro.conf.subcommand(OGBenchPlayCollect.command_name)]
 )
 
 

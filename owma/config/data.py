@@ -2,9 +2,10 @@
 
 import abc
 import re
+import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from owma._internal.errors import ConfigError
 
@@ -23,6 +24,11 @@ SEARCH_STEPS = 400_000
 @dataclass(frozen=True, kw_only=True)
 class AbstractCollect(abc.ABC):
     """What all collected datasets are told."""
+
+    command_name: ClassVar[str]
+    """What follows `python -m owma.collect`."""
+    id_pattern: ClassVar[str]
+    """Matches what `settings_id` gives; its groups are fields, whose values are written as `_code` does."""
 
     seed: int = 0
     """Seed of everything random."""
@@ -55,6 +61,12 @@ class TwoRoutesCollect(AbstractCollect):
     action_noise: float = ACTION_NOISE
     """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
 
+    command_name = "two-routes"
+    id_pattern = (
+        r"owma/two-routes-skew(?P<skew>.+?)-(?P<episodes>\d+)x(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>.+?))?-seed(?P<seed>\d+)-v0"
+    )
+
     @property
     def settings_id(self) -> str:
         size = f"{self.episodes}x{self.steps}"
@@ -71,6 +83,12 @@ class PointMazeCollect(AbstractCollect):
     """Steps in all; episodes are as long as the environment's own (300, 600 and 800 steps), the last is cut."""
     action_noise: float = ACTION_NOISE
     """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
+
+    command_name = "pointmaze"
+    id_pattern = (
+        r"owma/pointmaze-(?P<maze>[a-z]+)-(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>.+?))?-seed(?P<seed>\d+)-v0"
+    )
 
     @property
     def settings_id(self) -> str:
@@ -89,6 +107,12 @@ class StitchCollect(AbstractCollect):
     """Steps in each episode; the whole way takes some 130, 270 and 330."""
     action_noise: float = ACTION_NOISE
     """Standard deviation σ of the noise on actions, whose range is [-1, 1]."""
+
+    command_name = "stitch"
+    id_pattern = (
+        r"owma/stitch-(?P<maze>[a-z]+)-(?P<episodes>\d+)x(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>.+?))?-seed(?P<seed>\d+)-v0"
+    )
 
     @property
     def settings_id(self) -> str:
@@ -153,6 +177,12 @@ class AntMazeCollect(AbstractCollect):
     """An episode ends, truncated, when the ant has lain on its back for this long: of 61 that had, none got up in the
     quarter of all steps that were left. 0: it lies there to the end of the episode, as in the published sets."""
 
+    command_name = "antmaze"
+    id_pattern = (
+        r"owma/antmaze-(?P<maze>[a-z]+)-(?P<goals>play|diverse)-(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>.+?))?(?:-fallen(?P<fallen_steps>\d+))?-seed(?P<seed>\d+)-v0"
+    )
+
     @property
     def settings_id(self) -> str:
         fallen = "" if self.fallen_steps == FALLEN_STEPS else f"-fallen{self.fallen_steps}"
@@ -174,6 +204,12 @@ class OGBenchMazeCollect(AbstractCollect):
     action_noise: float = ACTION_NOISE
     """Standard deviation of the noise on actions, whose range is [-1, 1]."""
 
+    command_name = "ogbench-maze"
+    id_pattern = (
+        r"owma/ogbench-pointmaze-(?P<maze>[a-z]+)-(?P<kind>navigate|stitch)-(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>.+?))?-seed(?P<seed>\d+)-v0"
+    )
+
     @property
     def settings_id(self) -> str:
         made = f"{self.steps}{_noise(self.action_noise)}-seed{self.seed}"
@@ -190,6 +226,12 @@ class OGBenchPlayCollect(AbstractCollect):
     """Steps in all; episodes are of 1000 steps, the last is cut."""
     plan_noise: float = PLAN_NOISE
     """Scale of the smoothed noise on plans: times 5 cm, 0.3 rad, and the whole range of the gripper."""
+
+    command_name = "ogbench-play"
+    id_pattern = (
+        r"owma/ogbench-(?P<scene>[a-z0-9-]+)-play-(?P<steps>\d+)"
+        r"(?:-noise(?P<plan_noise>.+?))?-seed(?P<seed>\d+)-v0"
+    )
 
     @property
     def settings_id(self) -> str:
@@ -214,6 +256,12 @@ class HopperCollect(AbstractCollect):
     """Steps simulated in the search for each of the four tasks; of no account with `policies`."""
     policies: Path | None = None
     """Policies that were found before, instead of a search: `policies.npz` in the folder of such a dataset."""
+
+    command_name = "hopper"
+    id_pattern = (
+        r"owma/hopper-(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>[^-]+?))?(?:-random(?P<random_share>[^-]+?))?(?:-search(?P<search_steps>\d+))?-seed(?P<seed>\d+)-v0"
+    )
 
     @property
     def settings_id(self) -> str:
@@ -245,46 +293,13 @@ def _code(value: float) -> str:
 
 
 def command_for(dataset_id: str) -> str | None:
-    """The command that collects a dataset, if its id is one that this module gives."""
-    if match := re.fullmatch(r"owma/two-routes-skew(.+?)-(\d+)x(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
-        skew, episodes, steps, noise, seed = match.groups()
-        flags = {"skew": skew, "episodes": episodes, "steps": steps, "action-noise": noise, "seed": seed}
-        name = "two-routes"
-    elif match := re.fullmatch(r"owma/stitch-([a-z]+)-(\d+)x(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
-        maze, episodes, steps, noise, seed = match.groups()
-        flags = {"maze": maze, "episodes": episodes, "steps": steps, "action-noise": noise, "seed": seed}
-        name = "stitch"
-    elif match := re.fullmatch(r"owma/pointmaze-([a-z]+)-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
-        maze, steps, noise, seed = match.groups()
-        flags = {"maze": maze, "steps": steps, "action-noise": noise, "seed": seed}
-        name = "pointmaze"
-    elif match := re.fullmatch(
-        r"owma/antmaze-([a-z]+)-(play|diverse)-(\d+)(?:-noise(.+?))?(?:-fallen(\d+))?-seed(\d+)-v0", dataset_id
-    ):
-        maze, goals, steps, noise, fallen, seed = match.groups()
-        flags = {"maze": maze, "goals": goals, "steps": steps, "action-noise": noise}
-        flags |= {"fallen-steps": fallen, "seed": seed}
-        name = "antmaze"
-    elif match := re.fullmatch(
-        r"owma/hopper-(\d+)(?:-noise([^-]+?))?(?:-random([^-]+?))?(?:-search(\d+))?-seed(\d+)-v0", dataset_id
-    ):
-        steps, noise, random, search, seed = match.groups()
-        flags = {"steps": steps, "action-noise": noise, "random-share": random, "search-steps": search, "seed": seed}
-        name = "hopper"
-    elif match := re.fullmatch(
-        r"owma/ogbench-pointmaze-([a-z]+)-(navigate|stitch)-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id
-    ):
-        maze, kind, steps, noise, seed = match.groups()
-        flags = {"maze": maze, "kind": kind, "steps": steps, "action-noise": noise, "seed": seed}
-        name = "ogbench-maze"
-    elif match := re.fullmatch(r"owma/ogbench-([a-z0-9-]+)-play-(\d+)(?:-noise(.+?))?-seed(\d+)-v0", dataset_id):
-        scene, steps, noise, seed = match.groups()
-        flags = {"scene": scene, "steps": steps, "plan-noise": noise, "seed": seed}
-        name = "ogbench-play"
-    else:
-        return None
-    given = [f"--{flag} {_number(value)}" for flag, value in flags.items() if value is not None]
-    return " ".join(["python -m owma.collect", name, *given])
+    """The command that collects a dataset, if its id is one that a configuration here gives."""
+    for cls in typing.get_args(CollectConfig):
+        if match := re.fullmatch(cls.id_pattern, dataset_id):
+            given = {name.replace("_", "-"): value for name, value in match.groupdict().items() if value is not None}
+            flags = [f"--{flag} {_number(value)}" for flag, value in given.items()]
+            return " ".join(["python -m owma.collect", cls.command_name, *flags])
+    return None
 
 
 def _number(value: str) -> str:
