@@ -12,12 +12,14 @@ Groups of rows are kept as they are measured; a campaign that was stopped goes o
 import dataclasses
 import json
 import time
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -32,7 +34,7 @@ from owma._internal.progress import open_progress
 from owma._internal.types import Array, Float, PyTree
 from owma.config.json import to_json
 from owma.config.presets import PRESETS
-from owma.diffusion import FiLMDenoiser, sampler, unrolled
+from owma.diffusion import FiLMDenoiser
 from owma.diffusion.nets import FiLMNet
 from owma.outcomes.value import LinearValue
 from owma.planners import (
@@ -160,18 +162,19 @@ def compiled(function: Callable, *args: Any) -> Program:
 def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
     """The same decision, its chains run by `lax.scan` alone."""
 
-    def scanned(
-        term: Any, solver: Any, state: PyTree, num_steps: int, *, first: int = 0, compact: bool = False
-    ) -> PyTree:
+    def scanned(term: Any, solver: Any, *, t0: float, t1: float, y0: PyTree, adjoint: Any, **about: Any) -> Any:
+        del about
+
         def step(state: PyTree, t: Array) -> tuple[PyTree, PyTree]:
             state, *_ = solver.step(term, t, t + 1, state, None, None, made_jump=False)
             return state, state
 
-        steps = first + jnp.arange(num_steps, dtype=jnp.float32)
-        _, states = jax.lax.scan(step, state, steps, unroll=unrolled(num_steps, compact=compact))
-        return jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), state, states)
+        _, states = jax.lax.scan(step, y0, jnp.arange(t0, t1, dtype=jnp.float32), unroll=adjoint.unroll)
+        return types.SimpleNamespace(
+            ys=jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), y0, states)
+        )
 
-    with mock.patch.object(sampler, "solve_steps", scanned):
+    with mock.patch.object(diffrax, "diffeqsolve", scanned):
         return decision(config, model)
 
 

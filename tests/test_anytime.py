@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from owma.agent.act import Agent
-from owma.agent.anytime import Pace, Paces, decide_in_time
+from owma.agent.anytime import Pace, Paces, plan_in_time
 from owma.planners import OnlineAdaptation, PlanInfo, Static
 from owma.planners.base import AbstractAnytimePlanner
 
@@ -24,7 +24,7 @@ def _agent(gaussian_model, config: OnlineAdaptation, **options) -> Agent:
 def _decide(agent: Agent, obs, state, paces: Paces, deadline_ms: float, key):
     assert isinstance(agent.planner, AbstractAnytimePlanner)
     began = time.perf_counter()
-    return decide_in_time(agent.planner, agent.model, obs, state, paces, began=began, deadline_ms=deadline_ms, key=key)
+    return plan_in_time(agent.planner, agent.model, obs, state, paces, began=began, deadline_ms=deadline_ms, key=key)
 
 
 def _steps(info: PlanInfo) -> int:
@@ -39,7 +39,7 @@ _CONFIG = OnlineAdaptation(adaptation_steps=3, n_adaptation_samples=8, adapt="al
 def test_with_time_enough_the_plan_is_that_without_a_deadline(getkey, gaussian_model, config) -> None:
     agent = _agent(gaussian_model, config)
     obs, key, state = jnp.zeros(2), getkey(), agent.planner.init(agent.model)
-    expected = eqx.filter_jit(agent.plan)(obs, state, key=key)
+    expected = eqx.filter_jit(agent.planner.plan)(agent.model, obs, state, key=key)
     paces = Paces(Pace.first(1.0), Pace.first(1.0))
     psi, next_state, info, paces = _decide(agent, obs, state, paces, _LONG, key)
     for a, b in zip(jax.tree.leaves((psi, next_state, info)), jax.tree.leaves(expected), strict=True):

@@ -19,6 +19,11 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.stack(leaves)) if leaves else jnp.asarray(True)
 
 
+def strongly_typed(tree: T) -> T:
+    """`tree` without weak types, which a compiled function takes for other arguments; all leaves become arrays."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), tree)
+
+
 def squared_norm(tree: PyTree) -> Scalar:
     """Σ x² over all array leaves of `tree`; 0 if it has none."""
     return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), start=jnp.asarray(0.0))

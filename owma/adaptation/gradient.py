@@ -54,10 +54,11 @@ class AbstractGradient(eqx.Module):
         """
 
 
-class Reparameterised(AbstractGradient):
-    """Draws are functions of noise, and J is differentiated through the whole chain."""
+class _AbstractPathwise(AbstractGradient):
+    """J differentiated through the chain, of which draws are functions of noise."""
 
-    path_kl_only: ClassVar[bool] = False
+    gradient_steps: eqx.AbstractVar[int | None]
+    """How many of the last transitions are differentiated; `None` for all."""
 
     def __call__(
         self,
@@ -68,31 +69,35 @@ class Reparameterised(AbstractGradient):
         *,
         key: PRNGKeyArray,
     ) -> Estimate:
-        return _differentiate(problem, delta, divergence, noise, gradient_steps=None, key=key)
+        def objective(delta: PyTree) -> tuple[Scalar, tuple[PathSample, Scalar, Scalar]]:
+            samples, values = problem.draw(
+                delta, noise, with_reference=divergence.needs_paths, gradient_steps=self.gradient_steps
+            )
+            kl = divergence(problem, delta, samples, values, noise, key=key)
+            return problem.objective(values, kl), (samples, jnp.mean(values), kl)
+
+        gradient, (samples, value, kl) = jax.grad(objective, has_aux=True)(delta)
+        return Estimate(gradient, samples, value, kl)
+
+
+class Reparameterised(_AbstractPathwise):
+    """Draws are functions of noise, and J is differentiated through the whole chain."""
+
+    path_kl_only: ClassVar[bool] = False
+    gradient_steps: ClassVar[None] = None
 
     def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         forward, back = beside
         return num_transitions * (2 + forward + back)
 
 
-class Truncated(AbstractGradient):
+class Truncated(_AbstractPathwise):
     """J differentiated through the last `gradient_steps` transitions only, what comes before being constant
     (DRaFT-K, Clark et al., arXiv 2309.17400). Cheaper, and blind to what early transitions could do.
     """
 
     gradient_steps: int = eqx.field(static=True, default=3)
     path_kl_only: ClassVar[bool] = False
-
-    def __call__(
-        self,
-        problem: DecisionProblem,
-        delta: PyTree,
-        divergence: AbstractDivergence,
-        noise: Float[Array, "n draws x"],
-        *,
-        key: PRNGKeyArray,
-    ) -> Estimate:
-        return _differentiate(problem, delta, divergence, noise, gradient_steps=self.gradient_steps, key=key)
 
     def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         forward, back = beside
@@ -170,26 +175,6 @@ class RewardWeighted(AbstractGradient):
 
     def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         return 4 * num_transitions
-
-
-def _differentiate(
-    problem: DecisionProblem,
-    delta: PyTree,
-    divergence: AbstractDivergence,
-    noise: Float[Array, "n draws x"],
-    *,
-    gradient_steps: int | None,
-    key: PRNGKeyArray,
-) -> Estimate:
-    def objective(delta: PyTree) -> tuple[Scalar, tuple[PathSample, Scalar, Scalar]]:
-        samples, values = problem.draw(
-            delta, noise, with_reference=divergence.needs_paths, gradient_steps=gradient_steps
-        )
-        kl = divergence(problem, delta, samples, values, noise, key=key)
-        return problem.objective(values, kl), (samples, jnp.mean(values), kl)
-
-    gradient, (samples, value, kl) = jax.grad(objective, has_aux=True)(delta)
-    return Estimate(gradient, samples, value, kl)
 
 
 def _adjoints(

@@ -60,8 +60,14 @@ class DecisionProblem(eqx.Module):
 
         `delta` may be `None`: then the samples are of p_φ. `gradient_steps` is that of `Chain.simulate`.
         """
-        reference = self.denoiser if with_reference else None
-        samples = self._simulate(self.adapted(delta), reference, noise, gradient_steps)
+        denoiser, reference = self.adapted(delta), self.denoiser if with_reference else None
+
+        def one(noise: Float[Array, "draws x"]) -> PathSample:
+            return self.chain.simulate(
+                denoiser, self.context, noise, reference=reference, gradient_steps=gradient_steps
+            )
+
+        samples = jax.vmap(one)(noise)
         return samples, jax.vmap(self.value)(samples.psi)
 
     def draw_both(self, delta: PyTree, noise: Float[Array, "n draws x"]) -> "BothDraws":
@@ -70,7 +76,8 @@ class DecisionProblem(eqx.Module):
         pair = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.zeros_like(leaf)]), delta)
 
         def simulate(delta: PyTree, other: PyTree) -> PathSample:
-            return self._simulate(self.adapted(delta), self.adapted(other), noise, None)
+            denoiser, reference = self.adapted(delta), self.adapted(other)
+            return jax.vmap(lambda e: self.chain.simulate(denoiser, self.context, e, reference=reference))(noise)
 
         both = jax.vmap(simulate)(pair, jax.tree.map(lambda leaf: leaf[::-1], pair))
         samples, prior = jax.tree.map(lambda leaf: leaf[0], both), jax.tree.map(lambda leaf: leaf[1], both)
@@ -79,20 +86,6 @@ class DecisionProblem(eqx.Module):
         prior = eqx.tree_at(lambda s: (s.kl, s.log_weight), prior, (zeros, zeros))
         values = jax.vmap(self.value)
         return BothDraws(samples, values(samples.psi), prior, values(prior.psi), log_ratio)
-
-    def _simulate(
-        self,
-        denoiser: AbstractDenoiser,
-        reference: AbstractDenoiser | None,
-        noise: Float[Array, "n draws x"],
-        gradient_steps: int | None,
-    ) -> PathSample:
-        def one(noise: Float[Array, "draws x"]) -> PathSample:
-            return self.chain.simulate(
-                denoiser, self.context, noise, reference=reference, gradient_steps=gradient_steps
-            )
-
-        return jax.vmap(one)(noise)
 
     def scaled(self, values: Float[Array, "*n"]) -> Float[Array, "*n"]:
         """Values in units of `value_scale`, in which λ is a pure number."""

@@ -49,7 +49,7 @@ class Paces(eqx.Module):
     """From the last step to the plan."""
 
 
-def decide_in_time(
+def plan_in_time(
     planner: AbstractAnytimePlanner,
     model: AgentModel,
     obs: Obs,
@@ -61,14 +61,14 @@ def decide_in_time(
     reserve_ms: float = 0.0,
     key: PRNGKeyArray,
 ) -> tuple[Psi, PyTree, PlanInfo, Paces]:
-    """One decision: steps as long as another, and what comes after it, will be over by the deadline.
+    """`AbstractPlanner.plan` within a time: steps as long as another, and what comes after it, will be over by then.
 
     A loop on the host, which waits for every step; not traceable.
 
     **Arguments:**
 
-    - `began`: `time.perf_counter()` when the decision was asked for.
-    - `deadline_ms`: milliseconds from then; `reserve_ms` of them are for what follows the decision.
+    - `began`: `time.perf_counter()` when the plan was asked for.
+    - `deadline_ms`: milliseconds from then; `reserve_ms` of them are for what follows the plan.
 
     **Returns:** as `AbstractPlanner.plan`, and the paces with what was measured.
     """

@@ -12,7 +12,7 @@ from owma._internal.types import Array, Float, PRNGKeyArray, RealScalarLike, Sca
 from owma.diffusion.calibration import MAX_RATIO
 from owma.diffusion.denoiser import AbstractDenoiser
 from owma.diffusion.schedule import karras_grid
-from owma.diffusion.solvers import solve_steps
+from owma.diffusion.solvers import unit_steps
 
 
 class AbstractTrace(eqx.Module):
@@ -87,7 +87,7 @@ class ODELikelihood(eqx.Module):
         # (ψ, 0) goes up to (y, ∫div), one vector since a control multiplies an array; and
         # log p(ψ) = log N(y; 0, 1 + r²) + ∫div.
         term = diffrax.ControlTerm(slope, levels)
-        end = solve_steps(term, self.solver, jnp.append(psi, 0.0), self.num_steps)[-1]
+        end = diffrax.diffeqsolve(term, self.solver, y0=jnp.append(psi, 0.0), **unit_steps(self.num_steps)).ys[-1]
         y, expansion = end[:-1], end[-1]
         variance = 1 + MAX_RATIO**2
         log_end = -0.5 * (jnp.sum(jnp.square(y)) / variance + dims * np.log(2 * np.pi * variance))

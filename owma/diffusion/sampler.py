@@ -10,7 +10,7 @@ from owma._internal.types import Array, Bool, Float, Int, PRNGKeyArray, RealScal
 from owma.diffusion.calibration import MAX_RATIO, ErrorCurve
 from owma.diffusion.denoiser import AbstractDenoiser, Conditioning, conditioning_table, readout_of, same_network
 from owma.diffusion.schedule import arctan_grid
-from owma.diffusion.solvers import solve_steps
+from owma.diffusion.solvers import unit_steps
 
 
 class PathSample(eqx.Module):
@@ -145,8 +145,9 @@ class Chain(eqx.Module):
             start = jax.tree.map(lambda states: states[-1], path)
             if last == split:
                 term, start = jax.lax.stop_gradient((term, start))
-            steps = solve_steps(term, _ChainSolver(), start, last - first, first=first, compact=chain.compact)
-            path = jax.tree.map(lambda before, after: jnp.concatenate([before, after[1:]]), path, steps)
+            steps = unit_steps(last - first, first=first, compact=chain.compact)
+            states = diffrax.diffeqsolve(term, _ChainSolver(), y0=start, **steps).ys
+            path = jax.tree.map(lambda before, after: jnp.concatenate([before, after[1:]]), path, states)
         psi = path.y[-1]
         mean = psi - chain.last_width * noise[-1]
         hidden = None if path.hidden is None else path.hidden[1:]

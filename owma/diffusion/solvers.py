@@ -6,7 +6,7 @@ that index: dy = f(y) dr. diffrax then needs no traced times and no step-size co
 
 import functools as ft
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import diffrax
 import equinox as eqx
@@ -89,33 +89,22 @@ def _scan(body: Callable[[State], State], state: State, num_steps: int, *, unrol
     return eqx.combine(arrays, static)
 
 
-def solve_steps(
-    term: diffrax.AbstractTerm,
-    solver: diffrax.AbstractSolver,
-    state: State,
-    num_steps: int,
-    *,
-    first: int = 0,
-    compact: bool = False,
-) -> State:
-    """The states of `num_steps` unit steps of `solver`, from the index `first` on, `num_steps` + 1 of them stacked.
+def unit_steps(num_steps: int, *, first: int = 0, compact: bool = False) -> dict[str, Any]:
+    """The arguments of `diffrax.diffeqsolve` for `num_steps` unit steps from the index `first` on.
 
-    Differentiable, and never raises (`throw=False`). `compact`: see `unrolled`.
+    Its `ys` are the states, `num_steps` + 1 of them stacked. Differentiable, and never raises (`throw=False`).
+    `compact`: see `unrolled`.
     """
-    solution = diffrax.diffeqsolve(
-        term,
-        solver,
-        t0=float(first),
-        t1=float(first + num_steps),
-        dt0=1.0,
-        y0=state,
-        max_steps=num_steps,
-        stepsize_controller=diffrax.ConstantStepSize(),
-        saveat=diffrax.SaveAt(t0=True, steps=True),
-        adjoint=ScanAdjoint(unroll=unrolled(num_steps, compact=compact)),
-        throw=False,
-    )
-    return cast(State, solution.ys)
+    return {
+        "t0": float(first),
+        "t1": float(first + num_steps),
+        "dt0": 1.0,
+        "max_steps": num_steps,
+        "stepsize_controller": diffrax.ConstantStepSize(),
+        "saveat": diffrax.SaveAt(t0=True, steps=True),
+        "adjoint": ScanAdjoint(unroll=unrolled(num_steps, compact=compact)),
+        "throw": False,
+    }
 
 
 class ODESampler(eqx.Module):
@@ -151,5 +140,6 @@ class ODESampler(eqx.Module):
             return (y - denoiser(y, ratio, denoiser.condition(ratio, context))) / ratio
 
         term = diffrax.ControlTerm(slope, levels)
-        y = solve_steps(term, self.solver, jnp.sqrt(1 + jnp.square(ratios[0])) * start, self.num_steps)[-1]
+        above = jnp.sqrt(1 + jnp.square(ratios[0])) * start
+        y = diffrax.diffeqsolve(term, self.solver, y0=above, **unit_steps(self.num_steps)).ys[-1]
         return denoiser(y, ratios[-1], denoiser.condition(ratios[-1], context))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,11 +14,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from owma._internal.cores import usable_cores
-from owma._internal.types import Array, Bool, Float, HostArray, Key, PRNGKeyArray, PyTree
-from owma.agent.act import Agent, example_obs, planner_state
+from owma._internal.types import Array, Bool, Float, HostArray, Key
+from owma.agent.act import Agent, AgentState, example_obs, initial_state
 from owma.envs import actions_inside
 from owma.eval.courses import Judge, drive
-from owma.outcomes.policy import ReadoutPolicy
 from owma.planners import PlanInfo, PlanResult
 
 
@@ -118,7 +117,9 @@ class _Planning:
 
     def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
         self._agent, self._space = agent, space
-        self._key = jax.random.key(seed)
+        # The policy does not read the planner: without it, all planners share the program of the actions.
+        self._bare = eqx.tree_at(lambda a: a.planner, agent, None)
+        self._keys = episode_keys(seed, n, replan_every=agent.replan_every)
         self._decide = _deciding(agent, n)
         self._psi: Any = None  # Step 0 plans.
         self._first: Any = None
@@ -128,18 +129,15 @@ class _Planning:
     def __call__(
         self, obs: Float[HostArray, "n obs"], done: Bool[np.ndarray, " n"], step: int
     ) -> Float[HostArray, "n act"]:
-        n, states = len(done), jnp.asarray(obs)
+        states, (decision_keys, action_keys) = jnp.asarray(obs), next(self._keys)
         if step % self._agent.replan_every == 0:
-            self._key, plan_key = jax.random.split(self._key)
-            self._psi, info, late = self._decide(states, jax.random.split(plan_key, n))
+            self._psi, info, late = self._decide(states, decision_keys)
             if self._first is None:
                 self._first = info
             self._overruns += ~done & late
             self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             self._decisions.append(np.where(done, np.nan, _of_decisions(info)))
-        self._key, action_key = jax.random.split(self._key)
-        keys = jax.random.split(action_key, n)
-        found, was_clipped = _batch_read_out(self._agent.model.policy, states, self._psi, keys)
+        found, was_clipped = _batch_read_out(self._bare, states, self._psi, action_keys)
         action, was_moved = actions_inside(np.asarray(found), self._space)
         self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
         return action
@@ -157,9 +155,29 @@ class _Planning:
         )
 
 
+def episode_keys(
+    seed: int, episodes: int, *, replan_every: int = 1
+) -> Iterator[tuple[Key[Array, " episodes"], Key[Array, " episodes"]]]:
+    """For each step of `run_episodes`, and each episode, the keys of its decision and of its action.
+
+    With the two of its episode as `key`, `Agent.act` does what `run_episodes` does. From `key = jax.random.key(seed)`
+    on, a step at which plans are due splits `key` into the next `key` and that of all decisions; then every step splits
+    it into the next one and that of all actions; and both are split into as many as there are episodes. On steps at
+    which no plan is due, the keys of decisions are those of the last one.
+    """
+    key, step, decisions = jax.random.key(seed), 0, None
+    while True:
+        if decisions is None or step % replan_every == 0:
+            key, decision_key = jax.random.split(key)
+            decisions = jax.random.split(decision_key, episodes)
+        key, action_key = jax.random.split(key)
+        yield decisions, jax.random.split(action_key, episodes)
+        step += 1
+
+
 @runtime_checkable
 class _Deciding(Protocol):
-    """The planners of the episodes, and what they remember."""
+    """`Agent.decide` in all episodes, and what the agent remembers of each."""
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
@@ -180,21 +198,20 @@ class _OneByOne:
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
-        self._states = [planner_state(agent)] * n
+        self._states = [initial_state(agent)] * n
         # Compiled here: threads that met a new program would each compile it.
-        jax.block_until_ready(_single_plan(agent, example_obs(agent), self._states[0], jax.random.key(0)))
+        jax.block_until_ready(_decide(agent, example_obs(agent), self._states[0], key=jax.random.key(0)))
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        def decide(i: int) -> tuple:
-            return jax.block_until_ready(_single_plan(self._agent, obs[i], self._states[i], keys[i]))
+        def decide(i: int) -> AgentState:
+            return jax.block_until_ready(_decide(self._agent, obs[i], self._states[i], key=keys[i]))
 
         # One decision keeps little more than one core busy, and does not hold Python's lock.
         with ThreadPoolExecutor(usable_cores()) as pool:
-            found = list(pool.map(decide, range(len(self._states))))
-        self._states = [state for _, state, _ in found]
-        return *_stacked([(psi, info) for psi, _, info in found]), np.zeros(len(found), bool)
+            self._states = list(pool.map(decide, range(len(self._states))))
+        return *_stacked([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
 
 
 class _Together:
@@ -202,13 +219,13 @@ class _Together:
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
-        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), planner_state(agent))
+        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), initial_state(agent))
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        psi, self._states, info = _batch_plan(self._agent, obs, self._states, keys)
-        return psi, info, np.zeros(len(obs), bool)
+        self._states = _batch_decide(self._agent, obs, self._states, keys)
+        return self._states.psi, self._states.info, np.zeros(len(obs), bool)
 
 
 class _InTime:
@@ -227,7 +244,7 @@ class _InTime:
             # One machine, one pace: what was measured in an episode is known in the next.
             state = eqx.tree_at(lambda s: s.paces, state, self._paces)
             began = time.perf_counter()
-            self._states[i] = self._agent.decide_in_time(obs[i], state, began, key=keys[i])
+            self._states[i] = self._agent.decide(obs[i], state, key=keys[i], began=began)
             late[i] = 1e3 * (time.perf_counter() - began) > self._deadline_ms
             self._paces = self._states[i].paces
         return *_stacked([(state.psi, state.info) for state in self._states]), late
@@ -253,34 +270,29 @@ def _time_decisions(
     if repeats == 0:
         return times
     steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
-    state = planner_state(agent)
+    state = initial_state(agent)
     keys = jax.random.split(jax.random.key(seed), repeats)
     # The first call compiles, which is not a decision's cost.
-    jax.block_until_ready(_single_plan(agent, jnp.asarray(observations[0, 0]), state, keys[0]))
+    jax.block_until_ready(_decide(agent, jnp.asarray(observations[0, 0]), state, key=keys[0]))
     for i, episode in enumerate(observations):
         for j, step in enumerate(steps):
             obs = jnp.asarray(episode[step])
             start = time.perf_counter()
-            jax.block_until_ready(_single_plan(agent, obs, state, keys[j]))
+            jax.block_until_ready(_decide(agent, obs, state, key=keys[j]))
             times[i, j] = 1e3 * (time.perf_counter() - start)
     return times
 
 
-@eqx.filter_jit
-def _single_plan(agent: Agent, obs: Float[Array, " obs"], state: PyTree, key: PRNGKeyArray) -> tuple:
-    return agent.plan(obs, state, key=key)
+_decide: Any = eqx.filter_jit(Agent.decide)
 
 
 @eqx.filter_jit
-def _batch_plan(
-    agent: Agent, obs: Float[Array, "n obs"], state: PyTree, keys: Key[Array, " n"]
-) -> tuple[Float[Array, "n psi"], PyTree, PlanInfo]:
-    return jax.vmap(lambda o, s, k: agent.plan(o, s, key=k))(obs, state, keys)
+def _batch_decide(agent: Agent, obs: Float[Array, "n obs"], states: AgentState, keys: Key[Array, " n"]) -> AgentState:
+    return jax.vmap(lambda o, s, k: agent.decide(o, s, key=k))(obs, states, keys)
 
 
 @eqx.filter_jit
 def _batch_read_out(
-    policy: ReadoutPolicy, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: Key[Array, " n"]
+    agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: Key[Array, " n"]
 ) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
-    # The policy alone, not the agent: planners share this program.
-    return jax.vmap(lambda o, p, k: policy.act(o, p, k))(obs, psi, keys)
+    return jax.vmap(lambda o, p, k: agent.read_out(o, p, key=k))(obs, psi, keys)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._internal.tree import all_finite
+from owma._internal.tree import all_finite, strongly_typed
 from owma._internal.types import Array, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.adaptation import AdaptationCurves, DecisionProblem
 from owma.outcomes.policy import ReadoutPolicy
@@ -99,7 +99,7 @@ def guarded_plan(
     The planner then starts anew: what it remembered may be what went wrong. Where the trained model has no finite draw
     either (its parameters are spoilt, or the state is far outside of all data), the plan is the mean outcome, zero.
     """
-    psi, state, info = found = jax.tree.map(jnp.asarray, found)
+    psi, state, info = found = strongly_typed(found)
     if psi.shape != (model.world.whitening.dims,):
         raise ValueError(
             f"{type(planner).__name__}.plan returned ψ* of shape {psi.shape}; the model's outcomes have "

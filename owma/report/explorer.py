@@ -87,7 +87,8 @@ def explore(run: Run, config: OnlineAdaptation, *, states: int, draws: int, seed
 
 def _decide(model: AgentModel, agent: Agent, kl_coef: float, obs: Obs, draws: int, key: PRNGKeyArray) -> dict[str, Any]:
     psi, values, kl, objective = _course(model, agent.planner, obs, draws, key)
-    chosen, info = _plan(agent, obs, key)
+    decision = agent.decide(obs, agent.init(), key=key).decision
+    chosen, info = decision.psi, decision.info
     prior = _prior_values(model, obs, key)
     return {
         "psi": _rounded(psi),
@@ -117,12 +118,6 @@ def _course(
         return samples.psi[:, :2], values, kl, problem.objective(values, kl)
 
     return jax.lax.map(at, adapted.ascent[1])
-
-
-@eqx.filter_jit
-def _plan(agent: Agent, obs: Obs, key: PRNGKeyArray) -> tuple[Float[Array, " psi"], Any]:
-    psi, _, info = agent.plan(obs, agent.planner.init(agent.model), key=key)
-    return psi, info
 
 
 @eqx.filter_jit

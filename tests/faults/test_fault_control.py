@@ -104,9 +104,10 @@ def test_a_planner_that_fails(fault: str, model: AgentModel, outcome) -> None:
 def test_draws_in_place_of_a_failed_plan_follow_the_trained_model(model: AgentModel) -> None:
     agent = Agent(model, _Spoilt(jnp.full(2, jnp.nan), jnp.asarray(0.0), jnp.asarray(0.0)))
     keys = jax.random.split(jax.random.key(0), 2000)
-    state = agent.planner.init(model)
-    psi, _, info = eqx.filter_jit(jax.vmap(lambda key: agent.plan(jnp.zeros(2), state, key=key)))(keys)
-    assert (np.asarray(info.result) == PlanResult.NOT_FINITE).all()
+    state = agent.init()
+    found = eqx.filter_jit(jax.vmap(lambda key: agent.decide(jnp.zeros(2), state, key=key).decision))(keys)
+    psi = found.psi
+    assert (np.asarray(found.info.result) == PlanResult.NOT_FINITE).all()
     # Four standard errors.
     np.testing.assert_allclose(np.mean(psi, axis=0), [0.0, 1.0], atol=4 / np.sqrt(2000))
     np.testing.assert_allclose(np.var(psi, axis=0), [1.0, 0.5], rtol=4 * np.sqrt(2 / 2000))
