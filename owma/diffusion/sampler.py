@@ -116,6 +116,12 @@ class Chain(eqx.Module):
         """y_0 from standard normal noise."""
         return jnp.sqrt(1 + jnp.square(self.ratios[0])) * noise
 
+    def move(
+        self, y: Float[Array, " x"], mean: Float[Array, " x"], noise: Float[Array, " x"], k: Int[Array, ""] | int
+    ) -> tuple[Float[Array, " x"], Float[Array, " x"]]:
+        r"""$C_k(\hat x_0 - y)$ and $\tilde S_k\xi$, by which transition k moves y; `mean` is $\hat x_0$, `noise` ξ."""
+        return self.gains[k] * (mean - y), self.widths[k] * noise
+
     def simulate(
         self,
         denoiser: AbstractDenoiser,
@@ -141,7 +147,7 @@ class Chain(eqx.Module):
         for first, last in ((0, split), (split, self.num_transitions)):
             if first == last:
                 continue
-            term = _ChainTerm(means, chain.gains, chain.widths, noise[1:])
+            term = _ChainTerm(means, noise[1:])
             start = jax.tree.map(lambda states: states[-1], path)
             if last == split:
                 term, start = jax.lax.stop_gradient((term, start))
@@ -239,40 +245,38 @@ class _ChainState(eqx.Module):
     """Of the transition that led here."""
 
 
-_StepControl = tuple[Scalar, Float[Array, " x"], Float[Array, " x"]]
+_StepControl = tuple[Int[Array, ""], Float[Array, " x"]]
 
 
 class _ChainTerm(diffrax.AbstractTerm):
     """`Chain` as a controlled differential equation over the step index: Euler's method on it is the chain.
 
-    The state is (y, path KL, path log-weight), the vector field (x̂₀ − y, x̂₀ − x̂₀ of the reference), and the control
-    (C_k, S̃_k, ξ_k), a table with one row a transition, the last draw being the last row.
+    The state is (y, path KL, path log-weight), the vector field x̂₀ (and by how much it differs from the reference's)
+    with the y that it is of, and the control the transition k and its noise ξ_k, the last draw being the last one.
     """
 
     means: Means
-    gains: Float[Array, " levels"]
-    widths: Float[Array, "levels x"]
     noise: Float[Array, "levels x"]
 
-    def vf(self, t: RealScalarLike, y: _ChainState, args: None) -> Mean:
+    def vf(self, t: RealScalarLike, y: _ChainState, args: None) -> tuple[Mean, Float[Array, "..."]]:
         del args
-        found = self.means(y.y, _step_index(t))
-        return eqx.tree_at(lambda f: f.mean, found, found.mean - y.y)
+        return self.means(y.y, _step_index(t)), y.y
 
     def contr(self, t0: RealScalarLike, t1: RealScalarLike, **kwargs: object) -> _StepControl:
         del t1, kwargs
         k = _step_index(t0)
-        return self.gains[k], self.widths[k], self.noise[k]
+        return k, self.noise[k]
 
-    def prod(self, vf: Mean, control: _StepControl) -> _ChainState:
-        gain, width, noise = control
-        move = gain * vf.mean + width * noise
-        if vf.shift is None:
+    def prod(self, vf: tuple[Mean, Float[Array, "..."]], control: _StepControl) -> _ChainState:
+        (found, y), (k, noise), chain = vf, control, self.means.chain
+        drift, spread = chain.move(y, found.mean, noise, k)
+        move = drift + spread
+        if found.shift is None:
             kl = log_weight = jnp.zeros((), move.dtype)
         else:
-            kl, log_weight = transition_terms(gain * vf.shift / width, noise)
+            kl, log_weight = transition_terms(chain.gains[k] * found.shift / chain.widths[k], noise)
         # A record, of which nothing is a function: its derivatives would be carried along for nothing.
-        return _ChainState(move, kl, log_weight, jax.lax.stop_gradient(vf.hidden))
+        return _ChainState(move, kl, log_weight, jax.lax.stop_gradient(found.hidden))
 
 
 class _ChainSolver(diffrax.AbstractSolver):
@@ -305,7 +309,9 @@ class _ChainSolver(diffrax.AbstractSolver):
         y1 = _ChainState(y0.y + move.y, y0.kl + move.kl, y0.log_weight + move.log_weight, move.hidden)
         return y1, None, {"y0": y0, "y1": y1}, solver_state, diffrax.RESULTS.successful
 
-    def func(self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: _ChainState, args: None) -> Mean:
+    def func(
+        self, terms: diffrax.AbstractTerm, t0: RealScalarLike, y0: _ChainState, args: None
+    ) -> tuple[Mean, Float[Array, "..."]]:
         return terms.vf(t0, y0, args)
 
 

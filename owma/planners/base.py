@@ -83,7 +83,10 @@ class AbstractPlanner(eqx.Module):
 
     @abc.abstractmethod
     def plan(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
-        """**Returns:** ψ*, the next state, and what there is to say of the decision."""
+        """**Returns:** ψ*, the next state, and what there is to say of the decision.
+
+        They need not be finite: `Agent.decide` replaces a plan that is not (`guarded_plan`), whatever the planner.
+        """
 
 
 def guarded_plan(

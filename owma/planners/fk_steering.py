@@ -5,7 +5,7 @@ import jax
 
 from owma._internal.types import Obs, PRNGKeyArray, Psi, Scalar
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
-from owma.planners.particles import PriorDraw, plan_by_weight, sequential
+from owma.planners.particles import plan_by_weight, sequential
 
 
 class FKSteeringPlanner(AbstractPlanner):
@@ -21,10 +21,10 @@ class FKSteeringPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        particles_key, choice_key, prior_key = jax.random.split(key, 3)
+        # The third is not used: it keeps the others, and with them the plans, what they were.
+        particles_key, choice_key, _ = jax.random.split(key, 3)
         problem = model.problem(obs, self.kl_coef)
         draws = sequential(problem, self.num_particles, self.min_ess, shift=None, key=particles_key)
         nfe = self.num_particles * problem.chain.num_transitions
-        prior = PriorDraw.fresh(problem, key=prior_key)
-        psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
         return psi, state, info

@@ -10,7 +10,6 @@ from owma.diffusion import AbstractDenoiser
 from owma.diffusion.denoiser import Conditioning
 from owma.outcomes.value import AbstractValue
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
-from owma.planners.particles import PriorDraw, guarded
 
 
 class GradientGuidance(AbstractDenoiser):
@@ -72,7 +71,8 @@ class GuidedDiffusionPlanner(AbstractPlanner):
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
         problem = model.problem(obs, jnp.asarray(1.0))
         guided = self._guided(model, problem.context)
-        noise_key, choice_key, guard_key = jax.random.split(key, 3)
+        # The third is not used: it keeps the others, and with them the plans, what they were.
+        noise_key, choice_key, _ = jax.random.split(key, 3)
         noise = problem.noise(self.num_samples, key=noise_key)
         samples = jax.vmap(lambda e: problem.chain.simulate(guided, problem.context, e, reference=problem.denoiser))(
             noise
@@ -91,8 +91,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
             ess=choice.ess,
             curves=None,
         )
-        psi, info = guarded(samples.psi[choice.index], info, PriorDraw.fresh(problem, key=guard_key))
-        return psi, state, info
+        return samples.psi[choice.index], state, info
 
     def _guided(self, model: AgentModel, context: Float[Array, " context"]) -> AbstractDenoiser:
         denoiser, coefficient = model.world.denoiser, self.guidance_coef / model.value_scale

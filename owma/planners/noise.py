@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from owma._internal.types import Array, Float, PRNGKeyArray, Psi
 from owma.adaptation import DecisionProblem, log_mean_exp
 from owma.planners.base import PlanInfo
-from owma.planners.particles import PriorDraw, Weighted, plan_by_weight
+from owma.planners.particles import Weighted, plan_by_weight
 
 
 def plan_from_noise(
@@ -23,11 +23,12 @@ def plan_from_noise(
 
     ψ is a function of the noise, so the divergence of the noise's law is at least that of ψ's.
     """
-    noise_key, choice_key, prior_key = jax.random.split(key, 3)
+    # The third is not used: it keeps the others, and with them the plans, what they were.
+    noise_key, choice_key, _ = jax.random.split(key, 3)
     standard = problem.noise(num_samples, key=noise_key)
     noise = mean[None] + std[None] * standard
     samples, values = problem.draw(None, noise, with_reference=False)
     log_ratio = jnp.sum(0.5 * jnp.square(standard) - 0.5 * jnp.square(noise) + jnp.log(std)[None], axis=(1, 2))
     logits = problem.scaled(values) / problem.kl_coef + log_ratio
     draws = Weighted(samples.psi, samples.mean, values, logits, log_mean_exp(logits))
-    return plan_by_weight(problem, draws, nfe=nfe, prior=PriorDraw.fresh(problem, key=prior_key), key=choice_key)
+    return plan_by_weight(problem, draws, nfe=nfe, key=choice_key)

@@ -6,10 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._internal.tree import all_finite, select
 from owma._internal.types import Array, Float, Int, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import DecisionProblem, effective_sample_size, log_mean_exp
-from owma.diffusion import Means, PathSample, unrolled
+from owma.diffusion import Means, unrolled
 from owma.planners.base import PlanInfo, PlanResult
 
 
@@ -26,30 +25,7 @@ class Weighted(eqx.Module):
     """The logarithm of the estimate of $E_{p_\\phi}e^{V/\\lambda}$."""
 
 
-class PriorDraw(eqx.Module):
-    """A plain draw of the trained model: the plan where a planner has met a NaN."""
-
-    psi: Psi
-    denoised: Psi
-    value: Scalar
-    nfe: int = eqx.field(static=True)
-    """Network passes that it took beside the planner's own."""
-
-    @classmethod
-    def first(cls, samples: PathSample, values: Float[Array, " n"]) -> "PriorDraw":
-        """The first of the draws that a planner has anyway."""
-        return cls(samples.psi[0], samples.mean[0], values[0], 0)
-
-    @classmethod
-    def fresh(cls, problem: DecisionProblem, *, key: PRNGKeyArray) -> "PriorDraw":
-        """For a planner that has none."""
-        samples, values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
-        return cls(samples.psi[0], samples.mean[0], values[0], problem.chain.num_transitions)
-
-
-def plan_by_weight(
-    problem: DecisionProblem, draws: Weighted, *, nfe: int, prior: PriorDraw, key: PRNGKeyArray
-) -> tuple[Psi, PlanInfo]:
+def plan_by_weight(problem: DecisionProblem, draws: Weighted, *, nfe: int, key: PRNGKeyArray) -> tuple[Psi, PlanInfo]:
     r"""One of `draws` by its weight.
 
     The law of a plan chosen so has at most the divergence $E[V/\lambda] - E\log\hat Z$ from p_φ, $\hat Z$ being the
@@ -69,18 +45,7 @@ def plan_by_weight(
         ess=effective_sample_size(draws.log_weights),
         curves=None,
     )
-    return guarded(draws.psi[index], info, prior)
-
-
-def guarded(psi: Psi, info: PlanInfo, prior: PriorDraw) -> tuple[Psi, PlanInfo]:
-    """`psi` and `info` if they are finite, else `prior`, flagged; its passes are counted."""
-    info = eqx.tree_at(lambda i: i.nfe, info, info.nfe + prior.nfe)
-    fallback = eqx.tree_at(
-        lambda i: (i.denoised, i.value, i.kl, i.result, i.ess),
-        info,
-        (prior.denoised, prior.value, jnp.asarray(0.0), jnp.asarray(PlanResult.NOT_FINITE), jnp.asarray(1.0)),
-    )
-    return select(all_finite((psi, info.value, info.kl)), (psi, info), (prior.psi, fallback))
+    return draws.psi[index], info
 
 
 def systematic(log_weights: Float[Array, " n"], *, key: PRNGKeyArray) -> Int[Array, " n"]:
@@ -137,7 +102,7 @@ def sequential(
     mean, in widths; `None` proposes from the trained chain.
     """
     chain, twist = problem.chain, Twist.of(problem)
-    gains, widths = chain.gains, chain.widths
+    widths = chain.widths
     noise_key, scan_key, last_key = jax.random.split(key, 3)
     noise = problem.noise(num_particles, key=noise_key)
 
@@ -159,7 +124,8 @@ def sequential(
         log_weights = jnp.where(crowded, 0.0, log_weights)
         y, mean, gradient, log_h = jax.tree.map(lambda leaf: leaf[ancestors], (y, mean, gradient, log_h))
         u = jax.vmap(lambda g: jnp.zeros_like(g) if shift is None else shift(g, widths[k]))(gradient)
-        y = y + gains[k] * (mean - y) + widths[k][None] * (e + u)
+        drift, spread = jax.vmap(lambda y, mean, e: chain.move(y, mean, e, k))(y, mean, e + u)
+        y = y + drift + spread
         log_ratio = -jnp.sum(u * e + 0.5 * jnp.square(u), axis=1)
         return y, mean, log_weights + log_ratio - log_h, log_normaliser
 

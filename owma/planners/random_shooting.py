@@ -6,7 +6,6 @@ import jax.numpy as jnp
 
 from owma._internal.types import Obs, PRNGKeyArray, Psi
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
-from owma.planners.particles import PriorDraw, guarded
 
 
 class RandomShootingPlanner(AbstractPlanner):
@@ -38,5 +37,4 @@ class RandomShootingPlanner(AbstractPlanner):
             ess=jnp.asarray(1.0 * n),
             curves=None,
         )
-        psi, info = guarded(samples.psi[index], info, PriorDraw.first(samples, values))
-        return psi, state, info
+        return samples.psi[index], state, info

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from owma._internal.types import Array, Float, Int, Obs, PRNGKeyArray, Psi, Scalar
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
-from owma.planners.particles import PriorDraw, Twist, guarded
+from owma.planners.particles import Twist
 
 
 class SVDDPlanner(AbstractPlanner):
@@ -23,18 +23,19 @@ class SVDDPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        start_key, scan_key, last_key, guard_key = jax.random.split(key, 4)
+        # The fourth is not used: it keeps the others, and with them the plans, what they were.
+        start_key, scan_key, last_key, _ = jax.random.split(key, 4)
         problem = model.problem(obs, self.kl_coef)
         chain, twist, num = problem.chain, Twist.of(problem), self.num_candidates
-        gains, widths = chain.gains, chain.widths
-        y = chain.start(jax.random.normal(start_key, (widths.shape[1],)))
+        y = chain.start(jax.random.normal(start_key, chain.low.shape))
         _, mean = twist(y, 0)
 
         def candidates(
             y: Float[Array, " x"], mean: Float[Array, " x"], k: Int[Array, ""], key: PRNGKeyArray
         ) -> Float[Array, "m x"]:
             noise = jax.random.normal(key, (num, y.shape[0]))
-            return (y + gains[k] * (mean - y))[None] + widths[k][None] * noise
+            drift, spread = jax.vmap(lambda e: chain.move(y, mean, e, k))(noise)
+            return y[None] + drift + spread
 
         def choose(logits: Float[Array, " m"], key: PRNGKeyArray) -> tuple[Int[Array, ""], Scalar]:
             index = jax.random.categorical(key, logits)
@@ -69,5 +70,4 @@ class SVDDPlanner(AbstractPlanner):
             ess=jnp.asarray(1.0),
             curves=None,
         )
-        psi, info = guarded(psi, info, PriorDraw.fresh(problem, key=guard_key))
         return psi, state, info

@@ -6,7 +6,7 @@ import jax
 from owma._internal.types import Obs, PRNGKeyArray, Psi, Scalar
 from owma.adaptation import log_mean_exp
 from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo
-from owma.planners.particles import PriorDraw, Weighted, plan_by_weight
+from owma.planners.particles import Weighted, plan_by_weight
 
 
 class TiltedResamplingPlanner(AbstractPlanner):
@@ -27,6 +27,5 @@ class TiltedResamplingPlanner(AbstractPlanner):
         logits = problem.log_weights(samples, values)
         draws = Weighted(samples.psi, samples.mean, values, logits, log_mean_exp(logits))
         nfe = self.num_samples * problem.chain.num_transitions
-        prior = PriorDraw.first(samples, values)
-        psi, info = plan_by_weight(problem, draws, nfe=nfe, prior=prior, key=choice_key)
+        psi, info = plan_by_weight(problem, draws, nfe=nfe, key=choice_key)
         return psi, state, eqx.tree_at(lambda i: i.prior_values, info, values)
