@@ -57,8 +57,10 @@ class AbstractGradient(eqx.Module):
 class _AbstractPathwise(AbstractGradient):
     """J differentiated through the chain, of which draws are functions of noise."""
 
-    gradient_steps: eqx.AbstractVar[int | None]
-    """How many of the last transitions are differentiated; `None` for all."""
+    @property
+    @abc.abstractmethod
+    def differentiated(self) -> int | None:
+        """How many of the last transitions are differentiated; `None` for all."""
 
     def __call__(
         self,
@@ -71,7 +73,7 @@ class _AbstractPathwise(AbstractGradient):
     ) -> Estimate:
         def objective(delta: PyTree) -> tuple[Scalar, tuple[PathSample, Scalar, Scalar]]:
             samples, values = problem.draw(
-                delta, noise, with_reference=divergence.needs_paths, gradient_steps=self.gradient_steps
+                delta, noise, with_reference=divergence.needs_paths, gradient_steps=self.differentiated
             )
             kl = divergence(problem, delta, samples, values, noise, key=key)
             return problem.objective(values, kl), (samples, jnp.mean(values), kl)
@@ -84,7 +86,10 @@ class Reparameterised(_AbstractPathwise):
     """Draws are functions of noise, and J is differentiated through the whole chain."""
 
     path_kl_only: ClassVar[bool] = False
-    gradient_steps: ClassVar[None] = None
+
+    @property
+    def differentiated(self) -> None:
+        return None
 
     def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         forward, back = beside
@@ -98,6 +103,10 @@ class Truncated(_AbstractPathwise):
 
     gradient_steps: int = eqx.field(static=True, default=3)
     path_kl_only: ClassVar[bool] = False
+
+    @property
+    def differentiated(self) -> int:
+        return self.gradient_steps
 
     def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
         forward, back = beside
