@@ -102,7 +102,7 @@ def guarded_plan(
     The planner then starts anew: what it remembered may be what went wrong. Where the trained model has no finite draw
     either (its parameters are spoilt, or the state is far outside of all data), the plan is the mean outcome, zero.
     """
-    psi, state, info = found = strongly_typed(found)
+    psi, state, info = found = jax.tree.map(jnp.asarray, found)
     if psi.shape != (model.world.whitening.dims,):
         raise ValueError(
             f"{type(planner).__name__}.plan returned ψ* of shape {psi.shape}; the model's outcomes have "
@@ -131,7 +131,7 @@ def guarded_plan(
         )
         return jnp.asarray(plan, psi.dtype), planner.init(model), instead
 
-    return jax.lax.cond(all_finite((psi, info.value, info.kl)), lambda: found, drawn)
+    return strongly_typed(jax.lax.cond(all_finite((psi, info.value, info.kl)), lambda: found, drawn))
 
 
 class AbstractAnytimePlanner(AbstractPlanner):
