@@ -1,6 +1,7 @@
 """Log-densities of the probability-flow equation's law."""
 
 import abc
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -87,7 +88,9 @@ class ODELikelihood(eqx.Module):
         # (ψ, 0) goes up to (y, ∫div), one vector since a control multiplies an array; and
         # log p(ψ) = log N(y; 0, 1 + r²) + ∫div.
         term = diffrax.ControlTerm(slope, levels)
-        end = diffrax.diffeqsolve(term, self.solver, y0=jnp.append(psi, 0.0), **unit_steps(self.num_steps)).ys[-1]
+        start = jnp.append(psi, 0.0)
+        solution: Any = diffrax.diffeqsolve(term, self.solver, y0=start, **unit_steps(self.num_steps))
+        end = solution.ys[-1]
         y, expansion = end[:-1], end[-1]
         variance = 1 + MAX_RATIO**2
         log_end = -0.5 * (jnp.sum(jnp.square(y)) / variance + dims * np.log(2 * np.pi * variance))

@@ -141,5 +141,6 @@ class ODESampler(eqx.Module):
 
         term = diffrax.ControlTerm(slope, levels)
         above = jnp.sqrt(1 + jnp.square(ratios[0])) * start
-        y = diffrax.diffeqsolve(term, self.solver, y0=above, **unit_steps(self.num_steps)).ys[-1]
+        solution: Any = diffrax.diffeqsolve(term, self.solver, y0=above, **unit_steps(self.num_steps))
+        y = solution.ys[-1]
         return denoiser(y, ratios[-1], denoiser.condition(ratios[-1], context))

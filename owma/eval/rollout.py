@@ -225,7 +225,8 @@ class _Together:
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
         self._states = _batch_decide(self._agent, obs, self._states, keys)
-        return self._states.psi, self._states.info, np.zeros(len(obs), bool)
+        decisions = self._states.decision
+        return decisions.psi, decisions.info, np.zeros(len(obs), bool)
 
 
 class _InTime:
