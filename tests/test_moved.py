@@ -2,10 +2,14 @@
 
 import importlib
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import owma
 from owma._internal import moved
+from owma.agent.act import Agent
+from owma.planners import RandomShooting
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,12 @@ def test_modules_of_a_room_are_not_taken_for_old_names() -> None:
     from owma.runs import checkpoint
 
     assert checkpoint.__name__ == "owma.runs.checkpoint" and owma.load is importlib.import_module("owma.runs.load").load
+
+
+def test_what_agents_were_asked_for_before_is_what_they_decide(gaussian_model) -> None:
+    agent = Agent(gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0]), RandomShooting(num_samples=4).build())
+    obs, state, key = jnp.zeros(2), agent.init(), jax.random.key(0)
+    with pytest.warns(DeprecationWarning, match="use Agent.decide"):
+        psi, _, info = agent.plan(obs, state.planner, key=key)
+    decided = agent.decide(obs, state, key=key)
+    assert bool(jnp.all(psi == decided.psi)) and float(info.value) == float(decided.info.value)

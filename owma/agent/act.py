@@ -1,6 +1,8 @@
 """An agent: what was learnt, and a planner that uses it."""
 
+import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
@@ -192,6 +194,14 @@ class Agent(eqx.Module):
         Traceable; batch it with `jax.vmap`.
         """
         return self.model.policy.act(obs, psi, key)
+
+    def plan(self, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
+        """`decide` as it was up to 0.1: from the planner's own state to ψ*, that state and a `PlanInfo`."""
+        warnings.warn(
+            "Agent.plan goes with the next minor version; use Agent.decide.", DeprecationWarning, stacklevel=2
+        )
+        decided = self.decide(obs, dataclasses.replace(initial_state(self), planner=state), key=key)
+        return decided.psi, decided.planner, decided.info
 
     def flatten(self, obs: Mapping[str, HostArray] | HostArray) -> Float[np.ndarray, "*batch obs"]:
         """The flat state that the model was trained on. Raises `OwmaError` on another size."""
