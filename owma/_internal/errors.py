@@ -35,7 +35,7 @@ class ConfigError(OwmaError):
 
 
 _LIBRARIES = tuple(os.sep + name + os.sep for name in ("gymnasium", "numpy", "jaxtyping"))
-_OURS = str(Path(__file__).parent) + os.sep
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 def where_raised(error: BaseException) -> str:

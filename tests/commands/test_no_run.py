@@ -68,7 +68,7 @@ def test_a_mistake_in_a_folder_is_answered_without_jax(runs: Path) -> None:
     for name in ("eval", "report"):
         script = (
             "import sys\n"
-            f"import owma.{name} as command\n"
+            f"import owma.{name}.__main__ as command\n"
             f"sys.argv = ['x', 'runs/none']\n"
             "from owma._internal.command import command as run\n"
             "try:\n    run(command.main)\nfinally:\n    assert 'jax' not in sys.modules\n"

@@ -174,7 +174,7 @@ def test_ctrl_c_ends_every_command_with_130(name: str, elsewhere: Path) -> None:
         "inspect": "mine.hdf5",
     }
     called = {
-        "train": "owma.config.experiment.ExperimentConfig.gather",
+        "train": "owma.train.inputs.gather_for",
         "collect": "owma.collect.__main__._collect",
         "sweep": "owma.sweep.__main__._run",
         "transfer": "owma.runs.folder.RunFolder.open",
@@ -182,10 +182,12 @@ def test_ctrl_c_ends_every_command_with_130(name: str, elsewhere: Path) -> None:
         "report": "owma.runs.folder.RunFolder.open",
         "inspect": "owma.inspect.parse",
     }
+    door = "" if name == "inspect" else ".__main__"
     script = f"""
-import os, runpy, signal, sys, time, unittest.mock
+import os, signal, sys, time, unittest.mock
+from owma._internal.command import command
 from owma._internal.progress import progress
-import owma.{name}
+import owma.{name}{door} as door
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def interrupted(*_, **__):
@@ -197,7 +199,7 @@ def interrupted(*_, **__):
 
 sys.argv = ["{name}", *{flags[name].split()!r}]
 with unittest.mock.patch({called[name]!r}, interrupted):
-    owma._internal.command.command(owma.{name}.main)
+    command(door.main)
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -217,7 +219,8 @@ def test_what_a_signal_says_leaves_the_bar_whole(times: int) -> None:
     """Above the bar, which is drawn again below it; at a second one the cursor, which a bar hides, is shown again."""
     script = (
         "import signal, time\n"
-        "from owma._internal.command import progress, resumable\n"
+        "from owma._internal.command import resumable\n"
+        "from owma._internal.progress import progress\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with resumable('again'), progress('working', 100) as advance:\n"
         "    advance()\n"
@@ -263,7 +266,7 @@ def test_a_run_folder_alone_is_not_believed(invoke, elsewhere: Path, monkeypatch
     )
     monkeypatch.syspath_prepend(elsewhere)
     flags = [*TINY, "task:reward-task-config", "--task.reward", "mine:reward"]
-    monkeypatch.setattr(owma.train, "_run", lambda *_: None)  # what is asked for here is said before training
+    monkeypatch.setattr(owma.train.__main__, "_run", lambda *_: None)  # what is asked for here is said before training
     assert invoke(owma.train.__main__.main, *flags).code == 0
     del sys.modules["mine"]
     refused = invoke(owma.train.__main__.main, "--resume", "runs/smoke")
@@ -280,7 +283,7 @@ def test_the_command_that_goes_on_has_the_flags_that_training_depends_on(invoke,
             while True:
                 advance(0)
 
-    monkeypatch.setattr(owma.train, "_run", stopped)
+    monkeypatch.setattr(owma.train.__main__, "_run", stopped)
     for flags, remedy in (
         ((*TINY, "--memory-gib", "1e-7"), "--resume runs/smoke/v1 --memory-gib 1e-07"),
         (("--resume", "runs/smoke", "--memory-gib", "4"), "--resume runs/smoke/v1"),

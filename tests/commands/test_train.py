@@ -70,7 +70,7 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, 
             signal.default_int_handler(signal.SIGINT, None)
         return shown(label, total, done)
 
-    monkeypatch.setattr(owma.train, "open_shared_progress", interrupted)
+    monkeypatch.setattr(owma.train.__main__, "open_shared_progress", interrupted)
     stopped = invoke(owma.train.__main__.main, *TINY, "--runs", "my runs")
     assert stopped.code == 130 and stopped.stdout == ""
     remedy = "owma: interrupted; go on with: python -m owma.train --resume 'my runs/smoke/v1'"
