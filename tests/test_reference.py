@@ -17,6 +17,7 @@ def _rows(name: str, file: str = "episodes") -> list[dict]:
     return [json.loads(line) for line in (REFERENCE / name / f"{file}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_what_is_shown_follows_from_its_rows() -> None:
     """Tables, results, pictures, the report of the ablations, and the marked tables of both pages."""
     assert stale(REFERENCE) == []

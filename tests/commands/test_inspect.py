@@ -86,6 +86,7 @@ def test_training_says_that_files_name_no_environment(invoke, files: dict[str, s
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_training_on_files(invoke, files: dict[str, str]) -> None:
     from owma.runs.load import load
 

@@ -82,6 +82,7 @@ def _record(env_id: str, episodes: int = 8) -> None:
             )
 
 
+@pytest.mark.slow
 def test_a_goal_environment_of_another_package(invoke, elsewhere: Path, forget) -> None:
     _record("own/Reach-v0")
     forget()

@@ -61,6 +61,7 @@ def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     assert (folder / "episodes.jsonl").read_text().splitlines() == lines
 
 
+@pytest.mark.slow
 def test_one_run_goes_to_every_cell_of_its_maze(invoke, mine: Path) -> None:
     flags = ("--labels", "500", "--fits", "linear", "--planners", "static", "--episodes", "1")
     done = invoke(owma.transfer.__main__.main, "runs/mine", "--goals", "all", "--goal-radius", "0.7", *flags)
