@@ -9,7 +9,7 @@ from owma._internal.types import Array, Int, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation import Adaptation, AdaptationCurves, BothDraws, DecisionProblem
 from owma.config.planners import OnlineAdaptation
 from owma.diffusion import AbstractDenoiser
-from owma.planners.base import PlanResult
+from owma.planners.base import PlanResult, not_below
 
 
 class Adapted(eqx.Module):
@@ -75,7 +75,6 @@ def _adapt(adaptation: Adaptation, problem: DecisionProblem, key: PRNGKeyArray) 
     objective = problem.objective(draws.values, kl)
     at_start = problem.objective(draws.prior_values, kl_at_start)
     finite = all_finite((state.delta, draws, objective))
-    # A tie is not a failure: two ways of computing one number differ by rounding.
-    improved = objective >= at_start - 1e-5 * (1 + jnp.abs(at_start))
+    improved = not_below(objective, at_start)
     result = jnp.select([~finite, ~improved], [PlanResult.NOT_FINITE, PlanResult.NOT_IMPROVED], PlanResult.PLANNED)
     return Adapted(state.delta, curves, draws, objective, kl, result, problem)

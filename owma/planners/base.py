@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from owma._internal.tree import all_finite, strongly_typed
-from owma._internal.types import Array, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
+from owma._internal.types import Array, Bool, Float, Int, Obs, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.adaptation import AdaptationCurves, DecisionProblem
 from owma.outcomes.policy import ReadoutPolicy
 from owma.outcomes.value import AbstractValue
@@ -87,6 +87,11 @@ class AbstractPlanner(eqx.Module):
 
         They need not be finite: `Agent.decide` replaces a plan that is not (`guarded_plan`), whatever the planner.
         """
+
+
+def not_below(objective: Scalar, at_start: Scalar) -> Bool[Array, ""]:
+    """Whether J ended where it started from, or above; two ways of computing one number differ by rounding."""
+    return objective >= at_start - 1e-5 * (1 + jnp.abs(at_start))
 
 
 def guarded_plan(

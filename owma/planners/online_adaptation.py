@@ -18,7 +18,7 @@ from owma.adaptation import (
     pooled,
 )
 from owma.diffusion import PathSample
-from owma.planners.base import AbstractAnytimePlanner, AgentModel, PlanInfo, PlanResult
+from owma.planners.base import AbstractAnytimePlanner, AgentModel, PlanInfo, PlanResult, not_below
 
 _CARRIED = 0.95
 """Where the schedules of price and step go on for a Δφ that was carried over.
@@ -147,9 +147,8 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         choice = self.correction(problem, candidates, candidate_values, key=choice_key)
 
         finite = all_finite((delta, candidates, candidate_values, objective, choice))
-        # Two ways of computing one number differ by rounding; a tie is not a failure. Nor is a fall of J where the
-        # trained model's own draws are among those that are weighed.
-        improved = (objective >= prior_objective - 1e-5 * (1 + jnp.abs(prior_objective))) | self.defensive
+        # A fall of J is no failure where the trained model's own draws are among those that are weighed.
+        improved = not_below(objective, prior_objective) | self.defensive
         enough = choice.ess >= self.min_ess * candidate_values.shape[0]
         kept = finite & improved & enough
         result = jnp.select(
