@@ -33,7 +33,7 @@ from owma._internal.progress import open_progress
 from owma._internal.types import Array, PyTree
 from owma.config.presets import PRESETS
 from owma.runs.folder import RunFolder, versions
-from owma.train.devices import spread
+from owma.train.devices import replicate
 from owma.train.outcome import OutcomeTrainer, TrainingState
 from owma.train.rows import OutcomeData
 
@@ -138,7 +138,7 @@ def _trainer(rows: int, batch: int) -> tuple[OutcomeTrainer, TrainingState]:
     (data,) = OutcomeData.build(model.world, transitions, everything, horizon=config.horizon)
     held_out = data.rows(jnp.arange(min(10_000, rows)))
     trainer = OutcomeTrainer(model.world, model.policy, data, held_out, config, _PRESET.world)
-    found = spread((trainer, trainer.init(key=jax.random.key(0))))
+    found = replicate((trainer, trainer.init(key=jax.random.key(0))))
     del model, data, held_out, trainer
     gc.collect()
     return found

@@ -35,7 +35,14 @@ from owma.config.task import describe_task
 from owma.results.description import describe_data, describe_env
 from owma.results.show import show_fit, show_results, show_subject
 from owma.runs.folder import RunFolder
-from owma.train.job import JobConfig, ended_together, first_then_others, open_shared_progress, require_same, take_part
+from owma.train.job import (
+    JobConfig,
+    collective_section,
+    main_process_first,
+    open_shared_progress,
+    require_same,
+    run_distributed,
+)
 from owma.train.logs import LogKind, MetricsLog, check_logs, open_logs
 
 if TYPE_CHECKING:
@@ -86,7 +93,7 @@ def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Train, prog="python -m owma.train", often=_OFTEN, price="--evaluation.kl-coef")
     check_logs(arguments.log)
-    take_part(arguments.job, lambda: _train(arguments))
+    run_distributed(arguments.job, lambda: _train(arguments))
 
 
 def _train(arguments: Train) -> None:
@@ -96,7 +103,7 @@ def _train(arguments: Train) -> None:
     from owma.envs import import_modules
     from owma.runs.dataset import require_same_dataset
     from owma.runs.labels import kept_task
-    from owma.train.devices import is_first
+    from owma.train.devices import is_main_process
 
     def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
         from owma.train.inputs import gather_for
@@ -107,11 +114,11 @@ def _train(arguments: Train) -> None:
         if begun is not None:
             task, data = kept_task(config.task, begun.path), kept_data(config.data, begun.path)
             kept = dataclasses.replace(config, task=task, data=data)
-        material = first_then_others(
+        material = main_process_first(
             lambda: gather_for(kept, open_progress, memory_gib=arguments.memory_gib, check=check)
         )
         require_same(config.training_fingerprint, material)
-        if is_first():
+        if is_main_process():
             show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
             for note in (*notes, *material.dataset.notes, *material.notes):
                 show_warning(note)
@@ -135,12 +142,12 @@ def _train(arguments: Train) -> None:
             material = gather(config, begun=folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         compile_plainly()
-    if is_first():
+    if is_main_process():
         print(f"run {folder.path}", file=sys.stderr)
     with resumable(again):
-        with open_logs(arguments.log if is_first() else (), folder.path, to_json(config)) as logs:
+        with open_logs(arguments.log if is_main_process() else (), folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)
-    if is_first():
+    if is_main_process():
         print(folder.path)
 
 
@@ -148,13 +155,13 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     """The folder of a run that begins, which the first process of a job makes for all."""
     import jax.numpy as jnp
 
-    from owma.train.devices import from_first, is_first
+    from owma.train.devices import broadcast_from_process_0, is_main_process
     from owma.train.run import begin_run
 
-    if not is_first():
-        return RunFolder(runs / config.name / f"v{int(from_first(jnp.asarray(0)))}")
+    if not is_main_process():
+        return RunFolder(runs / config.name / f"v{int(broadcast_from_process_0(jnp.asarray(0)))}")
     folder = begin_run(runs, config)
-    from_first(jnp.asarray(int(folder.path.name.removeprefix("v"))))
+    broadcast_from_process_0(jnp.asarray(int(folder.path.name.removeprefix("v"))))
     return folder
 
 
@@ -170,13 +177,13 @@ def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
-    from owma.train.devices import is_first
+    from owma.train.devices import is_main_process
     from owma.train.experiment import Experiment
     from owma.train.run import evaluate_trained
 
-    with ended_together():
+    with collective_section():
         parts = Experiment(config, material, folder, open_shared_progress, logs, warn=show_warning).train()
-    if not is_first():
+    if not is_main_process():
         return
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
     show_fit(fit, config, obs_dim=material.dataset.transitions.obs.shape[1], kept=parts.world.whitening.dims)

@@ -1,8 +1,9 @@
-"""Training on several devices: the batch is split over all of them, parameters are whole on each.
+"""Data parallelism: every batch is sharded over all devices, parameters are replicated on each.
 
-What is computed is what one device computes, up to the order in which gradients are added. With several processes
+The result is that of one device, up to the order in which gradients are added. With several processes
 (`jax.distributed.initialize`) the devices are those of all of them; every process must be given the same data.
-What processes tell each other here, all of them must ask for at the same place.
+`broadcast_from_process_0`, `any_across_processes` and `is_same_on_all_processes` are collectives: every process must
+reach them in the same order.
 """
 
 from typing import TypeVar
@@ -22,10 +23,10 @@ _Tree = TypeVar("_Tree", bound=PyTree)
 _AXIS = "batch"
 
 
-def split_batch(batch: _Tree) -> _Tree:
-    """Rows divided evenly over all devices, for use in a jitted function; left alone where there is one device.
+def shard_batch(batch: _Tree) -> _Tree:
+    """Shard the rows of `batch` evenly over all devices; a no-op on one device. For use inside a jitted function.
 
-    Raises `ConfigError` if the rows cannot be divided.
+    Raises `ConfigError` if the number of rows is not a multiple of the number of devices.
     """
     num_devices = jax.device_count()
     if num_devices == 1:
@@ -38,66 +39,66 @@ def split_batch(batch: _Tree) -> _Tree:
     return _constrained(batch, PartitionSpec(_AXIS))
 
 
-def keep_whole(tree: _Tree) -> _Tree:
-    """Arrays whole on every device, for use in a jitted function; left alone where there is one device."""
+def replicated(tree: _Tree) -> _Tree:
+    """Constrain arrays to be replicated on every device; a no-op on one device. For use inside a jitted function."""
     return tree if jax.device_count() == 1 else _constrained(tree, PartitionSpec())
 
 
-def spread(tree: _Tree) -> _Tree:
-    """Arrays whole on every device of every process, from what each process holds; outside of jitted functions."""
+def replicate(tree: _Tree) -> _Tree:
+    """Put arrays on every device of every process, each process giving its own copy. For use outside of `jax.jit`."""
     if jax.device_count() == 1:
         return tree
-    whole = _sharding(PartitionSpec())
+    everywhere = _sharding(PartitionSpec())
 
     def placed(leaf: jax.Array) -> jax.Array:
         if jax.process_count() == 1:
-            return jax.device_put(leaf, whole)
+            return jax.device_put(leaf, everywhere)
         if _is_key(leaf):
             return jax.random.wrap_key_data(placed(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-        return jax.make_array_from_process_local_data(whole, np.asarray(leaf), leaf.shape)
+        return jax.make_array_from_process_local_data(everywhere, np.asarray(leaf), leaf.shape)
 
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.tree.map(placed, arrays), rest)
 
 
 def on_one_device(tree: _Tree) -> _Tree:
-    """What `keep_whole` left on every device, on the first one of this process alone: one decision needs no more."""
+    """Move replicated arrays to this process's first device alone, where planners act."""
     if jax.device_count() == 1:
         return tree
-    alone = SingleDeviceSharding(jax.local_devices()[0])
+    first_device = SingleDeviceSharding(jax.local_devices()[0])
     arrays, rest = eqx.partition(tree, eqx.is_array)
     local = jax.tree.map(lambda leaf: leaf if leaf.is_fully_addressable else leaf.addressable_data(0), arrays)
-    return eqx.combine(jax.device_put(local, alone), rest)
+    return eqx.combine(jax.device_put(local, first_device), rest)
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes: the first of several, or the only one."""
+def is_main_process() -> bool:
+    """Whether this is process 0, which alone writes files; true where there is only one process."""
     return jax.process_index() == 0
 
 
-def from_first(tree: _Tree) -> _Tree:
-    """Arrays as the first process holds them, which alone has read them, on one device of each."""
+def broadcast_from_process_0(tree: _Tree) -> _Tree:
+    """The arrays of process 0, on one device of every process; those of the others are ignored, but for shapes."""
     if jax.process_count() == 1:
         return tree
     arrays, rest = eqx.partition(tree, eqx.is_array)
     plain = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, arrays)
-    told = jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(plain))
+    received = jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(plain))
 
-    def as_it_was(leaf: jax.Array, data: jax.Array) -> jax.Array:
+    def rewrapped(leaf: jax.Array, data: jax.Array) -> jax.Array:
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else data
 
-    return eqx.combine(jax.tree.map(as_it_was, arrays, told), rest)
+    return eqx.combine(jax.tree.map(rewrapped, arrays, received), rest)
 
 
-def any_process(flag: bool) -> bool:
-    """Whether `flag` is set on any of the processes; each waits here for all others."""
+def any_across_processes(flag: bool) -> bool:
+    """Whether `flag` is true on any process. Blocks until all processes have called it."""
     return flag if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
-def is_same_everywhere(content: bytes) -> bool:
-    """Whether all processes hold the same bytes, of which they hold equally many."""
-    found = multihost_utils.process_allgather(np.frombuffer(content, np.uint8)).reshape(jax.process_count(), -1)
-    return bool((found == found[0]).all())
+def is_same_on_all_processes(content: bytes) -> bool:
+    """Whether all processes hold the same `content`, which must be of the same length on each."""
+    gathered = multihost_utils.process_allgather(np.frombuffer(content, np.uint8)).reshape(jax.process_count(), -1)
+    return bool((gathered == gathered[0]).all())
 
 
 def _is_key(leaf: jax.Array) -> bool:

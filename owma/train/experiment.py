@@ -28,7 +28,7 @@ from owma.runs import checkpoint
 from owma.runs.dataset import keep_dataset
 from owma.runs.folder import RunFolder
 from owma.runs.parts import TrainedParts, restore_parts
-from owma.train.devices import any_process, from_first, is_first, on_one_device
+from owma.train.devices import any_across_processes, broadcast_from_process_0, is_main_process, on_one_device
 from owma.train.features import FeatureTrainer
 from owma.train.inputs import Material
 from owma.train.logs import MetricsLog
@@ -75,11 +75,13 @@ class Experiment:
         `CheckpointError` where none is, or the one there is is of another configuration or was begun with other data.
         """
         models, transitions = self.folder.path / "models", self.dataset.transitions
-        if is_first():
+        if is_main_process():
             keep_dataset(self.folder, self.config.data, self.dataset)
             returns = task_returns(self.sample_rewards, self.sample, self.config.world.discount)
             keep_data_row(self.folder, data_row(transitions, self.rewards, returns, self.success_reward))
-        if any_process(is_first() and checkpoint.latest(models) is not None and not self._are_damaged(models)):
+        if any_across_processes(
+            is_main_process() and checkpoint.latest(models) is not None and not self._are_damaged(models)
+        ):
             return restore_parts(self.folder, self.config)
         world, policy, psi = self._untrained()
         world, policy = self._train_outcomes(world, policy)
@@ -95,7 +97,7 @@ class Experiment:
             "dataset": dataclasses.asdict(self.dataset.origin),
         }
         # The models last: they are what says that training is done.
-        if is_first():
+        if is_main_process():
             self.folder.write_json("shapes.json", shapes)
         with self._saving(models) as save:
             save(self.config.training.updates, parts)
@@ -118,7 +120,7 @@ class Experiment:
             high=self.dataset.action_high,
             key=policy_key,
         )
-        world, policy, shared_psi = from_first((world, policy, jnp.asarray(psi)))
+        world, policy, shared_psi = broadcast_from_process_0((world, policy, jnp.asarray(psi)))
         return world, policy, np.asarray(shared_psi)
 
     def _trained_features(self) -> LearnedFeatures:
@@ -172,22 +174,22 @@ class Experiment:
 
     def _resumed(self, folder: Path, state: _State) -> _State:
         """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
-        if is_first():
+        if is_main_process():
             newest, damaged = checkpoint.newest_intact(folder)
             self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
             if newest is not None:
                 state, _ = checkpoint.restore(folder, state, step=newest, config_fingerprint=self.fingerprint)
-        return from_first(state)
+        return broadcast_from_process_0(state)
 
     @contextlib.contextmanager
     def _saving(self, folder: Path) -> Iterator[Callable[[int, PyTree], None]]:
         """`checkpoint.saving`; of several processes the first one writes."""
         with checkpoint.saving(folder, config_fingerprint=self.fingerprint) as save:
-            yield lambda step, tree: save(step, on_one_device(tree)) if is_first() else None
+            yield lambda step, tree: save(step, on_one_device(tree)) if is_main_process() else None
 
     def _check_sample(self) -> None:
         """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
-        if not is_first():
+        if not is_main_process():
             return
         note = self.folder.path / "sample.json"
         whole, now = len(self.dataset.transitions), len(self.sample)
@@ -291,14 +293,14 @@ class Experiment:
                 self.warn(sentence)
 
     def _log(self, row: Mapping[str, Any]) -> None:
-        if is_first():
+        if is_main_process():
             self.folder.append_jsonl("metrics.jsonl", row)
         for log in self.logs:
             log.log(row)
 
     def _drop_metrics_after(self, phase: str, step: int) -> None:
         """Rows that a resumed stage will write again."""
-        if not is_first() or not self.folder.metrics_jsonl.exists():
+        if not is_main_process() or not self.folder.metrics_jsonl.exists():
             return
         rows = self.folder.read_jsonl("metrics.jsonl", drop_torn=True)
         self.folder.write_jsonl("metrics.jsonl", [r for r in rows if r["phase"] != phase or r.get("step", 0) <= step])

@@ -1,7 +1,7 @@
-"""One of several processes, on one machine or on many, that train a run together.
+"""Distributed training: several processes, on one machine or on many, train one run.
 
-All of them share the folders of runs and datasets. Each holds the whole dataset, and its devices compute their share of
-every batch (`owma.train.devices`). The first one writes, and evaluates when the others have left.
+They share the folders of runs and datasets. Each holds the whole dataset, and its devices compute their shard of every
+batch (`owma.train.devices`). Process 0 writes, and evaluates after the others have ended.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _COMPARED_ROWS = 1000
-"""Rows of a dataset by which processes see that theirs is the same."""
+"""Rows of a dataset that `require_same` compares across processes."""
 
 
 _LOST = tuple(f"{status}: " for status in ("UNKNOWN", "UNAVAILABLE", "INTERNAL", "ABORTED", "DEADLINE_EXCEEDED"))
-"""How the messages begin of what JAX raises where another process is missed; it has no class for that."""
+"""What the message of a JAX error begins with when another process is gone; JAX has no exception class for that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,23 +71,23 @@ class JobConfig:
 
     @property
     def is_one(self) -> bool:
-        """Whether there is a job at all."""
+        """Whether there are several processes."""
         return self.cluster or self.coordinator is not None
 
     @property
     def flags(self) -> list[str]:
-        """What makes another command take the same part."""
+        """The command-line flags that give this configuration."""
         if self.cluster:
             return ["--job.cluster"]
         names = ("coordinator", "processes", "process") if self.is_one else ()
         return [part for name in names for part in (f"--job.{name}", str(getattr(self, name)))]
 
 
-def take_part(job: JobConfig, work: Callable[[], None]) -> None:
-    """Do `work` as one of the job's processes; without a job, just do it. Before JAX has looked for devices.
+def run_distributed(job: JobConfig, work: Callable[[], None]) -> None:
+    """Join the job, then call `work`; without a job, only call `work`. Must be called before JAX initialises devices.
 
-    Processes that end well leave by `ended_together`. One that ends otherwise does so at once, for the others would
-    wait for it; they end with a sentence as soon as they miss it.
+    A process that succeeds leaves the job at the end of `collective_section`. One that fails exits at once, because the
+    others would wait for it; they raise `OwmaError` as soon as they notice.
     """
     if not job.is_one:
         work()
@@ -101,7 +101,7 @@ def take_part(job: JobConfig, work: Callable[[], None]) -> None:
     try:
         command(joined)
     except BaseException as error:
-        if not jax.distributed.is_initialized():  # It has left.
+        if not jax.distributed.is_initialized():  # It has left the job already.
             raise
         if not isinstance(error, SystemExit):
             traceback.print_exc()
@@ -111,14 +111,14 @@ def take_part(job: JobConfig, work: Callable[[], None]) -> None:
 def _join(job: JobConfig) -> None:
     import jax
 
-    # It would take SIGTERM for itself, and do nothing about it.
+    # JAX's own service would catch SIGTERM, and not stop training.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         with _output_to_error():
             jax.distributed.initialize(job.coordinator, job.processes, job.process)
-            from owma.train.devices import any_process
+            from owma.train.devices import any_across_processes
 
-            any_process(True)
+            any_across_processes(True)
     except (RuntimeError, ValueError) as error:
         remedy = (
             "give --job.coordinator, --job.processes and --job.process"
@@ -132,14 +132,14 @@ def _join(job: JobConfig) -> None:
 
 @contextmanager
 def _output_to_error() -> Iterator[None]:
-    """What libraries below Python print when processes connect is no result."""
-    kept = os.dup(1)
+    """Redirect standard output to standard error: C++ libraries print there when processes connect."""
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _with_others(work: Callable[[], None]) -> None:
@@ -161,16 +161,17 @@ def _first_line(error: Exception) -> str:
 
 
 def _end(code: int) -> NoReturn:
-    """By itself Python would wait for the others, minutes long, and they for it."""
+    """Exit without JAX's shutdown barrier, at which this process and the others would wait for each other."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 @contextmanager
-def ended_together() -> Iterator[None]:
-    """What all processes do in step, to its end or to where they agreed to stop. There they leave the job, and each may
-    go on alone. Without a job, nothing.
+def collective_section() -> Iterator[None]:
+    """Runs collective work; on exit calls `jax.distributed.shutdown()`, after which each process goes on alone.
+
+    That is so too where all processes have agreed to stop (`Stopped`). Without a job, a no-op.
     """
     import jax
 
@@ -182,24 +183,24 @@ def ended_together() -> Iterator[None]:
     jax.distributed.shutdown()
 
 
-def first_then_others(work: Callable[[], _Result]) -> _Result:
-    """Do what may write and, once written, is read: the first process before all others."""
-    from owma.train.devices import any_process, is_first
+def main_process_first(work: Callable[[], _Result]) -> _Result:
+    """The result of `work` on each process, process 0 first: what it writes, the others read."""
+    from owma.train.devices import any_across_processes, is_main_process
 
-    first = [work()] if is_first() else []
-    any_process(True)
+    first = [work()] if is_main_process() else []
+    any_across_processes(True)
     return first[0] if first else work()
 
 
 def require_same(fingerprint: str, material: "Material") -> None:
-    """Raises `ConfigError` on every process of a job where one has another configuration or other data.
+    """Raises `ConfigError` on every process if their configurations or data differ.
 
-    Of the data a thousand rows are compared, and how many there are.
+    Of the data, the number of rows and a thousand of the rows are compared. A collective.
     """
     import jax
     import numpy as np
 
-    from owma.train.devices import is_same_everywhere
+    from owma.train.devices import is_same_on_all_processes
 
     if jax.process_count() == 1:
         return
@@ -208,7 +209,7 @@ def require_same(fingerprint: str, material: "Material") -> None:
     digest = hashlib.sha256(f"{fingerprint} {len(transitions)}".encode())
     for array in (transitions.obs, transitions.action, material.rewards):
         digest.update(np.ascontiguousarray(array[rows]).tobytes())
-    if not is_same_everywhere(digest.digest()):
+    if not is_same_on_all_processes(digest.digest()):
         raise ConfigError(
             "The processes of the job were given different configurations or different data; start all of them with "
             "the same flags but for --job.process, on the same dataset."
@@ -216,7 +217,7 @@ def require_same(fingerprint: str, material: "Material") -> None:
 
 
 def open_shared_progress(label: str, total: int, done: int) -> AbstractContextManager[Advance]:
-    """`open_progress` for what all processes do in step: the first shows it, and a signal to one stops all of them."""
-    from owma.train.devices import any_process, is_first
+    """`open_progress` for collective work: process 0 shows it, and a signal to any process stops all of them."""
+    from owma.train.devices import any_across_processes, is_main_process
 
-    return progress(label, total, done=done, is_shown=is_first(), agree=any_process)
+    return progress(label, total, done=done, is_shown=is_main_process(), agree=any_across_processes)

@@ -28,7 +28,7 @@ from owma.outcomes.policy import ReadoutPolicy
 from owma.outcomes.targets import outcome_target
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.world import WorldModel, calibrated_chain
-from owma.train.devices import keep_whole, on_one_device, split_batch, spread
+from owma.train.devices import on_one_device, replicate, replicated, shard_batch
 from owma.train.fit import FitConfig, descend, fit, init_optimiser, scan_updates
 from owma.train.rows import OutcomeData, OutcomeRows, RowForm
 
@@ -163,7 +163,7 @@ class OutcomeTrainer(eqx.Module):
         if batch is None:
             assert isinstance(self.data, OutcomeData)
             batch = self.data.rows(self.batch_rows(state.key)[0])
-        batch = split_batch(batch)
+        batch = shard_batch(batch)
         key, _, target_key, loss_key = jax.random.split(state.key, 4)
         psi = self.targets(state.averages[0], chain, batch, key=target_key)
         (denoisers, averages, opt_state), losses = descend(
@@ -175,7 +175,7 @@ class OutcomeTrainer(eqx.Module):
             self._fit_config,
         )
         new_state = TrainingState(denoisers, averages, opt_state, state.errors, state.step + 1, key)
-        return keep_whole(new_state), losses
+        return replicated(new_state), losses
 
     def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
         """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
@@ -238,7 +238,7 @@ class OutcomeTrainer(eqx.Module):
 
         def read(key: PRNGKeyArray, num_updates: int) -> tuple[Array, PRNGKeyArray]:
             rows, key = compiled._batches_ahead(key, num_updates)
-            return spread(jnp.asarray(data.gather(np.asarray(rows)))), key
+            return replicate(jnp.asarray(data.gather(np.asarray(rows)))), key
 
         with ThreadPoolExecutor(1) as reader:
             coming = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
@@ -250,7 +250,7 @@ class OutcomeTrainer(eqx.Module):
                 state, some = compiled.updates_on(state, batches)
                 losses.append(some)
         rows = held_out.gather(np.asarray(self.calibration_rows(state.key)))
-        return compiled._recalibrated_on(state, spread(jnp.asarray(rows))), jnp.mean(jnp.concatenate(losses), axis=0)
+        return compiled._recalibrated_on(state, replicate(jnp.asarray(rows))), jnp.mean(jnp.concatenate(losses), axis=0)
 
     @eqx.filter_jit
     def _batches_ahead(self, key: PRNGKeyArray, num_updates: int) -> tuple[Int[Array, "updates batch"], PRNGKeyArray]:
@@ -277,7 +277,7 @@ class OutcomeTrainer(eqx.Module):
 
         Every batch is divided over all devices (`owma.train.devices`).
         """
-        trainer, state = spread((self, state))
+        trainer, state = replicate((self, state))
         run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
 
         def run_named(state: TrainingState, num_updates: int) -> tuple[TrainingState, dict[str, Scalar]]:

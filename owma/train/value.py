@@ -14,7 +14,7 @@ from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import ValueDecoder, untrained_decoder
 from owma.outcomes.whitening import Standardisation
-from owma.train.devices import keep_whole, on_one_device, split_batch, spread
+from owma.train.devices import on_one_device, replicate, replicated, shard_batch
 from owma.train.fit import FitConfig, cosine_decay, descend, fit, init_optimiser, scan_updates
 
 
@@ -101,7 +101,7 @@ class ValueTrainer(eqx.Module):
 
     def run(self, state: ValueState) -> Iterator[tuple[ValueState, dict[str, float]]]:
         """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
-        trainer, state = spread((self, state))
+        trainer, state = replicate((self, state))
         return fit(trainer.run_chunk, state, self._fit_config)
 
     def finish(self, state: ValueState) -> ValueDecoder:
@@ -136,7 +136,7 @@ class ValueTrainer(eqx.Module):
         (decoder, average, opt_state), loss = descend(
             loss_of, state.decoder, state.average, state.opt_state, state.step, self._fit_config
         )
-        return keep_whole(ValueState(decoder, average, opt_state, state.step + 1, state.key)), loss
+        return replicated(ValueState(decoder, average, opt_state, state.step + 1, state.key)), loss
 
     def _loss(self, decoder: ValueDecoder, *, key: PRNGKeyArray) -> Scalar:
         row_key, task_key, noise_key, dropout_key = jax.random.split(key, 4)
@@ -144,7 +144,7 @@ class ValueTrainer(eqx.Module):
         rows = jax.random.randint(row_key, (size,), 0, self.psi.shape[0])
         tasks = jax.random.randint(task_key, (size,), 0, self.returns.shape[1])
         # The draws that V will judge carry the chain's last noise; V is trained to see through a little of it.
-        rows, tasks = split_batch((rows, tasks))
+        rows, tasks = shard_batch((rows, tasks))
         psi = self.psi[rows] + self.config.psi_noise * jax.random.normal(noise_key, (size, self.psi.shape[1]))
         z = decoder.embeddings[tasks]
         predictions = jax.vmap(lambda p, e, k: decoder(p, e, key=k))(psi, z, jax.random.split(dropout_key, size))

@@ -16,7 +16,7 @@ import pytest
 
 import owma
 from owma._internal.errors import ConfigError
-from owma.train.devices import split_batch
+from owma.train.devices import shard_batch
 
 _SCRIPT = Path(__file__).parent / "sharded.py"
 
@@ -53,7 +53,7 @@ def _assert_same(found: dict[str, Any], alone: dict[str, Any]) -> None:
 def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "device_count", lambda: 3)
     with pytest.raises(ConfigError, match="batch_size=64: cannot be divided over 3 devices"):
-        split_batch(jnp.zeros((64, 2)))
+        shard_batch(jnp.zeros((64, 2)))
 
 
 @pytest.fixture(scope="module")
