@@ -1,11 +1,9 @@
-"""The dataset that a run was begun with, by its digest: another one in its place is no ground to go on from."""
-
-from pathlib import Path
+"""The dataset that a run was begun with, by its digest: whatever goes on with the run, goes on with that one."""
 
 from owma._internal.errors import CheckpointError
-from owma.config.data import ArrayFolder
+from owma.config.data import ArrayFolder, CollectConfig, FileConfig
 from owma.config.task import DataConfig
-from owma.data import FileConfig, OfflineDataset, difference, digest_of, is_digest
+from owma.data import OfflineDataset, datasets_root, difference, digest_of, is_digest
 from owma.runs import checkpoint
 from owma.runs.folder import RunFolder
 
@@ -24,9 +22,14 @@ def keep_dataset(folder: RunFolder, config: DataConfig, dataset: OfflineDataset)
 
 
 def require_same_dataset(folder: RunFolder, config: DataConfig, dataset: OfflineDataset) -> None:
-    """Raises `CheckpointError` where `dataset` is not the one that a run was begun with.
+    """Raises `CheckpointError` where `dataset` is not the one that a run was begun with, by shape and contents.
 
-    Runs from before that was kept go on with whatever is there.
+    The rule is the same for all that goes on with a run: `--resume`, `owma.transfer`, sweeps, `Run.tell`. It is the
+    same for all data, too. A dataset that this machine collects anew has the same contents if the machine computes as
+    the one did where the run began. If not, its simulator's rounding differs, and so does every episode that amplifies
+    this: that is another dataset, and the error says which folder to copy.
+
+    Runs from before the digest was kept go on with whatever is there.
     """
     if not (folder.path / _NOTE).exists():
         return
@@ -39,11 +42,20 @@ def require_same_dataset(folder: RunFolder, config: DataConfig, dataset: Offline
     if changed is not None:
         raise CheckpointError(
             f"{_name(config, dataset)} is not the dataset that the run {folder.path} was begun with ({changed}): "
-            "restore it, or start a new run."
+            f"{_remedy(config, dataset)}, or start a new run."
         )
 
 
-def _name(config: DataConfig, dataset: OfflineDataset) -> str | Path:
+def _name(config: DataConfig, dataset: OfflineDataset) -> str:
     if not isinstance(config, FileConfig):
         return dataset.dataset_id
-    return config.folder if isinstance(config, ArrayFolder) else config.file
+    return str(config.folder if isinstance(config, ArrayFolder) else config.file)
+
+
+def _remedy(config: DataConfig, dataset: OfflineDataset) -> str:
+    if not isinstance(config, CollectConfig):
+        return "restore it"
+    return (
+        f"copy the folder {datasets_root() / dataset.dataset_id} from the machine where the run was begun (another "
+        "processor or simulator collects other episodes)"
+    )

@@ -14,7 +14,6 @@ from filelock import FileLock
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import CheckpointError, ConfigError, OwmaError
-from owma.config.data import CollectConfig
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.json import from_json, to_json
 from owma.config.sweep import Point
@@ -59,7 +58,7 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
         note = RunFolder(sweep / "trained")
         if (note.path / f"{config.name}.json").exists():
             folder = RunFolder(runs / note.read_json(f"{config.name}.json")["run"])
-            _require_its_dataset(folder, config)
+            require_same_dataset(folder, config.data, load_dataset(config.data, silent))
         else:
             folder = _finished(config, runs) or RunFolder.create(runs, config.name)
             note.path.mkdir(exist_ok=True)
@@ -214,7 +213,8 @@ def _env(run: Run, experiment: ExperimentConfig) -> EnvSpec:
 
 
 def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:
-    """The first run below `runs` that was trained to the end as `config` says."""
+    """The first run below `runs` that was trained to the end as `config` says, on the dataset that is there now."""
+    dataset = None
     for path in sorted(runs.glob("*/v*/config.json")):
         folder = RunFolder(path.parent)
         try:
@@ -222,24 +222,15 @@ def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:
         except OwmaError:
             continue  # of another version of owma, or no run's
         same = found.training_fingerprint == config.training_fingerprint
-        if same and checkpoint.latest(folder.path / "models") is not None and _is_of_its_dataset(folder, config):
-            return folder
+        if not same or checkpoint.latest(folder.path / "models") is None:
+            continue
+        dataset = load_dataset(config.data, silent) if dataset is None else dataset
+        try:
+            require_same_dataset(folder, config.data, dataset)
+        except CheckpointError:
+            continue
+        return folder
     return None
-
-
-def _is_of_its_dataset(folder: RunFolder, config: ExperimentConfig) -> bool:
-    """Whether the dataset is still the one that a run was trained on."""
-    try:
-        _require_its_dataset(folder, config)
-    except CheckpointError:
-        return False
-    return True
-
-
-def _require_its_dataset(folder: RunFolder, config: ExperimentConfig) -> None:
-    """`require_same_dataset` of data that somebody else wrote: those of a collector have its settings in their name."""
-    if not isinstance(config.data, CollectConfig):
-        require_same_dataset(folder, config.data, load_dataset(config.data, silent))
 
 
 @contextlib.contextmanager

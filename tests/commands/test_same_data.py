@@ -1,5 +1,6 @@
 """A run goes on with the data that it was begun with, and with no others in their place."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,8 +13,17 @@ import pytest
 
 import owma.train.__main__
 import owma.transfer.__main__
-from owma.data import digest_of, open_folder, read_whole
+from owma._internal.errors import CheckpointError
+from owma._internal.progress import shown_progress
+from owma.config.data import TwoRoutesCollect
+from owma.config.experiment import ExperimentConfig
+from owma.config.json import from_json
+from owma.data import datasets_root, digest_of, open_folder, read_whole
 from owma.data.cache import cached
+from owma.data.load import load_dataset
+from owma.runs.dataset import keep_dataset, require_same_dataset
+from owma.runs.folder import RunFolder
+from owma.sweep import steps
 
 pytestmark = pytest.mark.cases
 
@@ -62,6 +72,33 @@ def test_data_that_changed_are_refused(run: Path, invoke) -> None:
     write(Path("mine.hdf5"))
     assert invoke(owma.train.__main__.main, "--resume", unfinished).code == 0
     assert (unfinished / "models").is_dir()
+
+
+def test_a_sweep_goes_by_the_same_rule(run: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a finished run of the same data, trains anew where they changed, and does not go on with the former."""
+    config = from_json(ExperimentConfig, RunFolder(run).read_json("config.json"))
+    sweeps = [elsewhere / "runs" / "sweep" / version for version in ("v1", "v2")]
+    for sweep in sweeps:
+        sweep.mkdir(parents=True)
+    monkeypatch.setattr(steps.Experiment, "train", lambda self: None)
+    assert steps.train(config, elsewhere / "runs", sweeps[0], "any") == run
+    write(Path("mine.hdf5"), scale=2.0)
+    with pytest.raises(CheckpointError, match="mine.hdf5 is not the dataset that the run .*: restore it, or start a"):
+        steps.train(config, elsewhere / "runs", sweeps[0], "any")
+    assert steps.train(config, elsewhere / "runs", sweeps[1], "any") == run.parent / "v2"
+
+
+def test_data_collected_anew_are_held_to_the_same_rule(elsewhere: Path) -> None:
+    folder, config = RunFolder(elsewhere), TwoRoutesCollect(episodes=2)
+    keep_dataset(folder, config, load_dataset(config, shown_progress(False)))
+    shutil.rmtree(datasets_root() / config.name)
+    anew = load_dataset(config, shown_progress(False))
+    require_same_dataset(folder, config, anew)  # this machine computes the same
+    rounded = np.nextafter(anew.transitions.obs, np.inf)
+    other = dataclasses.replace(anew, transitions=dataclasses.replace(anew.transitions, obs=rounded))
+    place = re.escape(str(datasets_root() / config.name))
+    with pytest.raises(CheckpointError, match=rf"other contents\): copy the folder {place} from the machine where"):
+        require_same_dataset(folder, config, other)
 
 
 def test_runs_from_before_go_on_as_they_did(run: Path, invoke) -> None:
