@@ -149,7 +149,7 @@ class PublishedTrainer(eqx.Module):
         def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
             context = world.context(row.bootstrap_obs)
             bootstrap = world.chain.simulate(inline, context, world.chain.noise(key=row_key)).psi
-            return outcome_target(row.sums, row.discount, row.terminal, bootstrap, world.nothing)
+            return outcome_target(row.sums, row.discount, row.terminal, bootstrap, world.terminal_outcome)
 
         return jax.lax.stop_gradient(jax.vmap(one)(batch, jax.random.split(key, len(batch))))
 

@@ -88,7 +88,7 @@ def test_the_gradient_estimator(getkey, extensions, gaussian_model) -> None:
     a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (strategies, through))
     # Four coordinates and 256 directions: an angle of about sqrt(4/256) or less.
     assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.97
-    assert extensions.EvolutionStrategies(num_directions=4).passes(PathKL().passes, 11) == 9 * 11 * 2
+    assert extensions.EvolutionStrategies(num_directions=4).nfe_per_draw(PathKL().extra_nfe, 11) == 9 * 11 * 2
 
 
 def test_all_parts_in_a_planner(getkey, extensions, gaussian_model) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import owma
 from owma._internal import moved
+from owma.adaptation import AbstractGradient
 from owma.agent.act import Agent
 from owma.planners import RandomShooting
 
@@ -48,6 +49,21 @@ def test_modules_of_a_room_are_not_taken_for_old_names() -> None:
     from owma.runs import checkpoint
 
     assert checkpoint.__name__ == "owma.runs.checkpoint" and owma.load is importlib.import_module("owma.runs.load").load
+
+
+def test_parts_that_count_their_passes_by_the_old_name_still_do() -> None:
+    with pytest.warns(DeprecationWarning, match="Mine.passes is named `nfe_per_draw` now"):
+
+        class Mine(AbstractGradient):
+            path_kl_only = False
+
+            def __call__(self, problem, delta, divergence, noise, *, key):
+                raise NotImplementedError
+
+            def passes(self, beside, num_transitions):
+                return (3 + beside[0]) * num_transitions
+
+    assert Mine().nfe_per_draw((1, 1), 5) == 20
 
 
 def test_what_agents_were_asked_for_before_is_what_they_decide(gaussian_model) -> None:

@@ -75,18 +75,18 @@ def test_staying_for_ever_is_a_geometric_series() -> None:
 
 def test_what_stays_as_it_is_needs_no_bootstrap() -> None:
     tail = np.array([[9.0], [9.0], [100.0], [3.0], [9.0], [5.0]])
-    segments = Segments.build(_VALUES, _CHAIN, discount=0.5, horizon=1).staying(_CHAIN, discount=0.5, tail=tail)
+    segments = Segments.build(_VALUES, _CHAIN, discount=0.5, horizon=1).absorbing(_CHAIN, discount=0.5, tail=tail)
     # Only the truncated ends have a tail, γ·tail/(1 − γ), and no bootstrap: 8 + 3 and 1 + 5.
     np.testing.assert_allclose(segments.sums[:, 0], [1, 2, 4, 11, 1, 6])
     np.testing.assert_array_equal(segments.discount, [0.5, 0.5, 0.5, 0, 0.5, 0])
 
 
 def test_outcome_target_masks_terminations_and_bootstraps_truncations() -> None:
-    sums, nothing, bootstrap = jnp.asarray([1.0, 2.0]), jnp.asarray([-1.0, 0.0]), jnp.asarray([10.0, 20.0])
+    sums, terminal_outcome, bootstrap = jnp.asarray([1.0, 2.0]), jnp.asarray([-1.0, 0.0]), jnp.asarray([10.0, 20.0])
     discount = jnp.asarray(0.5)
-    ended = outcome_target(sums, discount, jnp.asarray(True), bootstrap, nothing)
+    ended = outcome_target(sums, discount, jnp.asarray(True), bootstrap, terminal_outcome)
     np.testing.assert_allclose(ended, [0.5, 2.0])
-    goes_on = outcome_target(sums, discount, jnp.asarray(False), bootstrap, nothing)
+    goes_on = outcome_target(sums, discount, jnp.asarray(False), bootstrap, terminal_outcome)
     np.testing.assert_allclose(goes_on, [6.0, 12.0])
 
 

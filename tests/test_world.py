@@ -123,7 +123,7 @@ def test_whitened_cumulants_add_up_to_whitened_outcomes() -> None:
 
 def test_nothing_is_the_outcome_of_zero() -> None:
     world = _world()
-    np.testing.assert_allclose(world.whitening.unwhiten(world.nothing), 0, atol=1e-5)
+    np.testing.assert_allclose(world.whitening.unwhiten(world.terminal_outcome), 0, atol=1e-5)
 
 
 def test_a_constant_coordinate_of_the_state_is_harmless() -> None:

@@ -1,4 +1,4 @@
-"""Modules by the names that they had up to 0.1: these still work, with a warning that says where each name is."""
+"""Names of up to 0.1, of modules and of members: these still work, with a warning that says what the name is now."""
 
 import importlib.abc
 import sys
@@ -145,6 +145,16 @@ def old_names(module: str) -> Callable[[str], Any]:
         raise AttributeError(f"module 'owma.{module}' is {' and '.join(homes)} now, which have no attribute {name!r}")
 
     return getattr_
+
+
+def rename_member(cls: type, old: str, new: str) -> None:
+    """For `__init_subclass__` of an interface whose member `old` is named `new` now: a subclass that defines it by the
+    old name defines it by the new one, with a warning.
+    """
+    if old in vars(cls) and new not in vars(cls):
+        said = f"{cls.__name__}.{old} is named `{new}` now; the old name goes with the next minor version."
+        warnings.warn(said, DeprecationWarning, stacklevel=3)
+        setattr(cls, new, vars(cls)[old])
 
 
 class _OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):

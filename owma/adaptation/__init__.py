@@ -1,4 +1,4 @@
-"""The adaptation of a world model inside one decision."""
+"""Adaptation of a world model within one decision: gradient ascent of J(Δφ)."""
 
 from owma.adaptation.ascent import (
     AbstractAscent as AbstractAscent,

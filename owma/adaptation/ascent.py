@@ -1,4 +1,4 @@
-"""How Δφ moves along a gradient of J: Adam, or the metric of the path KL."""
+"""Step rules for Δφ: Adam, and the natural gradient of the path KL."""
 
 import abc
 
@@ -15,7 +15,7 @@ from owma.diffusion import PathSample
 
 
 class AbstractAscent(eqx.Module):
-    """A rule for one step of ascent. Immutable: what it remembers is its state."""
+    """A step rule of gradient ascent, like an optimiser of optax: immutable, its memory being `state`."""
 
     @abc.abstractmethod
     def init(self, delta: PyTree) -> PyTree:
@@ -36,35 +36,36 @@ class AbstractAscent(eqx.Module):
     ) -> tuple[PyTree, PyTree]:
         """**Arguments:**
 
-        - `problem`: the decision; its `kl_coef` is that of this step.
+        - `problem`: the decision problem, with the annealed `kl_coef` of this step.
         - `delta`: Δφ.
-        - `gradient`: of J, of Δφ's structure.
-        - `samples`: draws of φ + Δφ (batched), whose `states` a metric may be measured at.
-        - `state`: as returned by the step before.
-        - `progress`: the share of the steps that are done, in [0, 1).
-        - `metric`: that of the parameters which adapt (`AbstractDeltaFilter.metric`).
+        - `gradient`: ∇J, of Δφ's structure.
+        - `samples`: draws of φ + Δφ (batched); a metric is measured at their `states`.
+        - `state`: as returned by `init` or by the previous step.
+        - `progress`: the fraction of the steps already made, in [0, 1).
+        - `metric`: of the adapted parameters (`AbstractDeltaFilter.metric`).
 
-        **Returns:** what to add to Δφ, and the next state.
+        **Returns:** the update of Δφ, which is added to it, and the next state.
         """
 
     @abc.abstractmethod
-    def passes(self, metric: AbstractMetric) -> int:
-        """Network passes that a step makes for each state of `samples`."""
+    def nfe_per_state(self, metric: AbstractMetric) -> int:
+        """Network passes of one step, per state of `samples`."""
 
 
-# Ten steps are too few for the usual memories of ten and a thousand: with them the first gradients, and the scale of
-# the first step, would last to the end. On the two-route model J at equal steps is higher, and stays above its start.
+# The usual b1=0.9 and b2=0.999 average over ten and a thousand steps, and an adaptation has ten: the first gradients
+# would dominate to the end. With these J on the two-route model is higher after as many steps, and never below its
+# start.
 _ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)
 
 
 class AdamAscent(AbstractAscent):
-    """Adam (Kingma & Ba, arXiv 1412.6980), the step size falling linearly, gradients clipped to a norm."""
+    """Adam (Kingma & Ba, arXiv 1412.6980) with a linearly decaying step size and clipped gradients."""
 
     learning_rate: Scalar
     final_rate: Scalar = eqx.field(default=1.0, converter=jnp.asarray)
-    """Share of the learning rate that is left after the last step."""
+    """Fraction of the learning rate that is reached after the last step."""
     max_norm: Scalar = eqx.field(default=jnp.inf, converter=jnp.asarray)
-    """Longest gradient; J is in units of `value_scale`, so this is too."""
+    """Gradients of a larger norm are scaled down to it; in units of `value_scale`, as J."""
 
     def init(self, delta: PyTree) -> PyTree:
         return _ADAM.init(delta)
@@ -84,35 +85,35 @@ class AdamAscent(AbstractAscent):
         del problem, delta, samples, metric, key
         clipped = jnp.minimum(1.0, self.max_norm / jnp.sqrt(squared_norm(gradient) + 1e-30))
         directions, state = _ADAM.update(jax.tree.map(lambda g: clipped * g, gradient), state)
-        # The rate multiplies here, not inside optax: as an array it can change without recompiling.
+        # The learning rate multiplies here, not inside optax: as an array it can change without recompilation.
         rate = self.learning_rate * (1 - (1 - self.final_rate) * progress)
         return jax.tree.map(lambda direction: rate * direction, directions), state
 
-    def passes(self, metric: AbstractMetric) -> int:
+    def nfe_per_state(self, metric: AbstractMetric) -> int:
         del metric
         return 0
 
 
 _FLOOR = 1e-3
-"""Least curvature of a parameter, as a share of its leaf's mean."""
+"""Smallest curvature of a parameter, as a fraction of the mean of its leaf."""
 
 
 class NaturalAscent(AbstractAscent):
     r"""The natural gradient of the path KL, within a trust region in nats.
 
     The step solves $\lambda(F + \text{damping}\,D)\,x = \nabla J$, F being the metric and D its diagonal, by
-    `cg_steps` conjugate gradients preconditioned by D (Amari 1998; Martens, arXiv 1412.1193); 0 of them take F to be
-    diagonal. Where the step would cost more than `max_kl` nats it is shortened to that (Schulman et al., arXiv
-    1502.05477); this bound falls linearly over a decision.
+    `cg_steps` conjugate gradient steps preconditioned by D (Amari 1998; Martens, arXiv 1412.1193); with 0 of them F is
+    approximated by its diagonal. A step of more than `max_kl` nats is shortened to that (Schulman et al., arXiv
+    1502.05477); this bound decays linearly over a decision.
 
-    Nothing here has the units of a parameter, so one setting does for networks and closed forms alike.
+    No setting has the units of a parameter, so one setting serves networks and closed forms alike.
     """
 
     max_kl: Scalar = eqx.field(default=0.5, converter=jnp.asarray)
-    """Nats that the first step may move the path law by."""
+    """Trust region of the first step: the largest KL between the path laws before and after it, in nats."""
     final_kl: Scalar = eqx.field(default=1.0, converter=jnp.asarray)
-    """Share of `max_kl` that is left after the last step. Long steps find a mode that is rare; the short ones after
-    them settle in it, where J is estimated from the same few draws as the step."""
+    """Fraction of `max_kl` that is reached after the last step. Long steps find a rare mode; short ones converge in it,
+    where J is estimated from the same few draws as the step."""
     damping: Scalar = eqx.field(default=0.3, converter=jnp.asarray)
     cg_steps: int = eqx.field(static=True, default=0)
 
@@ -133,7 +134,7 @@ class NaturalAscent(AbstractAscent):
     ) -> tuple[PyTree, None]:
         samples = jax.lax.stop_gradient(samples)
         diagonal, push = metric.measure(problem, delta, samples, key=key)
-        # A parameter that these states do not see at all has neither gradient nor curvature.
+        # A parameter that has no effect at these states has neither gradient nor curvature.
         diagonal = jax.tree.map(lambda leaf: leaf + _FLOOR * jnp.mean(leaf) + 1e-30, diagonal)
         num = samples.states.shape[0]
 
@@ -152,13 +153,13 @@ class NaturalAscent(AbstractAscent):
                 damped, gradient, x0=direction, tol=0.0, maxiter=self.cg_steps, M=precondition
             )
         kl = 0.5 * jnp.sum(jnp.square(push(direction))) / num
-        # `direction` is yet to be divided by λ; with λ = 0 the trust region alone bounds the step.
+        # `direction` has not been divided by λ yet; with λ = 0 the trust region alone bounds the step.
         bound = self.max_kl * (1 - (1 - self.final_kl) * progress)
         length = jnp.minimum(1 / problem.kl_coef, jnp.sqrt(bound / (kl + 1e-30)))
         return jax.tree.map(lambda x: length * x, direction), state
 
-    def passes(self, metric: AbstractMetric) -> int:
-        # The direction's divergence: one push. Conjugate gradients: a push and a pull for the first residual and for
-        # each step.
-        pushes = 1 if self.cg_steps == 0 else 3 + 2 * self.cg_steps
-        return metric.passes + pushes * metric.push_passes
+    def nfe_per_state(self, metric: AbstractMetric) -> int:
+        # One JVP for the KL of the direction. Conjugate gradients: a JVP and a VJP for the first residual and each
+        # step.
+        num_products = 1 if self.cg_steps == 0 else 3 + 2 * self.cg_steps
+        return metric.measure_nfe + num_products * metric.product_nfe

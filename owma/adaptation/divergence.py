@@ -1,11 +1,12 @@
-"""How far the adapted model is from the trained one: divergences that the objective can charge."""
+"""Divergences of the adapted model from the trained one, which J can charge."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 
+from owma._internal.moved import rename_member
 from owma._internal.tree import squared_norm
 from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.objective import DecisionProblem
@@ -16,9 +17,13 @@ class AbstractDivergence(eqx.Module):
     """An estimate of KL(p_{φ+Δφ} ‖ p_φ) from samples of the adapted model, differentiable in Δφ."""
 
     needs_paths: ClassVar[bool]
-    """Whether `samples` must carry path divergences (one evaluation of φ beside each of φ + Δφ)."""
-    passes: ClassVar[tuple[int, int]]
-    """Network passes that the divergence adds to each pass of the adapted model: forward, and back to Δφ."""
+    """Whether `samples` must carry path divergences, for which φ is evaluated along with φ + Δφ."""
+    extra_nfe: ClassVar[tuple[int, int]]
+    """Network passes (forward, backward) that the divergence adds to each pass of the adapted model."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        del kwargs
+        rename_member(cls, "passes", "extra_nfe")
 
     @abc.abstractmethod
     def __call__(
@@ -33,24 +38,25 @@ class AbstractDivergence(eqx.Module):
     ) -> Scalar:
         """**Arguments:**
 
-        - `problem`: the decision at hand.
+        - `problem`: the decision problem.
         - `delta`: Δφ.
         - `samples`, `values`: n draws of the adapted model (batched `PathSample`) and their V, in return units.
-        - `noise`: the noise that they were drawn with.
+        - `noise`: the noise of these draws.
         - `key`: for a divergence that draws samples of its own.
 
-        **Returns:** nats (or what the divergence puts in their place).
+        **Returns:** the divergence in nats, or a surrogate for it.
         """
 
 
 class PathKL(AbstractDivergence):
-    r"""$E\sum_k\tfrac12\|(\mu'_k-\mu_k)/\tilde s_k\|^2$ over the adapted chain, last draw included.
+    r"""$E\sum_k\tfrac12\|(\mu'_k-\mu_k)/\tilde s_k\|^2$ over the adapted chain, the last transition included.
 
-    Exact for the law of the path, and by data processing an upper bound of $\mathrm{KL}(p_{\phi'}\|p_\phi)$.
+    Exact for the law of the path; by the data-processing inequality an upper bound of
+    $\mathrm{KL}(p_{\phi'}\|p_\phi)$.
     """
 
     needs_paths: ClassVar[bool] = True
-    passes: ClassVar[tuple[int, int]] = (1, 1)
+    extra_nfe: ClassVar[tuple[int, int]] = (1, 1)
 
     def __call__(
         self,
@@ -69,13 +75,13 @@ class PathKL(AbstractDivergence):
 class HybridKL(AbstractDivergence):
     r"""The published surrogate, $\tfrac12\|\Delta\phi\|^2 + 0.1\,E[(V(\psi')-V(\psi))^2]$, V in units of `value_scale`.
 
-    As published ψ' and ψ come from independent noise, which leaves a floor of 0.2 Var V; `common_noise` pairs them. It
-    does not see moves off the data's support, and its first term grows with the number of parameters.
+    As published ψ' and ψ come from independent noise, which leaves a floor of 0.2 Var V; `common_noise` pairs them. The
+    surrogate does not notice moves off the support of the data, and its first term grows with the number of parameters.
     """
 
     common_noise: bool = eqx.field(static=True, default=False)
     needs_paths: ClassVar[bool] = False
-    passes: ClassVar[tuple[int, int]] = (1, 0)
+    extra_nfe: ClassVar[tuple[int, int]] = (1, 0)
 
     def __call__(
         self,

@@ -16,12 +16,12 @@ class FisherKL(AbstractDivergence):
     r"""$\tfrac12\Delta\phi^\top F\Delta\phi$, F the Fisher information of the trained chain's paths,
     $F = E_{p_\phi}\sum_k J_k^\top J_k$ with $J_k = \partial(\mu_k/\tilde s_k)/\partial\phi$.
 
-    The path KL of a small Δφ (Amari 1998), by Jacobian-vector products at states that do not depend on Δφ. It does not
-    see that an adapted chain visits other states.
+    The path KL of a small Δφ (Amari 1998), by Jacobian-vector products at states that do not depend on Δφ. It ignores
+    that an adapted chain visits other states.
     """
 
     needs_paths: ClassVar[bool] = False
-    passes: ClassVar[tuple[int, int]] = (3, 2)
+    extra_nfe: ClassVar[tuple[int, int]] = (3, 2)
 
     def __call__(
         self,
@@ -40,5 +40,5 @@ class FisherKL(AbstractDivergence):
         def means(delta: PyTree) -> Float[Array, "n levels x"]:
             return scaled_means(problem.chain, problem.adapted(delta), problem.context, states)
 
-        _, moved = jax.jvp(means, (jax.tree.map(jnp.zeros_like, delta),), (delta,))
-        return 0.5 * jnp.sum(jnp.square(moved)) / noise.shape[0]
+        _, shifts = jax.jvp(means, (jax.tree.map(jnp.zeros_like, delta),), (delta,))
+        return 0.5 * jnp.sum(jnp.square(shifts)) / noise.shape[0]

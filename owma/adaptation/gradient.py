@@ -1,14 +1,14 @@
-"""Estimators of ∇J in Δφ: through the whole chain, through its end, by adjoints, by weights."""
+"""Estimators of ∇J: pathwise (through all or the last transitions), by adjoint matching, by weighted regression."""
 
 import abc
-from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
+from owma._internal.moved import rename_member
+from owma._internal.types import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.divergence import AbstractDivergence
 from owma.adaptation.objective import DecisionProblem
 from owma.adaptation.path import scaled_means
@@ -16,12 +16,12 @@ from owma.diffusion import Means, PathSample
 
 
 class Estimate(eqx.Module):
-    """A gradient, and what was seen on the way to it."""
+    """A gradient estimate, and the draws that it was made from."""
 
     gradient: PyTree
-    """∇J, or what the estimator ascends in its place; of Δφ's structure."""
+    """∇J, or the gradient of the objective that the estimator ascends instead; of Δφ's structure."""
     samples: PathSample
-    """The draws of φ + Δφ that it comes from, batched."""
+    """The draws of φ + Δφ, batched."""
     value: Scalar
     """E[V], in return units."""
     kl: Scalar
@@ -34,6 +34,10 @@ class AbstractGradient(eqx.Module):
     path_kl_only: ClassVar[bool]
     """Whether the estimator has the path KL built in, and cannot charge another divergence."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        del kwargs
+        rename_member(cls, "passes", "nfe_per_draw")
+
     @abc.abstractmethod
     def __call__(
         self,
@@ -44,23 +48,23 @@ class AbstractGradient(eqx.Module):
         *,
         key: PRNGKeyArray,
     ) -> Estimate:
-        """`key` is for the divergence; the draws follow from `noise`."""
+        """**Arguments:** `delta`: Δφ; `noise`: of the draws; `key`: for the divergence."""
 
     @abc.abstractmethod
-    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
+    def nfe_per_draw(self, extra_nfe: tuple[int, int], num_transitions: int) -> int:
         """Network passes for one draw of a chain of `num_transitions` transitions: forward evaluations and
-        vector-Jacobian products, each counted as one; `beside` are those that the divergence adds to each of the
-        adapted model's, forward and back (`AbstractDivergence.passes`).
+        vector-Jacobian products, each counted as one. `extra_nfe` is that of the divergence
+        (`AbstractDivergence.extra_nfe`).
         """
 
 
 class _AbstractPathwise(AbstractGradient):
-    """J differentiated through the chain, of which draws are functions of noise."""
+    """The pathwise (reparameterisation) gradient: draws are functions of noise, and the chain is differentiated."""
 
     @property
     @abc.abstractmethod
     def differentiated(self) -> int | None:
-        """How many of the last transitions are differentiated; `None` for all."""
+        """The number of last transitions that are differentiated; `None` for all."""
 
     def __call__(
         self,
@@ -83,7 +87,7 @@ class _AbstractPathwise(AbstractGradient):
 
 
 class Reparameterised(_AbstractPathwise):
-    """Draws are functions of noise, and J is differentiated through the whole chain."""
+    """The pathwise gradient through the whole chain."""
 
     path_kl_only: ClassVar[bool] = False
 
@@ -91,14 +95,14 @@ class Reparameterised(_AbstractPathwise):
     def differentiated(self) -> None:
         return None
 
-    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
-        forward, back = beside
-        return num_transitions * (2 + forward + back)
+    def nfe_per_draw(self, extra_nfe: tuple[int, int], num_transitions: int) -> int:
+        forward, backward = extra_nfe
+        return num_transitions * (2 + forward + backward)
 
 
 class Truncated(_AbstractPathwise):
-    """J differentiated through the last `gradient_steps` transitions only, what comes before being constant
-    (DRaFT-K, Clark et al., arXiv 2309.17400). Cheaper, and blind to what early transitions could do.
+    """The pathwise gradient through the last `gradient_steps` transitions only; earlier ones are constants (DRaFT-K,
+    Clark et al., arXiv 2309.17400). Cheaper, and biased: it ignores how early transitions affect J.
     """
 
     gradient_steps: int = eqx.field(static=True, default=3)
@@ -108,9 +112,9 @@ class Truncated(_AbstractPathwise):
     def differentiated(self) -> int:
         return self.gradient_steps
 
-    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
-        forward, back = beside
-        return num_transitions * (1 + forward) + min(self.gradient_steps, num_transitions) * (1 + back)
+    def nfe_per_draw(self, extra_nfe: tuple[int, int], num_transitions: int) -> int:
+        forward, backward = extra_nfe
+        return num_transitions * (1 + forward) + min(self.gradient_steps, num_transitions) * (1 + backward)
 
 
 class AdjointMatching(AbstractGradient):
@@ -138,25 +142,26 @@ class AdjointMatching(AbstractGradient):
         targets = jax.vmap(lambda psi, states: _adjoints(problem, psi, states))(samples.psi, samples.states)
         base = scaled_means(problem.chain, problem.denoiser, problem.context, samples.states)
 
-        def ascended(delta: PyTree) -> Scalar:
+        def surrogate(delta: PyTree) -> Scalar:
             means = scaled_means(problem.chain, problem.adapted(delta), problem.context, samples.states)
             control = means - jax.lax.stop_gradient(base)
             return jnp.mean(jnp.sum(targets * control - 0.5 * problem.kl_coef * jnp.square(control), axis=(1, 2)))
 
-        return Estimate(jax.grad(ascended)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
+        return Estimate(jax.grad(surrogate)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
 
-    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
-        # Draws with a reference; the adjoint, forward and back; both means again, one of them differentiated.
+    def nfe_per_draw(self, extra_nfe: tuple[int, int], num_transitions: int) -> int:
+        # Draws with a reference (2); the adjoint, forward and backward (2); both means again, one of them
+        # differentiated.
         return 7 * num_transitions
 
 
 class RewardWeighted(AbstractGradient):
     r"""Regression of the chain's means on draws weighted by $w\propto e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$: the
     gradient of $-\lambda\,\mathrm{KL}(q^*\|p_{\phi+\Delta\phi})$ over paths (reward-weighted regression, Peters &
-    Schaal 2007; Lee et al., arXiv 2302.12192). Nothing is differentiated through the chain, not even V.
+    Schaal 2007; Lee et al., arXiv 2302.12192). Neither the chain nor V is differentiated.
 
-    This is not J: the two have their maximum in common where q* can be reached, and not where it cannot. Weights that
-    sum to one make the estimate biased in O(1/n).
+    This objective is not J: they share their maximum if q* can be represented, and not otherwise. The weights are
+    self-normalised, which biases the estimate by O(1/n).
     """
 
     path_kl_only: ClassVar[bool] = True
@@ -176,13 +181,13 @@ class RewardWeighted(AbstractGradient):
         innovations = noise[:, 1:]
 
         # Σ_k ‖(y_{k+1} − μ'_k)/s̃_k‖²/2 has, at the Δφ that the draws come from, the gradient −Σ_k ξ_k·∂(μ'_k/s̃_k).
-        def ascended(delta: PyTree) -> Scalar:
+        def surrogate(delta: PyTree) -> Scalar:
             means = scaled_means(problem.chain, problem.adapted(delta), problem.context, samples.states)
             return problem.kl_coef * jnp.sum(weights * jnp.sum(innovations * means, axis=(1, 2)))
 
-        return Estimate(jax.grad(ascended)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
+        return Estimate(jax.grad(surrogate)(delta), samples, jnp.mean(values), jnp.mean(samples.kl))
 
-    def passes(self, beside: tuple[int, int], num_transitions: int) -> int:
+    def nfe_per_draw(self, extra_nfe: tuple[int, int], num_transitions: int) -> int:
         return 4 * num_transitions
 
 
@@ -192,15 +197,15 @@ def _adjoints(
     r"""$\tilde s_k a_{k+1}$ of one draw, k = 0 … K."""
     chain, value = problem.chain, problem.value
     means = Means.prepare(chain, problem.denoiser, problem.context)
-    gains, widths = chain.gains, chain.widths
 
-    def mean(k: Array) -> Callable[[Float[Array, " x"]], Float[Array, " x"]]:
-        return lambda y: y + gains[k] * (means(y, k).mean - y)
+    def transition_mean(y: Float[Array, " x"], k: Int[Array, ""]) -> Float[Array, " x"]:
+        drift, _ = chain.move(y, means(y, k).mean, jnp.zeros_like(y), k)
+        return y + drift
 
-    def pull(adjoint: Float[Array, " x"], k: Array) -> tuple[Float[Array, " x"], Float[Array, " x"]]:
-        _, pullback = jax.vjp(mean(k), states[k])
-        return pullback(adjoint)[0], widths[k] * adjoint
+    def step_back(adjoint: Float[Array, " x"], k: Int[Array, ""]) -> tuple[Float[Array, " x"], Float[Array, " x"]]:
+        _, pullback = jax.vjp(lambda y: transition_mean(y, k), states[k])
+        return pullback(adjoint)[0], chain.widths[k] * adjoint
 
     last = jax.grad(lambda p: problem.scaled(value(p)))(psi)
-    _, targets = jax.lax.scan(pull, last, jnp.arange(chain.num_transitions), reverse=True)
+    _, targets = jax.lax.scan(step_back, last, jnp.arange(chain.num_transitions), reverse=True)
     return jax.lax.stop_gradient(targets)

@@ -1,4 +1,4 @@
-"""A divergence of the probability-flow equation's laws, for evaluation."""
+"""The KL between laws of the probability-flow ODE, for evaluation."""
 
 from typing import ClassVar
 
@@ -15,14 +15,14 @@ class LikelihoodKL(AbstractDivergence):
     r"""$E[\log p^{\mathrm{ode}}_{\phi+\Delta\phi}(\psi') - \log p^{\mathrm{ode}}_\phi(\psi')]$ over draws ψ' of the
     adapted chain.
 
-    Of the *probability-flow equation's* laws, which are not the chain's: a KL of them only as far as the adapted chain
-    draws from the adapted equation's law, which it does as K grows. Too slow to ascend; it shows how much of the path
-    KL is of ψ itself.
+    These are the laws of the *probability-flow ODE*, not of the chain. The estimate is their KL only as far as the
+    adapted chain samples the law of the adapted ODE, which it does as K grows. Too slow for the decision path; it tells
+    how much of the path KL is divergence of ψ itself.
     """
 
     likelihood: ODELikelihood
     needs_paths: ClassVar[bool] = False
-    passes: ClassVar[tuple[int, int]] = (0, 0)
+    extra_nfe: ClassVar[tuple[int, int]] = (0, 0)
     """Not meant for the decision path, and not counted there."""
 
     def __call__(
@@ -38,7 +38,7 @@ class LikelihoodKL(AbstractDivergence):
         del values, noise
         adapted = problem.adapted(delta)
 
-        # Both on the same probes: what they get wrong in common cancels.
+        # The same probes for both, so that common errors cancel.
         def difference(psi: Psi, key: PRNGKeyArray) -> Scalar:
             after = self.likelihood(adapted, problem.context, psi, key=key)
             return after - self.likelihood(problem.denoiser, problem.context, psi, key=key)

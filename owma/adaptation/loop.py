@@ -13,18 +13,18 @@ from owma.adaptation.objective import DecisionProblem
 
 
 class AdaptationState(eqx.Module):
-    """What ascent carries from step to step, and with a warm start from decision to decision."""
+    """The state of the ascent, carried from step to step and, with a warm start, from decision to decision."""
 
     delta: PyTree
     """Δφ."""
     ascent: PyTree
     """The state of the ascent rule."""
-    begun: Scalar
-    """The share of the schedules of price and step that earlier decisions have gone through, in [0, 1)."""
+    schedule_offset: Scalar
+    """Fraction of the λ and step-size schedules already used by earlier (warm-started) decisions, in [0, 1)."""
 
 
 class AdaptationCurves(eqx.Module):
-    """The course of one adaptation, each entry at the Δφ *before* that step; NaN for steps that a deadline cut off."""
+    """Learning curves of one adaptation, each entry at the Δφ *before* that step; NaN for steps that a deadline cut."""
 
     objective: Float[Array, "*steps"]
     """J, in units of `value_scale`."""
@@ -35,15 +35,15 @@ class AdaptationCurves(eqx.Module):
 
 
 class Adaptation(eqx.Module):
-    """Ascent of J(Δφ): an estimator of the gradient, a rule for the step, a divergence and a choice of parameters."""
+    """Gradient ascent of J(Δφ): an estimator of the gradient, a step rule, a divergence and the adapted parameters."""
 
     gradient: AbstractGradient
     ascent: AbstractAscent
     divergence: AbstractDivergence
     delta_filter: AbstractDeltaFilter
     anneal: Scalar
-    """λ of the first step, as a share of λ; it rises geometrically and is λ over the last third of three steps or more.
-    A low price at first lets ascent leave a mode in which the value is flat.
+    """λ of the first step, as a fraction of λ. It rises geometrically and equals λ over the last third of the steps, if
+    there are three or more. A small λ at first lets the ascent leave a mode in which the value is flat.
     """
     num_steps: int = eqx.field(static=True)
     num_samples: int = eqx.field(static=True)
@@ -58,11 +58,11 @@ class Adaptation(eqx.Module):
             )
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
-        """`problem` in the coordinates that `delta_filter` adapts; what `init` and `run` take."""
+        """`problem` in the coordinates that `delta_filter` adapts, as `init`, `step` and `run` need it."""
         return self.delta_filter.prepare(problem)
 
     def init(self, problem: DecisionProblem) -> AdaptationState:
-        """Δφ = 0, a fresh state of the ascent rule and whole schedules, for a prepared problem."""
+        """Δφ = 0, the initial state of the ascent rule, and schedules at their start; for a prepared problem."""
         delta = self.delta_filter.zeros(problem.denoiser)
         return AdaptationState(delta, self.ascent.init(delta), jnp.asarray(0.0))
 
@@ -71,7 +71,7 @@ class Adaptation(eqx.Module):
     ) -> tuple[Float[Array, "steps n draws x"], Key[Array, " steps"]]:
         """The noise and the key of every step."""
         noise_key, step_key = jax.random.split(key)
-        # All at once: a generator of random numbers takes longer to start than to run.
+        # All steps in one call: a random number generator takes longer to start than to run.
         draws = self.num_steps if self.fresh_noise else 1
         noise = problem.noise(draws * self.num_samples, key=noise_key)
         noise = noise.reshape(draws, self.num_samples, *noise.shape[1:])
@@ -86,30 +86,37 @@ class Adaptation(eqx.Module):
         *,
         key: PRNGKeyArray,
     ) -> tuple[AdaptationState, AdaptationCurves]:
-        """One step on a prepared problem, when a share `progress` of them is done; a single entry of the curves."""
+        """One step on a prepared problem.
+
+        **Arguments:** `noise`: of this step's draws, and `key`, as `randomness` returns them; `progress`: the fraction
+        of steps already made, in [0, 1).
+
+        **Returns:** the next state; the curves' entry at the Δφ of `state`.
+        """
         gradient_key, ascent_key = jax.random.split(key)
-        progress = state.begun + (1 - state.begun) * progress
-        price = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
-        annealed = eqx.tree_at(lambda p: p.kl_coef, problem, price)
-        found = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
+        progress = state.schedule_offset + (1 - state.schedule_offset) * progress
+        kl_coef = problem.kl_coef * self.anneal ** jnp.maximum(1 - 1.5 * progress, 0.0)
+        annealed = eqx.tree_at(lambda p: p.kl_coef, problem, kl_coef)
+        estimate = self.gradient(annealed, state.delta, self.divergence, noise, key=gradient_key)
         move, ascent = self.ascent.step(
             annealed,
             state.delta,
-            found.gradient,
-            found.samples,
+            estimate.gradient,
+            estimate.samples,
             state.ascent,
             progress,
             metric=self.delta_filter.metric,
             key=ascent_key,
         )
         delta = jax.tree.map(jnp.add, state.delta, move)
-        curves = AdaptationCurves(problem.scaled(found.value) - problem.kl_coef * found.kl, found.value, found.kl)
-        return AdaptationState(delta, ascent, state.begun), curves
+        objective = problem.scaled(estimate.value) - problem.kl_coef * estimate.kl
+        curves = AdaptationCurves(objective, estimate.value, estimate.kl)
+        return AdaptationState(delta, ascent, state.schedule_offset), curves
 
     def run(
         self, problem: DecisionProblem, state: AdaptationState, *, key: PRNGKeyArray
     ) -> tuple[AdaptationState, AdaptationCurves]:
-        """`num_steps` steps from `state`, on a prepared problem."""
+        """`num_steps` steps from `state` on a prepared problem; the last state and the learning curves."""
 
         def step(
             state: AdaptationState, inputs: tuple[Float[Array, "n draws x"], PRNGKeyArray, Scalar]
@@ -120,11 +127,13 @@ class Adaptation(eqx.Module):
         noise, keys = self.randomness(problem, key=key)
         return jax.lax.scan(step, state, (noise, keys, jnp.arange(self.num_steps) / max(self.num_steps, 1)))
 
-    def step_passes(self, num_transitions: int) -> int:
-        """Network passes of a step, on a chain of `num_transitions` transitions: forward evaluations, and products with
-        its Jacobian or its transpose, each counted as one.
+    def nfe_per_step(self, num_transitions: int) -> int:
+        """Network passes of one step on a chain of `num_transitions` transitions: forward evaluations and products with
+        the network's Jacobian or its transpose, each counted as one.
         """
-        beside = (0, 0) if self.delta_filter.shares_hidden and self.divergence.needs_paths else self.divergence.passes
-        per_state = self.ascent.passes(self.delta_filter.metric)
-        one_draw = self.gradient.passes(beside, num_transitions) + per_state * num_transitions
-        return self.num_samples * one_draw
+        extra_nfe = (
+            (0, 0) if self.delta_filter.shares_hidden and self.divergence.needs_paths else self.divergence.extra_nfe
+        )
+        per_state = self.ascent.nfe_per_state(self.delta_filter.metric)
+        per_draw = self.gradient.nfe_per_draw(extra_nfe, num_transitions) + per_state * num_transitions
+        return self.num_samples * per_draw

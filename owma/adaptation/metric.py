@@ -1,4 +1,4 @@
-"""The metric of the path KL in Δφ, from states that were visited."""
+"""The Fisher metric of the path KL in Δφ, measured at visited states."""
 
 import abc
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from owma.adaptation.path import scaled_means
 from owma.diffusion import PathSample, conditioning_table, readout_of
 
 Push: TypeAlias = Callable[[PyTree], Float[Array, "n levels x"]]
-"""From a direction in Δφ to the change of the means, in units of their widths, at each state; levels of which nothing
-adapts may be left out, for they do not change."""
+"""The linear map J: from a direction in Δφ to the change of the means, in units of their widths, at each state. Levels
+that do not adapt may be left out."""
 
 
 class AbstractMetric(eqx.Module):
@@ -23,10 +23,10 @@ class AbstractMetric(eqx.Module):
     between Δφ and Δφ + x is $\tfrac12x^\top Fx$.
     """
 
-    passes: ClassVar[int]
-    """Network passes for each state, to measure."""
-    push_passes: ClassVar[int]
-    """Network passes for each state and each product with J or its transpose."""
+    measure_nfe: ClassVar[int]
+    """Network passes of `measure`, per state."""
+    product_nfe: ClassVar[int]
+    """Network passes of one product with J or its transpose, per state."""
 
     @abc.abstractmethod
     def measure(
@@ -41,12 +41,12 @@ class AbstractMetric(eqx.Module):
 
 
 class SampledMetric(AbstractMetric):
-    r"""Of any parameters: the diagonal by Hutchinson's trick, $E_z(J^\top z)^2$ with random signs z, one for each draw;
-    products with J by differentiation.
+    r"""For any parameters: the diagonal by Hutchinson's estimator, $E_z(J^\top z)^2$ with random signs z, one for each
+    draw; products with J by forward-mode differentiation.
     """
 
-    passes: ClassVar[int] = 2
-    push_passes: ClassVar[int] = 1
+    measure_nfe: ClassVar[int] = 2
+    product_nfe: ClassVar[int] = 1
 
     def measure(
         self,
@@ -64,24 +64,24 @@ class SampledMetric(AbstractMetric):
 
             return jax.vmap(one)(deltas, states)
 
-        # A Δφ for each draw: one linearisation then serves both the squares, draw by draw, and the products.
-        def spread(x: PyTree) -> PyTree:
+        # One copy of Δφ per draw: a single linearisation then serves the squares, draw by draw, and the products.
+        def per_draw(x: PyTree) -> PyTree:
             return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (states.shape[0], *leaf.shape)), x)
 
-        _, pushforward = jax.linearize(means, spread(delta))
+        _, pushforward = jax.linearize(means, per_draw(delta))
         signs = jax.random.rademacher(key, states.shape, states.dtype)
-        (each,) = jax.linear_transpose(pushforward, spread(delta))(signs)
-        diagonal = jax.tree.map(lambda leaf: jnp.mean(jnp.square(leaf), axis=0), each)
-        return diagonal, lambda x: pushforward(spread(x))
+        (products,) = jax.linear_transpose(pushforward, per_draw(delta))(signs)
+        diagonal = jax.tree.map(lambda leaf: jnp.mean(jnp.square(leaf), axis=0), products)
+        return diagonal, lambda x: pushforward(per_draw(x))
 
 
 class ReadoutMetric(AbstractMetric):
-    r"""Of `ReadoutParameters`, in closed form: means are linear in the last layers, so that the diagonal is that of
-    $E\,h_kh_k^\top$ and J is a product with $h_k$.
+    r"""For `ReadoutParameters`, in closed form: means are linear in the last layers, so that the diagonal of F is that
+    of $E\,h_kh_k^\top$, and J is a product with $h_k$.
     """
 
-    passes: ClassVar[int] = 0
-    push_passes: ClassVar[int] = 0
+    measure_nfe: ClassVar[int] = 0
+    product_nfe: ClassVar[int] = 0
 
     def measure(
         self,
@@ -99,13 +99,13 @@ class ReadoutMetric(AbstractMetric):
                 "ReadoutMetric measures what ReadoutParameters adapts; use SampledMetric() for other delta filters."
             )
         table = conditioning_table(adapted, chain.ratios, problem.context)
-        # Of the levels that adapt, which are the first.
+        # Only the first levels adapt.
         num_levels = _readout(delta)[1].shape[0]
         hidden, states = hidden[:, :num_levels], samples.states[:, :num_levels]
         ratios, gains, widths, table = jax.tree.map(
             lambda leaf: leaf[:num_levels], (chain.ratios, chain.gains, chain.widths, table)
         )
-        # ∂x̂₀/∂v = −rα, and none where x̂₀ is held at a bound.
+        # ∂x̂₀/∂v = −rα, and 0 where x̂₀ is clipped.
         slope = -gains * ratios * jax.lax.rsqrt(1 + jnp.square(ratios))
         read = jax.vmap(readout.read)
         mean = jax.vmap(lambda h, y: read(h, y, ratios, table))(hidden, states)
@@ -123,5 +123,5 @@ class ReadoutMetric(AbstractMetric):
 
 
 def _readout(delta: PyTree) -> tuple[Any, Any]:
-    # Not arrays always: `tree_at` asks it of placeholders.
+    # Not always arrays: `tree_at` calls this on placeholders.
     return delta.table.weight, delta.table.bias

@@ -32,8 +32,8 @@ class WorldModel(eqx.Module):
     """The sampler whose law p_φ is, its widths calibrated on held-out data."""
     discount: float = eqx.field(static=True)
     counts_terminal: bool = eqx.field(static=True, default=True)
-    """Whether ψ has c of the state in which an episode terminates (`owma.outcomes.targets`); a recorded reward is of
-    none.
+    """Whether ψ includes the cumulant of a terminal state (`owma.outcomes.targets`); false for recorded rewards, which
+    belong to transitions.
     """
 
     def context(self, obs: Obs) -> Float[Array, " obs"]:
@@ -45,12 +45,12 @@ class WorldModel(eqx.Module):
         return jax.lax.stop_gradient(self.features)(self.observation(obs))
 
     def cumulant(self, obs: Obs) -> Psi:
-        """What one step in state s adds to a whitened outcome."""
+        """The whitened cumulant of state s: what one step in s adds to a whitened outcome."""
         return self.whitening.whiten_cumulant(self.raw_cumulant(obs), self.discount)
 
     @property
-    def nothing(self) -> Psi:
-        """The whitened outcome in which nothing more happens (raw ψ = 0): what comes after a terminal state."""
+    def terminal_outcome(self) -> Psi:
+        """The raw outcome 0, whitened: no cumulants follow a terminal state."""
         return self.whitening.whiten(jnp.zeros_like(self.whitening.mean))
 
     def sample(self, obs: Obs, *, key: PRNGKeyArray) -> Psi:
@@ -59,15 +59,15 @@ class WorldModel(eqx.Module):
 
 
 class Coordinates(eqx.Module):
-    """What a world model has of the dataset before it is trained: the units of states and of outcomes."""
+    """The dataset statistics that a world model is built on: the coordinates of states and of outcomes."""
 
     observation: Standardisation
     features: AbstractFeatures
     whitening: Whitening
     low: Psi
-    """The smallest recorded outcome, coordinate by coordinate: the chain's draws stay above it."""
+    """Minimum of the recorded outcomes, per coordinate: x̂₀ of the chain is clipped to it."""
     high: Psi
-    """The largest."""
+    """Maximum of the recorded outcomes, per coordinate."""
 
     @classmethod
     def fit(
@@ -78,9 +78,11 @@ class Coordinates(eqx.Module):
         key: PRNGKeyArray,
         features: AbstractFeatures | None = None,
     ) -> "tuple[Coordinates, Float[np.ndarray, 'n psi']]":
-        """The coordinates of `transitions`, and their outcomes in them, which are those of `whitened_outcomes`.
+        """Fit the coordinates to `transitions`.
 
-        **Arguments:** `features`: learned ones, trained; without them they are built, of `key`.
+        **Arguments:** `features`: trained ones, if `config` has learned features; other ones are built with `key`.
+
+        **Returns:** the coordinates, and the outcomes of `transitions` in them (those of `whitened_outcomes`).
         """
         observation = Standardisation.fit(transitions.obs)
         if features is None:
@@ -93,8 +95,8 @@ class Coordinates(eqx.Module):
 
     @classmethod
     def unit(cls, config: WorldConfig, obs_dim: int, psi_dim: int, *, key: PRNGKeyArray) -> "Coordinates":
-        """Of the same structure and shapes, without data. How many of the raw outcome's directions `fit` keeps, data
-        decide; that is why `psi_dim` must be said.
+        """Coordinates of the same structure and shapes as those of `fit`, without data. `psi_dim` must be given,
+        because the number of principal directions that `fit` keeps depends on the data.
         """
         observation = Standardisation.identity(obs_dim)
         features = build_features(config.features, obs_dim, key=key)
@@ -111,9 +113,9 @@ def raw_outcomes(
     *,
     counts_terminal: bool,
 ) -> Float[np.ndarray, "n features"]:
-    """Monte-Carlo ψ of every transition, raw; truncated episodes are taken to stay in their last state.
+    """Monte-Carlo ψ of every transition, raw; the last state of a truncated episode is taken to be absorbing.
 
-    `counts_terminal`: of `WorldModel`.
+    `counts_terminal`: as in `WorldModel`.
     """
     cumulants, tail = raw_cumulants(transitions, observation, features)
     terminal = tail if counts_terminal else None
@@ -123,7 +125,7 @@ def raw_outcomes(
 def raw_cumulants(
     transitions: Transitions, observation: Standardisation, features: AbstractFeatures
 ) -> tuple[Float[np.ndarray, "n features"], Float[np.ndarray, "n features"]]:
-    """c of every transition, and what one more step in the state that it leads to would add."""
+    """The raw cumulants of every transition's state and of its next state; of recorded rewards, the reward twice."""
     if isinstance(features, RecordedReward):
         reward = np.asarray(transitions.reward, np.float32)[:, None]
         return reward, reward
@@ -137,10 +139,10 @@ def raw_cumulants(
 def cumulant_mapper(
     world: WorldModel,
 ) -> Callable[[Transitions], tuple[Float[np.ndarray, "n psi"], Float[np.ndarray, "n psi"]]]:
-    """What every transition adds to a whitened outcome: `WorldModel.cumulant` of its state, or its recorded reward; and
-    what one more step in the state that it leads to would add, if an episode ends there (elsewhere zeros).
+    """A function from transitions to their whitened cumulants: of each state (`WorldModel.cumulant`, or the recorded
+    reward), and of each next state where an episode ends (zeros elsewhere).
 
-    **Returns:** a function that is compiled once, for transitions in several pieces.
+    It is compiled once, and may be called on a dataset piece by piece.
     """
     reward_mapper = row_mapper(lambda c: world.whitening.whiten_cumulant(c, world.discount))
     state_mapper = row_mapper(world.cumulant)
@@ -150,9 +152,9 @@ def cumulant_mapper(
         if isinstance(world.features, RecordedReward):
             cumulants = reward_mapper(raw_cumulants(transitions, world.observation, world.features)[0])
             return cumulants, np.where(ends[:, None], cumulants, 0)
-        # In one call: pieces differ in how many episodes end in them, and each number would be compiled for.
-        found = state_mapper(np.concatenate([transitions.obs, np.asarray(transitions.next_obs)[ends]]))
-        cumulants, at_ends = np.split(found, [len(transitions)])
+        # In one call: pieces differ in the number of episode ends, and each number would compile another program.
+        both = state_mapper(np.concatenate([transitions.obs, np.asarray(transitions.next_obs)[ends]]))
+        cumulants, at_ends = np.split(both, [len(transitions)])
         tail = np.zeros_like(cumulants)
         tail[ends] = at_ends
         return cumulants, tail
@@ -161,7 +163,7 @@ def cumulant_mapper(
 
 
 def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.ndarray, "n psi"]:
-    """Monte-Carlo ψ of every transition, in the model's coordinates, with the tail of `raw_outcomes`."""
+    """Monte-Carlo ψ of every transition (`raw_outcomes`), in the model's coordinates."""
     raw = raw_outcomes(
         transitions, world.observation, world.features, world.discount, counts_terminal=world.counts_terminal
     )
@@ -169,7 +171,7 @@ def whitened_outcomes(world: WorldModel, transitions: Transitions) -> Float[np.n
 
 
 def untrained_world(config: WorldConfig, coordinates: Coordinates, *, key: PRNGKeyArray) -> WorldModel:
-    """An untrained model in these coordinates; the numbers of `coordinates` alone come from data."""
+    """An untrained world model in these coordinates, its denoiser initialised with `key`."""
     whitening, obs_dim = coordinates.whitening, coordinates.observation.mean.shape[0]
     denoiser = FiLMDenoiser(
         whitening.dims, obs_dim, width=config.width, depth=config.depth, embed_width=config.embed_width, key=key
@@ -187,10 +189,10 @@ def untrained_world(config: WorldConfig, coordinates: Coordinates, *, key: PRNGK
 
 
 def _counts_terminal(config: WorldConfig, features: AbstractFeatures) -> bool:
-    # What is recorded of the last transition is its reward; of the state that it leads to nothing is.
+    # A recorded reward belongs to a transition: a terminal state has none.
     return config.count_terminal and not isinstance(features, RecordedReward)
 
 
 def calibrated_chain(config: WorldConfig, errors: ErrorCurve, data_range: tuple[Psi, Psi]) -> Chain:
-    """The chain that defines p(psi|s), its widths those of a denoiser with these errors."""
+    """The chain that defines p(psi|s), its widths calibrated to `errors`; x̂₀ is clipped to `data_range`."""
     return Chain.calibrated(errors, num_steps=config.solver_steps, min_ratio=config.noise_floor, data_range=data_range)

@@ -99,5 +99,5 @@ class GuidedDiffusionPlanner(AbstractPlanner):
             return GradientGuidance(denoiser, model.value, coefficient)
         # For a linear value, its weight; for another, its slope at the mean outcome.
         ratio = model.world.chain.ratios[0]
-        mean = denoiser(jnp.zeros_like(model.world.nothing), ratio, denoiser.condition(ratio, context))
+        mean = denoiser(jnp.zeros_like(model.world.terminal_outcome), ratio, denoiser.condition(ratio, context))
         return ConstantGuidance(denoiser, jax.grad(model.value)(mean), coefficient)

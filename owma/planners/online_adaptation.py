@@ -183,7 +183,9 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         """What the next decision begins with."""
         if not self.warm_start:
             return None
-        carried = eqx.tree_at(lambda state: state.begun, adapted, jnp.full_like(adapted.begun, _CARRIED))
+        carried = eqx.tree_at(
+            lambda state: state.schedule_offset, adapted, jnp.full_like(adapted.schedule_offset, _CARRIED)
+        )
         return select(kept, carried, fresh)
 
     def _nfe(self, problem: DecisionProblem, steps: Int[Array, ""]) -> Int[Array, ""]:
@@ -192,8 +194,8 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         # the paths is evaluated before and after.
         divergence = self.adaptation.divergence
         passes = 2 if self.adaptation.delta_filter.shares_hidden else 4
-        passes += 0 if divergence.needs_paths else 2 * divergence.passes[0]
-        return steps * self.adaptation.step_passes(per_draw) + passes * self.adaptation.num_samples * per_draw
+        passes += 0 if divergence.needs_paths else 2 * divergence.extra_nfe[0]
+        return steps * self.adaptation.nfe_per_step(per_draw) + passes * self.adaptation.num_samples * per_draw
 
 
 def _at(samples: PathSample, index: Int[Array, ""]) -> PathSample:

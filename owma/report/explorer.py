@@ -50,8 +50,8 @@ class _Recorded(AbstractAscent):
         kept = jax.tree.map(lambda all_, d, m: all_.at[number + 1].set(d + m), kept, delta, move)
         return move, (inner, kept, number + 1)
 
-    def passes(self, metric: AbstractMetric) -> int:
-        return self.ascent.passes(metric)
+    def nfe_per_state(self, metric: AbstractMetric) -> int:
+        return self.ascent.nfe_per_state(metric)
 
 
 def explore(run: Run, config: OnlineAdaptation, *, states: int, draws: int, seed: int = 0) -> dict[str, Any]:

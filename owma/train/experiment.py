@@ -212,10 +212,10 @@ class Experiment:
         self, world: WorldModel, *masks: Bool[np.ndarray, " n"]
     ) -> tuple[OutcomeData, ...] | tuple[OutcomeRows, ...]:
         transitions, config = self.dataset.transitions, self.config.training
-        horizon, stays = config.horizon, config.after_truncation == "stay"
+        horizon, absorbing = config.horizon, config.after_truncation == "stay"
         if transitions.is_mapped:
-            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon, stays=stays)
-        return OutcomeData.build(world, transitions, *masks, horizon=horizon, stays=stays)
+            return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon, absorbing=absorbing)
+        return OutcomeData.build(world, transitions, *masks, horizon=horizon, absorbing=absorbing)
 
     def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
         config, transitions = self.config.value, self.sample

@@ -76,14 +76,14 @@ class OutcomeTrainer(eqx.Module):
         """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
         if not self.config.bootstraps:
             # Draws would be made for nothing, and be half of the work: what is cut short here has terminated.
-            return batch.sums + jnp.outer(batch.discount, self.world.nothing)
+            return batch.sums + jnp.outer(batch.discount, self.world.terminal_outcome)
         # Each row has a context of its own, which serves one draw.
         inline = InlineDenoiser(denoiser)
 
         def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
             context = self.world.context(row.bootstrap_obs)
             bootstrap = chain.simulate(inline, context, chain.noise(key=row_key)).psi
-            return outcome_target(row.sums, row.discount, row.terminal, bootstrap, self.world.nothing)
+            return outcome_target(row.sums, row.discount, row.terminal, bootstrap, self.world.terminal_outcome)
 
         return jax.lax.stop_gradient(jax.vmap(one)(batch, jax.random.split(key, len(batch))))
 

@@ -59,15 +59,16 @@ class OutcomeData(eqx.Module):
         transitions: Transitions,
         *masks: Bool[np.ndarray, " n"],
         horizon: int | None,
-        stays: bool = False,
+        absorbing: bool = False,
     ) -> "tuple[OutcomeData, ...]":
         """The transitions in each of `masks`, outcomes summed over `horizon` steps before the bootstrap.
 
-        `stays`: after a truncation nothing is bootstrapped, and things stay as they are.
+        `absorbing`: the last state of a truncated episode is taken to be absorbing, and not bootstrapped from.
         """
         cumulants = cumulant_mapper(world)(transitions)
         return tuple(
-            cls.of_cumulants(world, cumulants, transitions, mask, horizon=horizon, stays=stays) for mask in masks
+            cls.of_cumulants(world, cumulants, transitions, mask, horizon=horizon, absorbing=absorbing)
+            for mask in masks
         )
 
     @classmethod
@@ -79,14 +80,14 @@ class OutcomeData(eqx.Module):
         mask: Bool[np.ndarray, " n"],
         *,
         horizon: int | None,
-        stays: bool,
+        absorbing: bool,
     ) -> "OutcomeData":
         """`build`, where the cumulants are known (`owma.outcomes.world.cumulant_mapper`)."""
         added, tail = cumulants
         terminal = tail if world.counts_terminal else None
         segments = Segments.build(added, transitions, discount=world.discount, horizon=horizon, terminal=terminal)
-        if stays:
-            segments = segments.staying(transitions, discount=world.discount, tail=tail)
+        if absorbing:
+            segments = segments.absorbing(transitions, discount=world.discount, tail=tail)
         last = segments.last[mask]
         return cls(
             obs=jnp.asarray(transitions.obs[mask], jnp.float32),
@@ -143,7 +144,7 @@ class OutcomeRows:
         folder: Path,
         *,
         horizon: int | None,
-        stays: bool = False,
+        absorbing: bool = False,
     ) -> "tuple[OutcomeRows, ...]":
         """`OutcomeData.build` for each mask, a block of whole episodes at a time.
 
@@ -162,7 +163,7 @@ class OutcomeRows:
                     for file, mask in zip(files, masks):
                         if mask[block].any():
                             data = OutcomeData.of_cumulants(
-                                world, cumulants, part, mask[block], horizon=horizon, stays=stays
+                                world, cumulants, part, mask[block], horizon=horizon, absorbing=absorbing
                             )
                             file.write(_packed(data).data)
                 for file in files:

@@ -149,8 +149,8 @@ def test_a_state_goes_on_with_the_schedules_where_it_says(getkey, gaussian_probl
     problem = gaussian_problem(_MEAN, _VARIANCE, _WEIGHT, kl_coef=1e-3)
     ascent = NaturalAscent(max_kl=0.1, final_kl=0.0)
     adaptation = _adaptation(_MEAN_ONLY, ascent=ascent, num_steps=2, num_samples=64)
-    begun = eqx.tree_at(lambda state: state.begun, adaptation.init(problem), jnp.asarray(0.75))
-    state, _ = eqx.filter_jit(adaptation.run)(problem, begun, key=getkey())
+    resumed = eqx.tree_at(lambda state: state.schedule_offset, adaptation.init(problem), jnp.asarray(0.75))
+    state, _ = eqx.filter_jit(adaptation.run)(problem, resumed, key=getkey())
     kl = np.sum(np.asarray(state.delta.mean) ** 2 / (2 * np.asarray(_VARIANCE)))
     assert kl == pytest.approx((0.025**0.5 + 0.0125**0.5) ** 2, rel=0.02)
 
@@ -219,12 +219,12 @@ def test_passes_are_counted_by_hand() -> None:
     # 3 draws of a chain of 5 transitions. Path KL: adapted and reference, each forward and back, 4 passes a transition,
     # and for a natural step 3: the metric, forward and back, and the length of the step.
     adaptation = _adaptation(AllParameters(), ascent=NaturalAscent(), num_steps=2, num_samples=3)
-    assert adaptation.step_passes(5) == 3 * 5 * (4 + 3)
+    assert adaptation.nfe_per_step(5) == 3 * 5 * (4 + 3)
     # Last layers: one network for both models, forward and back, and the metric from what was recorded.
     readout = _adaptation(ReadoutParameters(), ascent=NaturalAscent(), num_steps=2, num_samples=3)
-    assert readout.step_passes(5) == 3 * 5 * 2
+    assert readout.nfe_per_step(5) == 3 * 5 * 2
     # The published surrogate draws from the trained model besides, and does not differentiate that.
     hybrid = _adaptation(AllParameters(), divergence=HybridKL(), num_steps=1, num_samples=1)
-    assert hybrid.step_passes(5) == 5 * 3
+    assert hybrid.nfe_per_step(5) == 5 * 3
     # Truncated to 2 of 5: forward 5, back 2, twice.
-    assert _adaptation(AllParameters(), gradient=Truncated(2), num_steps=1, num_samples=1).step_passes(5) == 2 * 7
+    assert _adaptation(AllParameters(), gradient=Truncated(2), num_steps=1, num_samples=1).nfe_per_step(5) == 2 * 7

@@ -31,7 +31,9 @@ _CONFIGS = (
 def _plan(config, model: AgentModel, key: jax.Array, state=None):
     planner = config.build()
     state = planner.init(model) if state is None else state
-    return eqx.filter_jit(lambda k, s: planner.plan(model, jnp.zeros_like(model.world.nothing), s, key=k))(key, state)
+    return eqx.filter_jit(lambda k, s: planner.plan(model, jnp.zeros_like(model.world.terminal_outcome), s, key=k))(
+        key, state
+    )
 
 
 def _network_model(model: AgentModel, key: jax.Array) -> AgentModel:

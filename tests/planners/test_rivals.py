@@ -57,7 +57,7 @@ def _name(config: object) -> str:
 def _decisions(
     config: AbstractPlannerConfig, model: AgentModel, num: int, key: jax.Array
 ) -> tuple[np.ndarray, PlanInfo]:
-    planner, obs = config.build(), jnp.zeros_like(model.world.nothing)
+    planner, obs = config.build(), jnp.zeros_like(model.world.terminal_outcome)
 
     def one(key: jax.Array) -> tuple[Psi, PlanInfo]:
         psi, _, info = planner.plan(model, obs, planner.init(model), key=key)

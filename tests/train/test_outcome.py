@@ -60,8 +60,8 @@ def _trainer(config: TrainingConfig = _CONFIG) -> OutcomeTrainer:
         key=jax.random.key(1),
     )
     fitted, held_out = split_episodes(transitions, 0.2, seed=0)
-    stays = config.after_truncation == "stay"
-    data, checked = OutcomeData.build(world, transitions, fitted, held_out, horizon=config.horizon, stays=stays)
+    absorbing = config.after_truncation == "stay"
+    data, checked = OutcomeData.build(world, transitions, fitted, held_out, horizon=config.horizon, absorbing=absorbing)
     return OutcomeTrainer(world, policy, data, checked, config, _WORLD)
 
 
@@ -196,7 +196,7 @@ def test_terminal_targets_do_not_bootstrap(getkey) -> None:
     bootstrap = GaussianDenoiser(jnp.full(2, 1e6), jnp.ones(2))
     chain = Chain.calibrated(bootstrap.errors(), num_steps=4, min_ratio=0.05)
     psi = trainer.targets(bootstrap, chain, _rows(sums, sums, jnp.ones(5, bool), 0.9), key=getkey())
-    np.testing.assert_allclose(psi, sums + 0.9 * trainer.world.nothing[None], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(psi, sums + 0.9 * trainer.world.terminal_outcome[None], rtol=1e-5, atol=1e-6)
 
 
 def test_the_held_out_loss_is_that_of_training(getkey) -> None:
@@ -209,7 +209,7 @@ def test_the_held_out_loss_is_that_of_training(getkey) -> None:
     rows = _first(trainer.held_out, 8192)
     terminal = eqx.tree_at(lambda r: r.terminal, rows, jnp.ones(8192, bool))
     state = eqx.filter_jit(trainer.recalibrated)(state, terminal)
-    psi = terminal.sums + jnp.outer(terminal.discount, trainer.world.nothing)
+    psi = terminal.sums + jnp.outer(terminal.discount, trainer.world.terminal_outcome)
     _, (loss, _) = eqx.filter_jit(trainer.loss)(state.averages, terminal, psi, key=getkey())
     assert float(trainer.held_out_loss(state)) == pytest.approx(float(loss), rel=0.05)
     assert 0 < row["world_held_out_loss"] < 2

@@ -30,16 +30,16 @@ def _on_disk(config: TrainingConfig, folder: Path) -> OutcomeTrainer:
     return dataclasses.replace(trainer, data=data, held_out=held_out)
 
 
-@pytest.mark.parametrize("stays", [False, True])
+@pytest.mark.parametrize("absorbing", [False, True])
 @pytest.mark.parametrize("horizon", [1, 3, None])
-def test_rows_are_those_in_memory(horizon: int | None, stays: bool, tmp_path: Path) -> None:
+def test_rows_are_those_in_memory(horizon: int | None, absorbing: bool, tmp_path: Path) -> None:
     transitions = _transitions()
     world = untrained_world(
         _WORLD, Coordinates.fit(_WORLD, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
     )
     masks = split_episodes(transitions, 0.2, seed=0)
-    written = OutcomeRows.write(world, transitions, masks, tmp_path, horizon=horizon, stays=stays)
-    in_memory = OutcomeData.build(world, transitions, *masks, horizon=horizon, stays=stays)
+    written = OutcomeRows.write(world, transitions, masks, tmp_path, horizon=horizon, absorbing=absorbing)
+    in_memory = OutcomeData.build(world, transitions, *masks, horizon=horizon, absorbing=absorbing)
     for mask, on_disk, data in zip(masks, written, in_memory):
         assert len(on_disk) == len(data) == mask.sum()
         index = np.random.default_rng(0).integers(0, len(data), 23)
