@@ -4,16 +4,30 @@ import collections
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from owma._internal.json import jsonable
 from owma.config.json import to_json
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
 from owma.planners import NAMED
 from owma.report.flags import eval_command, sweep_command, train_command
-from owma.report.page import Section, code, folded, image, page, paragraph, picture, script, table
+from owma.report.page import (
+    Section,
+    claim,
+    code,
+    explorer,
+    figures,
+    folded,
+    heading,
+    image,
+    page,
+    paragraph,
+    picture,
+    table,
+)
 from owma.report.source import Source, Traces
 from owma.results import plots
 from owma.results.analysis import (
@@ -62,13 +76,9 @@ def _losses(source: Source, axes: Sequence[Axis]) -> Section:
         key=lambda c: (c["group"], c["metric"] != "success", c["mean"]),
     )
     body = paragraph(_said_of_comparisons(compared))
-    for claim in claims(source.rows, axes):
-        sign, kind = {True: ("holds", "true"), False: ("FALSE", "false"), None: ("open", "")}[claim.holds]
-        evidence = escape(claim.evidence)
-        body += (
-            f'<ul class="claims"><li><b class="{kind}">{sign}</b> {escape(claim.text)} <span class="hint">{evidence}'
-        )
-        body += "</span></li></ul>"
+    for one in claims(source.rows, axes):
+        verdict, kind = {True: ("holds", "true"), False: ("FALSE", "false"), None: ("open", "")}[one.holds]
+        body += claim(verdict, kind, one.text, one.evidence)
     if lost:
         body += _differences(lost)
     return Section("Adaptation against its rivals", body)
@@ -91,7 +101,7 @@ def _said_of_comparisons(compared: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _differences(found: Sequence[dict[str, Any]]) -> str:
+def _differences(compared: Sequence[dict[str, Any]]) -> Markup:
     def shown(c: dict[str, Any]) -> list[str]:
         scale, form = (100.0, ".0f") if c["metric"] == "success" else (1.0, ".3g")
         numbers = [f"{scale * c[key]:{form}}" for key in ("ours", "theirs")]
@@ -113,12 +123,12 @@ def _differences(found: Sequence[dict[str, Any]]) -> str:
         "pairs",
         "verdict",
     )
-    return table(headings, [shown(c) for c in found], [c["verdict"] for c in found])
+    return table(headings, [shown(c) for c in compared], [c["verdict"] for c in compared])
 
 
 def _results(source: Source) -> Section:
     found = {group.label: source.summary(group) for group in groups(source.rows)}
-    body = ""
+    body = Markup()
     by_skew = {
         f"{group.settings[SKEW]:g}": found[group.label] for group in groups(source.rows) if SKEW in group.settings
     }
@@ -138,7 +148,7 @@ def _results(source: Source) -> Section:
             shown += paragraph(f"Highest mean success at the same milliseconds or less: {', '.join(front)}.", "note")
             draw = functools.partial(plots.success_against_latency, results=results)
             shown += picture(draw, "What a decision costs and what it brings.")
-        body += (f"<h3>{escape(label)}</h3>" if label else "") + shown
+        body += heading(label) + shown
     return Section("Results", body)
 
 
@@ -148,42 +158,29 @@ def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
         return Section("One decision", paragraph(missing, "note"))
     if source.on_two_routes:
         decisions = decisions | {"maze": [list(row) for row in MAZE_MAP]}
-    svg = '<svg id="{}" role="img"></svg>'
-    panels = "".join(svg.format(f"decision-{name}") for name in ("psi", "values", "kl", "objective"))
-    maze = '<svg id="decision-map" style="max-width: 220px" aria-label="states on the map"></svg>'
     headings = ("λ", "J*", "E[V] under q*", "KL(q*‖p), nats", "rare share of q*", "effective draws")
-    optimum = table(headings, []).replace("<tbody>", '<tbody id="decision-optimum">')
-    body = (
-        '<div class="controls"><label>state <select id="decision-state"></select></label>'
-        '<label>adaptation step <input id="decision-step" type="range" min="0" value="0"></label>'
-        '<output id="decision-told"></output></div>'
-        f'<div class="panels">{maze if source.on_two_routes else ""}{panels}</div>'
-        "<h3>The optimum q* in this state, at other prices λ</h3>"
-        + optimum
-        + paragraph(
-            "λ, J* and E[V] are in units of the value's standard deviation within a state. The rare share is the "
-            "weight that q* puts on the 2 % of the trained model's draws that are worth most; it is known where there "
-            "are many effective draws. The cross marks the plan that was chosen.",
-            "note",
-        )
-        + script(json.dumps(jsonable(decisions), separators=(",", ":")), "decision-data")
+    note = (
+        "λ, J* and E[V] are in units of the value's standard deviation within a state. The rare share is the "
+        "weight that q* puts on the 2 % of the trained model's draws that are worth most; it is known where there "
+        "are many effective draws. The cross marks the plan that was chosen."
     )
+    body = explorer(jsonable(decisions), headings, note, has_map=source.on_two_routes)
     return Section("One decision", body)
 
 
 def _comparisons(source: Source) -> Section:
-    body = ""
+    body = Markup()
     for group in groups(source.rows):
         names = list(dict.fromkeys(row["planner"] for row in group.rows))
         found = {c["rival"] for c in comparisons(group.rows, keys=("return",))}
         better = {name: probability_of_improvement(group.rows, OURS, name) for name in names if name in found}
         draw = functools.partial(plots.centres, found=robust(group.rows), label="interquartile mean of the return")
-        figures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
+        pictures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
         if better:
             label = f"P({OURS.replace('_', ' ')} is better)"
             draw = functools.partial(plots.centres, found=better, label=label, centre="probability")
-            figures += picture(draw, "How likely an episode of adaptation is better than one of the rival.")
-        body += (f"<h3>{escape(group.label)}</h3>" if group.label else "") + f'<div class="figures">{figures}</div>'
+            pictures += picture(draw, "How likely an episode of adaptation is better than one of the rival.")
+        body += heading(group.label) + figures(pictures)
     compared = comparisons(source.rows)
     if compared:
         body += folded(f"All {len(compared)} paired comparisons", _differences(compared))
@@ -191,7 +188,7 @@ def _comparisons(source: Source) -> Section:
 
 
 def _promises(source: Source) -> Section:
-    body = ""
+    body = Markup()
     for group in groups(source.rows):
         rows = [row for row in group.rows if not row.get("planner_settings")]
         rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
@@ -203,7 +200,7 @@ def _promises(source: Source) -> Section:
 
 
 def _knobs(axes: Sequence[Axis]) -> Section:
-    body = ""
+    body = Markup()
     for axis in axes:
         draw = functools.partial(plots.ablation, values=axis.values, entries=axis.entries, field=axis.field)
         where = f" ({axis.group})" if axis.group else ""
@@ -212,7 +209,7 @@ def _knobs(axes: Sequence[Axis]) -> Section:
 
 
 def _courses(traces: dict[str, Traces]) -> Section:
-    body = ""
+    body = Markup()
     for label, found in traces.items():
         whole = {name: trace for name, trace in found.items() if "decision_kl" in trace}
         adapting = {name: trace for name, trace in whole.items() if trace.get("first_kl", trace["decision_kl"]).size}
@@ -230,7 +227,7 @@ def _courses(traces: dict[str, Traces]) -> Section:
 
 def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
     video = source.folder.path / "video.gif"
-    body = image(video, "One episode.") if video.exists() else ""
+    body = image(video, "One episode.") if video.exists() else Markup()
     if not source.on_two_routes:
         return Section("Trajectories", body)
     found = {group.label: summarise(group.rows)["planners"] for group in groups(source.rows)}
@@ -253,11 +250,11 @@ def _training(source: Source) -> Section:
     metrics = source.folder.read_jsonl("metrics.jsonl", drop_torn=True) if source.folder.metrics_jsonl.exists() else []
     losses = [row for row in metrics if any("loss" in key for key in row)]
     draw = functools.partial(plots.training_curves, rows=losses)
-    return Section("Training", picture(draw, "Losses of training.") if losses else "")
+    return Section("Training", picture(draw, "Losses of training.") if losses else Markup())
 
 
 def _reproduction(source: Source) -> Section:
-    body = ""
+    body = Markup()
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
         old = names_of_before(summarise(source.rows))

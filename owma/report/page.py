@@ -1,12 +1,20 @@
-"""The parts of a page: HTML from plain values, with everything that it needs inside."""
+"""The parts of a page: HTML from plain values, with everything that it needs inside.
+
+The HTML is in `templates/`. Jinja escapes all that is not `Markup`, so text may hold whatever rows and configurations
+hold.
+"""
 
 import base64
 import dataclasses
+import functools
 import tempfile
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,49 +22,40 @@ class Section:
     """A part of a page under a heading."""
 
     title: str
-    body: str
-    """HTML."""
+    body: Markup
+
+    @property
+    def anchor(self) -> str:
+        """What a link within the page names it by."""
+        return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
     """A whole document, complete without any other file."""
-    names = [_name(section.title) for section in sections]
-    links = "".join(f'<a href="#{name}">{escape(section.title)}</a>' for name, section in zip(names, sections))
-    parts = "".join(
-        f'<section id="{name}"><h2>{escape(section.title)}</h2>{section.body}</section>'
-        for name, section in zip(names, sections)
-    )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Nothing is fetched, whatever a row may hold.
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
-        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{_asset("page.css")}</style></head>'
-        f"<body><header><h1>{escape(title)}</h1><nav>{links}</nav></header><main>{parts}</main></body></html>\n"
-    )
+    return _templates().get_template("page.html").render(title=title, sections=sections, style=_asset("page.css"))
 
 
-def paragraph(text: str, kind: str = "") -> str:
+def heading(text: str) -> Markup:
+    """Of a part of a section; nothing where `text` is empty."""
+    return _part("heading", text) if text else Markup()
+
+
+def paragraph(text: str, kind: str = "") -> Markup:
     """A paragraph of plain text."""
-    return f"<p{_class(kind)}>{escape(text)}</p>"
+    return _part("paragraph", text, kind)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]], marked: Sequence[str] = ()) -> str:
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], kinds: Sequence[str] = (), *, body_id: str = ""
+) -> Markup:
     """A table that scrolls by itself where it is wider than the page; the first column holds names.
 
-    `marked`: a class for each row.
+    `kinds`: a class for each row. `body_id`: by which a script finds the rows, if one does.
     """
-    kinds = marked or [""] * len(rows)
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(
-        f"<tr{_class(kind)}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row, kind in zip(rows, kinds)
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return _part("table", headings, list(zip(kinds or [""] * len(rows), rows)), body_id)
 
 
-def picture(draw: Callable[[Path], object], caption: str) -> str:
+def picture(draw: Callable[[Path], object], caption: str) -> Markup:
     """What `draw` writes to the PNG file that it is given."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
@@ -64,42 +63,58 @@ def picture(draw: Callable[[Path], object], caption: str) -> str:
         return image(path, caption)
 
 
-def image(path: Path, caption: str) -> str:
+def image(path: Path, caption: str) -> Markup:
     """A picture from a file."""
-    data = base64.b64encode(path.read_bytes()).decode()
     kind = "gif" if path.suffix == ".gif" else "png"
-    # The caption is what the picture says; a reader that does not see it has that.
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/{kind};base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    return _part("figure", f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}", caption)
 
 
-def folded(summary: str, body: str) -> str:
-    """HTML that is shown on demand."""
-    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+def figures(pictures: Markup) -> Markup:
+    """Pictures beside each other, where there is room."""
+    return _part("figures", pictures)
 
 
-def code(text: str) -> str:
+def folded(summary: str, body: Markup) -> Markup:
+    """What is shown on demand."""
+    return _part("folded", summary, body)
+
+
+def code(text: str) -> Markup:
     """Commands or JSON, as they are."""
-    return f"<pre><code>{escape(text)}</code></pre>"
+    return _part("code", text)
 
 
-def script(data_json: str, data_id: str) -> str:
-    """JSON for the page's script, and the script."""
-    # `</script>` inside a string would end the element.
-    safe = data_json.replace("<", "\\u003c")
-    data = f'<script type="application/json" id="{escape(data_id)}">{safe}</script>'
-    return f"{data}<script>{_asset('explorer.js')}</script>"
+def claim(verdict: str, kind: str, text: str, evidence: str) -> Markup:
+    """A sentence, whether it is true, and by what. `kind`: the class of the verdict."""
+    return _part("claim", verdict, kind, text, evidence)
 
 
-def _asset(name: str) -> str:
-    return resources.files("owma.report").joinpath(name).read_text(encoding="utf-8")
+def explorer(decisions: Mapping[str, Any], optimum: Sequence[str], note: str, *, has_map: bool) -> Markup:
+    """Decisions to go through step by step.
+
+    **Arguments:** `decisions`: what the page's script reads, as JSON has it. `optimum`: the headings of the table that
+    it fills. `note`: below that. `has_map`: whether states have a place on a map.
+    """
+    rows = table(optimum, [], body_id="decision-optimum")
+    return _part("explorer", has_map, rows, paragraph(note, "note"), decisions, _asset("explorer.js"))
 
 
-def _class(kind: str) -> str:
-    return f' class="{escape(kind)}"' if kind else ""
+def _part(name: str, *values: object) -> Markup:
+    return getattr(_templates().get_template("parts.html").module, name)(*values)
 
 
-def _name(title: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+@functools.cache
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("owma.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    templates.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return templates
+
+
+def _asset(name: str) -> Markup:
+    """A file of owma's own, which goes into the page as it is."""
+    return Markup(resources.files("owma.report").joinpath(name).read_text(encoding="utf-8"))

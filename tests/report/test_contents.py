@@ -1,14 +1,17 @@
 """The report of a sweep: what was varied, which claims are false, how to make each row again."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from owma.config.json import to_json
 from owma.config.sweep import Point, SweepConfig, points, write_points
 from owma.report.contents import build
+from owma.report.page import explorer
 from owma.report.source import Source
 from owma.runs.folder import RunFolder
 from owma.sweep.steps import identity
@@ -122,3 +125,22 @@ def test_rows_alone_are_enough(sweep: RunFolder) -> None:
         (sweep.path / name).unlink()
     text = build(Source.read(sweep.path), None)
     assert "These rows came without a configuration" in text and "<h2>Knobs</h2>" not in text
+
+
+def test_markup_in_rows_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    evil = "</script><script>alert('1')</script><img src=x>"
+    point = points(SWEEP)[0]
+    rows = [_row(point, episode) | {"settings": {"name": evil}} for episode in range(2)]
+    folder = RunFolder.create(tmp_path, "rows")
+    folder.write_jsonl("episodes.jsonl", [row | {"planner": f"{evil}{i}"} for i in range(2) for row in rows])
+    folder.write_json("versions.json", {evil: evil})
+    text = build(Source.read(folder.path), None)
+    assert "<script" not in text and "<img src=x>" not in text
+    assert f"<td>{escape(evil)}1</td>" in text and f"<h3>name = {escape(evil)}</h3>" in text
+
+
+def test_a_tag_in_the_explorers_data_does_not_end_its_script() -> None:
+    text = explorer({"states": ["</script><b>"]}, ["λ"], "", has_map=False)
+    assert text.count("<script") == text.count("</script>") == 2 and "<b>" not in text
+    data = json.loads(text.partition('id="decision-data">')[2].partition("</script>")[0])
+    assert data == {"states": ["</script><b>"]}
