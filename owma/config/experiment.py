@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from owma._internal.errors import ConfigError
 from owma.config.data import TwoRoutesCollect
@@ -69,7 +70,8 @@ def imported_modules(tasks: Iterable[TaskConfig], env: str | None, trusted: Iter
 
 
 _TASK_OF_TWO_ROUTES: TaskConfig = RewardTaskConfig()
-"""The default of `ExperimentConfig.task`, known by its identity: whoever names an equal one has named it."""
+"""The default of `ExperimentConfig.task`. With data of the two-route maze it stands in for every task equal to it; with
+other data an equal task is one that somebody has named, and stays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +94,17 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         check_run_name(self.name)
         check_seeds(self.seed)
-        if self.task is _TASK_OF_TWO_ROUTES and not isinstance(self.data, TwoRoutesCollect):
+        # This object, and not one equal to it, stands for "by default", also in a copy of a copy: where the data are of
+        # the maze, whoever names the maze's reward and whoever does not have the same configuration.
+        if isinstance(self.data, TwoRoutesCollect):
+            if self.task == _TASK_OF_TWO_ROUTES:
+                object.__setattr__(self, "task", _TASK_OF_TWO_ROUTES)
+        elif self.task is _TASK_OF_TWO_ROUTES:
             object.__setattr__(self, "task", RecordedTaskConfig())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, of `pickle` or `copy`, is made by the constructor, as one of `replace` and of JSON is."""
+        return type(self), tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
     @property
     def training_fingerprint(self) -> str:

@@ -178,7 +178,9 @@ _BUDGET = ("updates", "batch_size", "report_every")
 """Of training, whatever the data."""
 
 
-def on_these_data(config: ExperimentConfig, said: Callable[[str], bool]) -> tuple[ExperimentConfig, tuple[str, ...]]:
+def fit_preset_to_data(
+    config: ExperimentConfig, said: Callable[[str], bool]
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
     """A preset of which the data may have been exchanged, without what was meant for its own data alone.
 
     Of data of another environment its task says nothing: in its place come the rewards recorded with them. The numbers

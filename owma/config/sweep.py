@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from owma._internal.errors import ConfigError
@@ -12,7 +12,7 @@ from owma.config.fields import Choice, check_seeds, label_changes, override, par
 from owma.config.json import from_json, to_json
 from owma.config.names import check_run_name
 from owma.config.planners import COMPARED, NAMED, OnlineAdaptation, PlannerConfig
-from owma.config.presets import PRESETS, on_these_data
+from owma.config.presets import PRESETS, fit_preset_to_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +75,10 @@ class Point:
         return f"{self.experiment.name}/{self.name}"
 
 
-def points(config: SweepConfig) -> tuple[Point, ...]:
+def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tuple[Point, ...]:
     """Every row that the sweep will have, in order; what would be run twice is there once.
+
+    `warn` is given each sentence, once, that `fit_preset_to_data` says of the experiments.
 
     Raises `ConfigError`, before anything has run, for a field that there is not and for a value that it does not take.
     """
@@ -89,13 +91,15 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
     def said(field: str) -> bool:
         return any(other == field or other.startswith(f"{field}.") for other in set_ones)
 
+    notes: dict[str, None] = {}
     found: dict[str, Point] = {}
     for combination, seed in itertools.product(combinations, config.seeds):
         ours = [choice for choice in combination if choice.shown.split(".")[0] not in config.planners]
         settings = {field: value for choice in ours for field, value in choice.fields.items()}
         label = "".join(f"-{_label(choice.shown, fields)}{spell(choice.fields[choice.shown])}" for choice in ours)
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
-        experiment, _ = on_these_data(experiment, said)
+        experiment, said_of_it = fit_preset_to_data(experiment, said)
+        notes |= dict.fromkeys(said_of_it)
         for name in config.planners:
             planner = override(
                 experiment.evaluation.priced(name, typing.cast(PlannerConfig, NAMED[name])), overrides[name]
@@ -111,6 +115,9 @@ def points(config: SweepConfig) -> tuple[Point, ...]:
             point = Point(experiment, varied, name + label_changes(changes), name, settings, changes)
             if found.setdefault(point.key, point) != point:
                 raise ConfigError(f"Two points of the sweep are called {point.key!r}; vary their fields in two sweeps.")
+    if warn is not None:
+        for note in notes:
+            warn(note)
     return tuple(found.values())
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from owma._internal.help import choice_name
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
-from owma.config.presets import PRESETS, on_these_data
+from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.sweep import SWEEPS, SweepConfig
 
 
 def train_command(config: ExperimentConfig) -> str:
     """The shortest `python -m owma.train ...` that trains and evaluates by `config`."""
-    # A command that names other data than the preset's own has not all of the preset; see `on_these_data`.
+    # A command that names other data than the preset's own has not all of the preset; see `fit_preset_to_data`.
     bases = {
-        name: on_these_data(dataclasses.replace(preset, data=config.data), lambda field: False)[0]
+        name: fit_preset_to_data(dataclasses.replace(preset, data=config.data), lambda field: False)[0]
         for name, (_, preset) in PRESETS.items()
     }
     presets = {

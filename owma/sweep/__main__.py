@@ -79,7 +79,7 @@ def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Sweep, prog="python -m owma.sweep", often=_OFTEN)
     if arguments.resume is None:
-        found = points(arguments.preset)
+        found = points(arguments.preset, show_warning)
         if arguments.dry_run:
             print("\n".join(point.key for point in found))
             return

@@ -30,7 +30,7 @@ from owma._internal.progress import open_progress
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import ExperimentConfig
 from owma.config.json import from_json, to_json
-from owma.config.presets import PRESETS, on_these_data
+from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.task import describe_task
 from owma.results.description import describe_data, describe_env
 from owma.results.show import show_fit, show_results, show_subject
@@ -125,7 +125,7 @@ def _train(arguments: Train) -> None:
         return material
 
     if arguments.resume is None:
-        config, notes = on_these_data(arguments.preset, said)
+        config, notes = fit_preset_to_data(arguments.preset, said)
         # First the material: a mistake in it leaves no folder behind.
         import_modules(arguments.trust)
         with resumable(same_command("owma.train")):

@@ -9,7 +9,7 @@ from owma._internal.progress import ProgressCallback, shown_progress
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.policy import PolicyConfig
-from owma.config.presets import PRESETS, on_these_data
+from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.task import MinariDataset
 from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
@@ -80,7 +80,7 @@ def fit(
         raise ConfigError("There are no data yet: give a Minari id, a path or arrays by name, or choose a preset.")
     with given_data(start.data if data is None else data, show, memory_gib=memory_gib) as given:
         config = dataclasses.replace(start, data=given.config, **chosen)
-        config, notes = on_these_data(config, lambda field: field.partition(".")[0] in chosen)
+        config, notes = fit_preset_to_data(config, lambda field: field.partition(".")[0] in chosen)
         if isinstance(env, str):
             config = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, env=env))
         built = build_task(config.task) if told is None else told.task

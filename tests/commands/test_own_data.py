@@ -1,7 +1,9 @@
 """Data of one's own: which task a run is of, what it says first, and what a preset does not bring along."""
 
+import copy
 import dataclasses
 import json
+import pickle
 import re
 import shlex
 import warnings
@@ -16,8 +18,9 @@ import pytest
 import owma.train.__main__
 from owma._internal.errors import ConfigError
 from owma.config.experiment import ExperimentConfig
+from owma.config.fields import override
 from owma.config.json import from_json, to_json
-from owma.config.presets import PRESETS, on_these_data
+from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.sweep import SweepConfig, points
 from owma.config.task import MinariDataset, RecordedTaskConfig, RewardTaskConfig
 from owma.data import D4rlFile, TwoRoutesCollect
@@ -182,11 +185,34 @@ def test_in_python_too_data_alone_bring_no_task_of_other_data() -> None:
     assert ExperimentConfig(data=TwoRoutesCollect(skew=0.5)).task == RewardTaskConfig()
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda config: config,
+        lambda config: pickle.loads(pickle.dumps(config)),
+        lambda config: from_json(ExperimentConfig, json.loads(json.dumps(to_json(config)))),
+        dataclasses.replace,
+        copy.deepcopy,
+        lambda config: override(config, {"seed": 0}),
+    ],
+)
+def test_a_copy_of_a_configuration_takes_other_data_as_the_configuration_does(again: Any) -> None:
+    data, said = D4rlFile(Path("mine.hdf5")), RewardTaskConfig()
+    copied = again(again(ExperimentConfig()))
+    assert copied == ExperimentConfig() and copied.training_fingerprint == ExperimentConfig().training_fingerprint
+    assert dataclasses.replace(copied, data=data).task == RecordedTaskConfig()
+    # A task that was named with other data is none of the default's, though it equals it.
+    copied = again(again(ExperimentConfig(data=data, task=said)))
+    assert copied.task == said and dataclasses.replace(copied, data=MinariDataset("mine/x-v0")).task == said
+    back = dataclasses.replace(copied, data=TwoRoutesCollect())
+    assert again(back) == ExperimentConfig()
+
+
 def test_settings_of_a_collector_keep_the_task_and_another_maze_does_not() -> None:
     def task(name: str, **fields: Any) -> Any:
         preset = PRESETS[name][1]
         data = dataclasses.replace(preset.data, **fields)
-        return on_these_data(dataclasses.replace(preset, name="other", data=data), lambda field: False)[0].task
+        return fit_preset_to_data(dataclasses.replace(preset, name="other", data=data), lambda field: False)[0].task
 
     assert task("two-routes", skew=0.05) == RewardTaskConfig()
     assert task("stitch", episodes=7, dataset_id="mine/x-v0") == PRESETS["stitch"][1].task
@@ -195,15 +221,17 @@ def test_settings_of_a_collector_keep_the_task_and_another_maze_does_not() -> No
 
 def test_settings_of_training_for_an_ant_are_told_on_other_data() -> None:
     ant = dataclasses.replace(PRESETS["antmaze-umaze"][1], data=MinariDataset("mine/x-v0"))
-    *_, note = on_these_data(ant, lambda field: field == "training.obs_noise")[1]
+    *_, note = fit_preset_to_data(ant, lambda field: field == "training.obs_noise")[1]
     assert "--training.target monte_carlo (there: n_step), --training.after-truncation stay (there:" in note
     assert "obs-noise" not in note  # the user's own
 
 
-def test_a_sweep_on_other_data_is_of_their_rewards() -> None:
-    other = 'data={"class":"D4rlFile","file":"mine.hdf5","episode_steps":null}'
-    (point,) = points(SweepConfig(overrides=(other,)))
-    assert point.experiment.task == RecordedTaskConfig()
+def test_a_sweep_on_other_data_is_of_their_rewards_and_says_so_once() -> None:
+    other, notes = 'data={"class":"D4rlFile","file":"mine.hdf5","episode_steps":null}', []
+    first, second = points(SweepConfig(overrides=(other,), seeds=(1, 2)), notes.append)
+    assert first.experiment.task == second.experiment.task == RecordedTaskConfig()
+    assert len(notes) == 2 and "the task is the rewards recorded with them" in notes[0]
+    assert "settings that were chosen for the preset's own data stay" in notes[1]
     task = 'task={"class":"RewardTaskConfig","reward":"mine:reward"}'
     (point,) = points(SweepConfig(overrides=(other, task)))
     assert point.experiment.task == RewardTaskConfig("mine:reward")

@@ -31,6 +31,10 @@ def test_a_dry_run_prints_the_points_and_leaves_nothing(invoke, elsewhere: Path)
     done = invoke(owma.sweep.__main__.main, "own", *flags)
     assert done.code == 0 and len(done.stdout.splitlines()) == 4
     assert done.stdout.splitlines()[0] == "two-routes-skew0.1-seed1/online_adaptation-kl_coef=0.5"
+    assert done.stderr == ""
+    other = """data={"class":"D4rlFile","file":"mine.hdf5","episode_steps":null}"""
+    done = invoke(owma.sweep.__main__.main, "own", "--overrides", other, "--seeds", "1", "2", "--dry-run")
+    assert done.code == 0 and done.stderr.count("owma: warning: the preset's task, ") == 1
     assert not list(elsewhere.iterdir())
 
 

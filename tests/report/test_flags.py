@@ -12,7 +12,7 @@ import pytest
 from owma._internal.command import parse, said
 from owma.config.data import D4rlFile
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
-from owma.config.presets import PRESETS, on_these_data
+from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.sweep import SWEEPS, SweepConfig
 from owma.config.task import GoalTaskConfig, MinariDataset, PreferenceTaskConfig, RewardTaskConfig
 from owma.data import PointMazeCollect, TwoRoutesCollect
@@ -65,7 +65,7 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
     ],
 )
 def test_train(config: ExperimentConfig, understood) -> None:
-    found, _ = on_these_data(understood(Train, train_command(config)).preset, said)
+    found, _ = fit_preset_to_data(understood(Train, train_command(config)).preset, said)
     assert found == config
 
 
