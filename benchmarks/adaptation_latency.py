@@ -28,7 +28,7 @@ import tyro
 from matched import SCALED, settle
 from published import published_model
 
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.cores import usable_cores
 from owma._internal.progress import open_progress
 from owma._internal.types import Array, Float, PyTree
@@ -98,7 +98,7 @@ class Program:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Latency, prog="python benchmarks/adaptation_latency.py", description=__doc__)
-    keep_programs()
+    enable_compilation_cache()
     # A warm cache would hide what compilation takes.
     jax.config.update("jax_enable_compilation_cache", False)
     out = RunFolder(arguments.json.parent)

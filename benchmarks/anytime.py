@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from matched import TrainedRun, two_routes
 
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.progress import open_progress
 from owma._internal.types import Array, Float, PyTree
 from owma.config.presets import PRESETS
@@ -66,7 +66,7 @@ VARIANTS: Mapping[str, OnlineAdaptation] = {
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Anytime, prog="python benchmarks/anytime.py", description=__doc__)
-    keep_programs()
+    enable_compilation_cache()
     if arguments.quick:
         arguments = dataclasses.replace(arguments, episodes=1, skew=0.2, every=20)
     preset = PRESETS["smoke" if arguments.quick else "two-routes"][1]

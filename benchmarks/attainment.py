@@ -24,7 +24,7 @@ import tyro
 from matched import SCALED, TrainedRun, at_price, matched, settle, two_routes
 from scipy.spatial import KDTree
 
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
 from owma._internal.types import Array, Float
@@ -435,7 +435,7 @@ class Campaign:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Attainment, prog="python benchmarks/attainment.py", description=__doc__)
-    keep_programs()
+    enable_compilation_cache()
     campaign = Campaign(arguments)
     if arguments.closed_forms:
         campaign.closed_forms()

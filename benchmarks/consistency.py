@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 from attainment import MIXTURES, mixture_model
 
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
 from owma._internal.types import Array, Float
@@ -62,7 +62,7 @@ class Law:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Consistency, prog="python benchmarks/consistency.py", description=__doc__)
-    keep_programs()
+    enable_compilation_cache()
     mixtures = [parameters for parameters in MIXTURES if parameters[3] == 1]
     efforts = _EFFORTS
     if arguments.quick:

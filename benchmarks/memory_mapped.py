@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.progress import open_progress
 from owma.config.data import ArrayFolder
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
@@ -111,7 +111,7 @@ def _in_a_process(folder: Path, memory_gib: float, updates: int, scratch: Path) 
 
 def _train(folder: Path, memory_gib: float, updates: int, scratch: Path) -> dict[str, float]:
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")  # the copy goes where the data are, and is gone with them
-    keep_programs()
+    enable_compilation_cache()
     reports: list[tuple[float, int]] = []
 
     @contextlib.contextmanager

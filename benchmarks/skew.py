@@ -17,7 +17,7 @@ import jax
 import tyro
 from matched import matched, settle, two_routes
 
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.progress import open_progress
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.json import to_json
@@ -52,7 +52,7 @@ class Skew:
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Skew, prog="python benchmarks/skew.py", description=__doc__)
-    keep_programs()
+    enable_compilation_cache()
     planners: Mapping[str, AbstractPlannerConfig] = matched()
     if arguments.quick:
         arguments = dataclasses.replace(arguments, skews=(0.2,), seeds=arguments.seeds[:1], episodes=2)

@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 
 import owma
-from owma._internal.command import command, keep_programs
+from owma._internal.command import command, enable_compilation_cache
 from owma._internal.progress import open_progress
 from owma._internal.types import Float
 from owma.agent.act import Agent
@@ -61,7 +61,7 @@ _EVERY = 100
 def main() -> None:
     """Parse, run, print the file."""
     arguments = tyro.cli(Soak, prog="python benchmarks/soak.py", description=__doc__)
-    keep_programs()
+    enable_compilation_cache()
     wanted = arguments.decisions or (100_000 if arguments.run is None else 20_000)
     if arguments.quick:
         arguments, wanted = dataclasses.replace(arguments, warm_up=20, steps=50), min(wanted, 300)

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from owma._internal.command import command, parse, programs_folder, require_platform
+from owma._internal.command import command, compilation_cache_dir, parse, require_platform
 from owma._internal.errors import OwmaError
 from owma._internal.version import __version__
 
@@ -128,7 +128,7 @@ def _datasets() -> Finding:
 def _programs() -> str | Finding:
     import jax
 
-    folder = programs_folder()
+    folder = compilation_cache_dir()
     if folder is not None:
         return _writable("compiled programs", folder, "set XDG_CACHE_HOME; without it every start compiles again")
     told = str(jax.config.jax_compilation_cache_dir)  # pyright: ignore[reportAttributeAccessIssue]

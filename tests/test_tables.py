@@ -219,9 +219,9 @@ def test_no_planner_at_all() -> None:
     results_table(summarise([]))
 
 
-def test_names_of_before_are_noted_where_they_are_shown() -> None:
+def test_former_names_are_noted_where_they_are_shown() -> None:
     """`guided_diffusion` was one draw in a run and 333 in a sweep: 44 network calls or 11,000 where a draw has 11."""
     for nfe, noted in ((44, True), (11_000, False)):
         rows = _rows("static", [1.0, 2.0], nfe=11) + _rows("guided_diffusion", [1.0, 2.0], nfe=nfe)
-        note = "guided_diffusion is of before there was one registry of names: guided_diffusion_single today."
+        note = "guided_diffusion is a name from earlier versions: guided_diffusion_single today."
         assert (note in results_markdown(summarise(rows))) == noted

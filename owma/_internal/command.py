@@ -57,7 +57,7 @@ def command(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def keep_programs() -> None:
+def enable_compilation_cache() -> None:
     """Keep compiled programs on disk, so that the next start of a command does not compile them again.
 
     In the user's cache folder, unless JAX was told of another (`JAX_COMPILATION_CACHE_DIR`). A command calls it when it
@@ -65,14 +65,14 @@ def keep_programs() -> None:
     """
     import jax
 
-    folder = programs_folder()
+    folder = compilation_cache_dir()
     if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         # The small ones too: a command has hundreds.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def programs_folder() -> Path | None:
+def compilation_cache_dir() -> Path | None:
     """Where commands keep compiled programs; `None` where JAX was told of a place of its own."""
     import jax
 
@@ -127,7 +127,7 @@ def _platforms_here() -> list[str]:
         jax.config.update("jax_platform_name", os.environ.get("JAX_PLATFORM_NAME", "").lower())
 
 
-def compile_plainly() -> None:
+def disable_optimisations() -> None:
     """Compile without optimisation from here on: it takes half the time, and what it makes is slower."""
     import jax
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from owma._internal.command import command, keep_programs, parse, require_platform, said, show_warning
+from owma._internal.command import command, enable_compilation_cache, parse, require_platform, said, show_warning
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
 from owma.config.experiment import EvaluationConfig, imported_modules
@@ -20,7 +20,7 @@ from owma.config.planners import AbstractPlannerConfig, OnlineAdaptation, Planne
 from owma.config.planners.budgets import at_price
 from owma.config.task import describe_task
 from owma.results.description import describe_env
-from owma.results.show import show_results, show_subject
+from owma.results.show import show_results, show_setup
 from owma.runs.folder import require_models
 
 
@@ -88,7 +88,7 @@ def main() -> None:
             "(--planner.*); give one of the two."
         )
     require_models(arguments.run)  # a mistake is answered before what computes is imported
-    keep_programs()
+    enable_compilation_cache()
     require_platform()
     from owma.agent.act import Agent
     from owma.envs import find_env, import_modules, limit_note, statistics_note
@@ -107,8 +107,8 @@ def main() -> None:
     if renderer is not None:
         os.environ["MUJOCO_GL"] = renderer
     check_run_env(run, env, flag="--env")
-    known = "of before runs kept its name" if run.dataset is None else run.dataset.dataset_id
-    show_subject(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
+    known = "unnamed (the run is from an earlier version)" if run.dataset is None else run.dataset.dataset_id
+    show_setup(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
     for note in filter(
         None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps, "--max-steps"))
     ):

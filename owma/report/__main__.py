@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from owma._internal.command import command, keep_programs, parse, require_platform
+from owma._internal.command import command, enable_compilation_cache, parse, require_platform
 from owma._internal.errors import ConfigError
 from owma._internal.progress import progress
 from owma.runs.folder import rows_folder
@@ -44,7 +44,7 @@ def main() -> None:
         _follow(arguments)
         return
     rows_folder(arguments.folder)  # a mistake is answered before what computes is imported
-    keep_programs()
+    enable_compilation_cache()
     require_platform()
     from owma._internal.json import replace_text
     from owma.report.contents import build

@@ -44,7 +44,7 @@ from owma.results.analysis import (
 from owma.results.claims import SKEW, claims
 from owma.results.intervals import counted
 from owma.results.promises import doubtful_promises
-from owma.results.tables import caption, columns_and_rows, names_of_before, summarise, with_baselines
+from owma.results.tables import caption, columns_and_rows, former_names, summarise, with_baselines
 
 _VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
@@ -257,7 +257,7 @@ def _reproduction(source: Source) -> Section:
     body = Markup()
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
-        old = names_of_before(summarise(source.rows))
+        old = former_names(summarise(source.rows))
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
         priced = {name: evaluation.priced(name, NAMED[old[name] if name in old else name]) for name in names}

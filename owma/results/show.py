@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _POOR_FIT = 0.5  # R² below which a value is called a guess.
 
 
-def show_subject(data: str, tasks: Sequence[str], env: str) -> None:
+def show_setup(data: str, tasks: Sequence[str], env: str) -> None:
     """Print what a run is of; see `owma.results.description`."""
     for line in (f"data: {data}", *(f"task: {task}" for task in tasks), f"environment: {env}"):
         print(line, file=sys.stderr)

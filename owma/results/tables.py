@@ -349,16 +349,16 @@ def of_baselines(results: Mapping[str, Any]) -> str:
 def caption(results: Mapping[str, Any]) -> str:
     """What the numbers of the table are, and over how many episodes and seeds."""
     sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
-    old = names_of_before(results)
+    old = former_names(results)
     shown = "; ".join(f"{counted(episodes, 'episode')} of {counted(n, 'seed')}" for episodes, n in sorted(sizes))
     return (
         f"{shown or 'No episodes'}. {kind_of_interval(n for _, n in sizes)}Network calls and ms are per decision; the "
         f"promise gap is V(ψ*) of the first decision minus the discounted return then realised.{of_baselines(results)}"
-        + "".join(f" {name} is of before there was one registry of names: {now} today." for name, now in old.items())
+        + "".join(f" {name} is a name from earlier versions: {now} today." for name, now in old.items())
     )
 
 
-def names_of_before(results: Mapping[str, Any]) -> dict[str, str]:
+def former_names(results: Mapping[str, Any]) -> dict[str, str]:
     """Planners of older rows that have another name today, to that name; told by their network calls."""
     planners = results["planners"]
     known = [(name, draws) for name, draws in (("static", 1), ("random_shooting", 1000)) if name in planners]

@@ -19,7 +19,7 @@ import tyro
 from owma._internal.command import (
     PLATFORM_VARIABLES,
     command,
-    keep_programs,
+    enable_compilation_cache,
     parse,
     require_trust,
     resumable,
@@ -135,7 +135,7 @@ def _ray(arguments: Sweep) -> Iterator[Any]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # It would run the steps at a niceness of 15, so that whatever else runs starves them, and slows what is timed.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    keep_programs()
+    enable_compilation_cache()
     import jax
     import ray
 

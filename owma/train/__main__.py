@@ -16,8 +16,8 @@ import tyro
 
 from owma._internal.command import (
     command,
-    compile_plainly,
-    keep_programs,
+    disable_optimisations,
+    enable_compilation_cache,
     parse,
     require_platform,
     require_trust,
@@ -33,7 +33,7 @@ from owma.config.json import from_json, to_json
 from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.task import describe_task
 from owma.results.description import describe_data, describe_env
-from owma.results.show import show_fit, show_results, show_subject
+from owma.results.show import show_fit, show_results, show_setup
 from owma.runs.folder import RunFolder
 from owma.train.job import (
     JobConfig,
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _train(arguments: Train) -> None:
-    keep_programs()
+    enable_compilation_cache()
     require_platform()
     from owma.data.given import kept_data
     from owma.envs import import_modules
@@ -119,7 +119,7 @@ def _train(arguments: Train) -> None:
         )
         require_same(config.training_fingerprint, material)
         if is_main_process():
-            show_subject(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
+            show_setup(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
             for note in (*notes, *material.dataset.notes, *material.notes):
                 show_warning(note)
         return material
@@ -141,7 +141,7 @@ def _train(arguments: Train) -> None:
         with resumable(again):
             material = gather(config, begun=folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
-        compile_plainly()
+        disable_optimisations()
     if is_main_process():
         print(f"run {folder.path}", file=sys.stderr)
     with resumable(again):

@@ -15,7 +15,7 @@ import tyro
 
 from owma._internal.command import (
     command,
-    keep_programs,
+    enable_compilation_cache,
     parse,
     require_platform,
     require_trust,
@@ -33,7 +33,7 @@ from owma.config.names import check_run_name
 from owma.config.task import describe_task, parse_task
 from owma.config.transfer import TransferConfig
 from owma.results.description import describe_data, describe_env
-from owma.results.show import show_subject, show_table
+from owma.results.show import show_setup, show_table
 from owma.runs.folder import RunFolder, require_models, versions
 
 
@@ -84,7 +84,7 @@ def main() -> None:
     arguments = parse(Transfer, prog="python -m owma.transfer", often=_OFTEN, price="--kl-coef")
     if arguments.run is not None and arguments.resume is None:
         require_models(arguments.run)  # a mistake is answered before what computes is imported
-    keep_programs()
+    enable_compilation_cache()
     require_platform()
     from owma.data.given import kept_data
     from owma.data.load import load_dataset
@@ -130,7 +130,7 @@ def main() -> None:
     told = [f"{spec}: {describe_task(parse_task(spec))}" for spec in config.task]
     told += ["OGBench's five"] if config.ogbench_tasks else []
     told += [f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else []
-    show_subject(describe_data(dataset), told, describe_env(env))
+    show_setup(describe_data(dataset), told, describe_env(env))
     for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"))):
         show_warning(note)
     # First all tasks: a mistake in one leaves no folder behind.

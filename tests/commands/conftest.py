@@ -35,7 +35,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
         # Tests of this process keep no programs.
         for name in ("train", "eval", "transfer", "sweep", "report"):
-            monkeypatch.setattr(f"owma.{name}.__main__.keep_programs", lambda: None)
+            monkeypatch.setattr(f"owma.{name}.__main__.enable_compilation_cache", lambda: None)
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         capsys.readouterr()
         code: object = 0

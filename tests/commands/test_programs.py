@@ -7,11 +7,11 @@ from pathlib import Path
 
 _COMMAND = """
 import jax, jax.numpy as jnp
-from owma._internal.command import keep_programs
+from owma._internal.command import enable_compilation_cache
 
 hits = []
 jax.monitoring.register_event_listener(lambda event, **_: hits.append(event.endswith("/cache_hits")))
-keep_programs()
+enable_compilation_cache()
 jax.jit(lambda x: jnp.tanh(x) @ x)(jnp.ones((3, 3))).block_until_ready()
 print(sum(hits))
 """
