@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_ends import LENGTHS, facts, folder, hdf5, walks, ways_to_say, without
+from data_files import LENGTHS, facts, folder, hdf5, walks, ways_to_say, without
 
 from owma._internal.errors import DatasetError
 from owma.data import open_folder, read_whole, summarise_dataset
