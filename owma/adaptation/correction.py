@@ -1,4 +1,4 @@
-"""From draws of the adapted model to the plan: uncorrected, greedily, or by the paths' importance weights."""
+"""Choosing the plan from draws of the adapted model: the first, the best, or by importance resampling."""
 
 import abc
 
@@ -17,16 +17,16 @@ class Choice(eqx.Module):
 
     index: Int[Array, ""]
     kl: Scalar
-    """Divergence of the chosen draw's law from p_φ, in nats. Its expectation over decisions is at least the true one,
-    so that the mean of V/scale − λ KL over decisions is at most J*. This is so of the rule; a fallback that depends on
-    the same draws is not accounted for.
+    """Estimate of the divergence of the chosen draw's law from p_φ, in nats. Its expectation is an upper bound, so that
+    the mean of V/scale − λ KL over decisions is at most J*. A fallback that depends on the same draws is not accounted
+    for.
     """
     ess: Scalar
-    """Effective sample size of the weights; the number of draws where there are none."""
+    """Effective sample size of the importance weights; the number of draws for rules without weights."""
 
 
 class AbstractCorrection(eqx.Module):
-    """A rule that picks one of n draws, whose paths were measured against p_φ."""
+    """A rule that chooses one of n draws, whose paths were simulated with p_φ as the reference."""
 
     @abc.abstractmethod
     def __call__(
@@ -46,8 +46,8 @@ class NoCorrection(AbstractCorrection):
 
 
 class BestDraw(AbstractCorrection):
-    r"""The most valuable draw. Choosing it adds $\log n - (n-1)/n$ nats to the draws' own divergence; the latter, under
-    the *chosen* law, is estimated by the chosen path.
+    r"""The draw of the largest value. Choosing it adds $\log n - (n-1)/n$ nats to the divergence of the draws, which is
+    estimated under the law of the *chosen* draw by its path.
     """
 
     def __call__(
@@ -60,12 +60,12 @@ class BestDraw(AbstractCorrection):
 
 
 class Resample(AbstractCorrection):
-    r"""A draw by the path weights $w = e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$: as n grows it follows
-    $q^*\propto p_\phi e^{V/\lambda}$, whatever the adapted model is.
+    r"""Sampling importance resampling with the path weights $w = e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$: as n grows
+    the draw follows $q^*\propto p_\phi e^{V/\lambda}$, whatever the adapted model is.
 
-    Among finitely many, n draws and the index that was drawn have together the divergence
-    $E[V/\lambda] - E\log\tfrac1n\sum w$ from n draws of p_φ and an index at random (Cremer et al., arXiv 1704.02916):
-    J of the corrected law is at least $\lambda E\log\tfrac1n\sum w$, which n raises to J*.
+    For finite n, the joint law of the n draws and the chosen index diverges by $E[V/\lambda] - E\log\tfrac1n\sum w$
+    from that of n draws of p_φ and a uniform index (Cremer et al., arXiv 1704.02916). J of the corrected law is
+    therefore at least $\lambda E\log\tfrac1n\sum w$, which increases to J* with n.
     """
 
     def __call__(
@@ -78,11 +78,13 @@ class Resample(AbstractCorrection):
 
 
 def pooled(draws: BothDraws) -> tuple[PathSample, Float[Array, " m"]]:
-    r"""n draws of φ + Δφ and n of φ as 2n draws of their even mixture, $\mathrm{d}P/\mathrm{d}(\tfrac12P+\tfrac12P')$
-    being the weight of each (the balance heuristic, Veach & Guibas 1995; defensive sampling, Hesterberg 1995); and
-    their values.
+    r"""Pool n draws of φ + Δφ and n of φ as 2n draws of their even mixture, each with the importance weight
+    $\mathrm{d}P/\mathrm{d}(\tfrac12P+\tfrac12P')$ (the balance heuristic, Veach & Guibas 1995; defensive importance
+    sampling, Hesterberg 1995).
 
-    No path weight then exceeds 2, so that a bad Δφ costs at most what half of the draws were worth.
+    Path weights are then at most 2, so that a bad Δφ wastes at most half of the draws.
+
+    **Returns:** the 2n draws, with these log-weights, and their values.
     """
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), draws.samples, draws.prior)
     log_ratio = jnp.concatenate([-draws.samples.log_weight, draws.prior_log_ratio])

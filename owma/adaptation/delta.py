@@ -1,4 +1,4 @@
-"""What is adapted: Δφ, a filtered pytree of the world model's own structure."""
+"""Delta filters: which parameters adapt. Δφ is a filtered pytree of the denoiser's structure."""
 
 import abc
 from collections.abc import Callable
@@ -16,23 +16,23 @@ from owma.diffusion.nets import Linear
 
 
 class AbstractDeltaFilter(eqx.Module):
-    """Chooses the parameters that adaptation may move, in coordinates of its choosing."""
+    """Selects the parameters that adapt, and may reparameterise the denoiser first."""
 
     shares_hidden: ClassVar[bool] = False
-    """Whether φ and φ + Δφ share all but their last layers, so that one network pass serves both."""
+    """Whether φ and φ + Δφ differ in their last layers only, so that one network pass serves both."""
     metric: ClassVar[AbstractMetric] = SampledMetric()
-    """How the metric of the path KL is measured in these parameters."""
+    """The estimator of the Fisher metric of these parameters."""
 
     @abc.abstractmethod
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
-        """The same problem with its denoiser in the coordinates that are adapted: the same function, or `problem`."""
+        """The same problem, its denoiser reparameterised, as the same function, for adaptation; or `problem`."""
 
     @abc.abstractmethod
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
-        """A pytree of the prepared `denoiser`'s structure (or a prefix of it), `True` where a leaf is adapted."""
+        """A pytree of the prepared `denoiser`'s structure (or a prefix of it), `True` for leaves that adapt."""
 
     def zeros(self, denoiser: AbstractDenoiser) -> PyTree:
-        """Δφ = 0: zeros where adapted, `None` where frozen. Raises `ValueError` if nothing is adapted."""
+        """Δφ = 0: zeros for leaves that adapt, `None` for frozen ones. Raises `ValueError` if none adapts."""
         chosen = eqx.filter(eqx.filter(denoiser, self(denoiser)), eqx.is_inexact_array)
         if not jax.tree.leaves(chosen):
             raise ValueError(
@@ -53,12 +53,12 @@ class AllParameters(AbstractDeltaFilter):
 
 
 class LevelParameters(AbstractDeltaFilter):
-    """The conditioning of each noise level by itself: for a FiLM network the scales and shifts of every level.
+    """The conditioning of each noise level separately: for a FiLM network, the scales and shifts of every level.
 
-    A decision has one state and K + 1 levels, and reaches them through one row of conditioning each. A FiLM layer moves
-    all rows at once, through the hidden units that the levels share; here each row moves alone, so that the divergence
-    of one level does not depend on another's parameters. The same functions can be reached (`TabulatedDenoiser`), and
-    no gradient passes the layers that make the conditioning. `share` is that of `ReadoutParameters`.
+    A decision conditions the network on one state and K + 1 levels: one row of conditioning per level. Adapting the
+    FiLM layer changes all rows together; here each row has its own parameters, so that the divergence of one level does
+    not depend on those of another. The same functions can be represented (`TabulatedDenoiser`), and no gradient is
+    propagated through the conditioning layers. `share` is that of `ReadoutParameters`.
     """
 
     share: float = eqx.field(static=True, default=1.0)
@@ -79,14 +79,14 @@ class LevelParameters(AbstractDeltaFilter):
 
 
 class ReadoutParameters(AbstractDeltaFilter):
-    """The last layer of each noise level by itself; what it reads stays as it is.
+    """A separate last layer for each noise level; all other layers are frozen.
 
-    Means are then linear in Δφ: φ and φ + Δφ share all but a small product, and the metric of the path KL is known in
-    closed form (`ReadoutMetric`), so that a step costs one pass there and one back.
+    The means are then linear in Δφ: φ and φ + Δφ share their hidden layers, and the Fisher metric of the path KL has a
+    closed form (`ReadoutMetric`), so that a step costs one forward and one backward pass.
 
-    Only the first `share` of the levels adapts, noisiest first; the trained model finishes every draw. Noisy levels
-    decide which outcome a draw becomes, the others its details. At a low price of divergence most nats would go to the
-    latter, where they buy what V wrongly promises of outcomes that no data come near (measured: `runs/README.md`).
+    Only the first fraction `share` of the levels adapts, noisiest first; the trained model completes every draw. Noisy
+    levels decide which mode a draw reaches, the others its details. With a small λ most of the divergence would be
+    spent on the latter, where it exploits errors of V on outcomes far from the data (measured in `runs/README.md`).
     """
 
     share: float = eqx.field(static=True, default=1.0)
@@ -102,9 +102,9 @@ class ReadoutParameters(AbstractDeltaFilter):
             )
         readout = ReadoutDenoiser(problem.denoiser)
         tabulated = TabulatedDenoiser.of(readout, problem.chain.ratios, problem.context)
-        whole = jax.tree.map(lambda _: False, tabulated.table)
-        layer = eqx.tree_at(lambda table: (table.weight, table.bias), whole, (True, True))
-        tabulated = tabulated.split(_num_levels(self.share, problem), layer)
+        no_leaf = jax.tree.map(lambda _: False, tabulated.table)
+        last_layer = eqx.tree_at(lambda table: (table.weight, table.bias), no_leaf, (True, True))
+        tabulated = tabulated.split(_num_levels(self.share, problem), last_layer)
         return eqx.tree_at(lambda p: p.denoiser, problem, tabulated)
 
     def __call__(self, denoiser: AbstractDenoiser) -> PyTree:
@@ -117,7 +117,7 @@ class ReadoutParameters(AbstractDeltaFilter):
 
 
 class FiLMParameters(AbstractDeltaFilter):
-    """The linear map from condition to scales and shifts. The trunk, which sees the samples, stays as it is."""
+    """The linear map from the embedded condition to scales and shifts. The trunk is frozen."""
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         return problem
@@ -127,7 +127,7 @@ class FiLMParameters(AbstractDeltaFilter):
 
 
 class TrunkParameters(AbstractDeltaFilter):
-    """The layers that see the samples; conditioning is then the same for φ and φ + Δφ."""
+    """The trunk: the layers that process the sample. The conditioning is then the same for φ and φ + Δφ."""
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         return problem
@@ -137,7 +137,7 @@ class TrunkParameters(AbstractDeltaFilter):
 
 
 class OutputParameters(AbstractDeltaFilter):
-    """The last layer: the smallest change that still reaches every output."""
+    """The last layer of the trunk, one for all noise levels."""
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         return problem
@@ -147,7 +147,7 @@ class OutputParameters(AbstractDeltaFilter):
 
 
 class PredicateParameters(AbstractDeltaFilter):
-    """The leaves for which `predicate(path, leaf)` holds, `path` being written like `.net.film.weight`."""
+    """The leaves for which `predicate(path, leaf)` is true; `path` is a string such as `.net.film.weight`."""
 
     predicate: Callable[[str, Float[Array, "..."]], bool] = eqx.field(static=True)
 
@@ -162,8 +162,8 @@ class PredicateParameters(AbstractDeltaFilter):
 
 
 class LowRankParameters(AbstractDeltaFilter):
-    r"""$W + BA$ in place of every weight matrix, B of `rank` columns adapted from zero, A random and held
-    (Hu et al., arXiv 2106.09685, with the down-projection frozen as in arXiv 2308.03303).
+    r"""Low-rank adaptation (LoRA): $W + BA$ in place of every weight matrix, B of `rank` columns adapting from zero, A
+    random and frozen (Hu et al., arXiv 2106.09685, with the down-projection frozen as in arXiv 2308.03303).
     """
 
     rank: int = eqx.field(static=True, default=4)
@@ -172,7 +172,7 @@ class LowRankParameters(AbstractDeltaFilter):
         def is_linear(node: object) -> bool:
             return isinstance(node, Linear)
 
-        # A is the same at every decision: a warm-started B would mean nothing with another.
+        # A is the same at every decision, because a warm-started B belongs to its A.
         key = jax.random.key(0)
 
         def widen(node: PyTree) -> PyTree:
@@ -212,7 +212,7 @@ class _LowRankLinear(eqx.Module):
 
 
 def _num_levels(share: float, problem: DecisionProblem) -> int:
-    """How many of the chain's levels adapt: at least one."""
+    """The number of levels that adapt: at least one."""
     return max(1, round(share * problem.chain.num_transitions))
 
 
@@ -222,7 +222,7 @@ def _only(denoiser: AbstractDenoiser, *names: str) -> PyTree:
             f"A delta filter for {', '.join(names)} needs a FiLMDenoiser, got {type(denoiser).__name__}; "
             "use AllParameters(), LevelParameters() or a filter of your own."
         )
-    nothing = jax.tree.map(lambda _: False, denoiser)
+    frozen = jax.tree.map(lambda _: False, denoiser)
     parts = [getattr(denoiser.net, name) for name in names]
     replacements = [jax.tree.map(eqx.is_inexact_array, part) for part in parts]
-    return eqx.tree_at(lambda d: [getattr(d.net, name) for name in names], nothing, replacements)
+    return eqx.tree_at(lambda d: [getattr(d.net, name) for name in names], frozen, replacements)

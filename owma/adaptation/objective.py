@@ -1,4 +1,4 @@
-"""The variational problem of one decision."""
+"""The variational problem that is solved at every decision."""
 
 import equinox as eqx
 import jax
@@ -10,42 +10,42 @@ from owma.outcomes.value import AbstractValue
 
 
 class BothDraws(eqx.Module):
-    """Draws of the adapted and of the trained model, batched, and their values (in return units)."""
+    """Draws of the adapted and of the trained model from the same noise, batched; values are in return units."""
 
     samples: PathSample
-    """Of φ + Δφ, measured against φ."""
+    """Draws of φ + Δφ, with φ as the reference."""
     values: Float[Array, " n"]
     prior: PathSample
-    """Of φ."""
+    """Draws of φ."""
     prior_values: Float[Array, " n"]
     prior_log_ratio: Float[Array, " n"]
-    r"""$\log\mathrm dP'/\mathrm dP$ of φ's paths: how much likelier they are under φ + Δφ."""
+    r"""$\log\mathrm dP'/\mathrm dP$ of the paths of φ: their log-density ratio, φ + Δφ over φ."""
 
 
 class DecisionProblem(eqx.Module):
     r"""At one state s,
-    $\max_{\Delta\phi}\ E_{\psi\sim p_{\phi+\Delta\phi}(\cdot\mid s)}[V(\psi)]/\text{scale} - \lambda\,\mathrm{KL}$:
-    everything that adaptation needs to know, and nothing of how it goes about it.
+    $\max_{\Delta\phi}\ E_{\psi\sim p_{\phi+\Delta\phi}(\cdot\mid s)}[V(\psi)]/\text{scale} - \lambda\,\mathrm{KL}$.
+    It says what is maximised; an `Adaptation` says how.
     """
 
     denoiser: AbstractDenoiser
     """φ, frozen."""
     chain: Chain
     context: Float[Array, " context"]
-    """What the denoiser is conditioned on: the state."""
+    """The state, as the denoiser is conditioned on it."""
     value: AbstractValue
     value_scale: Scalar
     """The unit of `kl_coef`; V is divided by it."""
     kl_coef: Scalar
-    """λ, the price of one nat."""
+    """λ, the weight of the KL."""
 
     def noise(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n draws x"]:
-        """All the noise of as many samples; see `Chain.noise`."""
+        """Standard normal noise for `num_samples` draws; see `Chain.noise`."""
         shape = jax.eval_shape(self.chain.noise, key=key).shape
         return jax.random.normal(key, (num_samples, *shape))
 
     def adapted(self, delta: PyTree) -> AbstractDenoiser:
-        """φ + Δφ; φ itself where `delta` is `None`."""
+        """The denoiser with parameters φ + Δφ, or φ if `delta` is `None`."""
         return self.denoiser if delta is None else eqx.apply_updates(self.denoiser, delta)
 
     def draw(
@@ -56,9 +56,12 @@ class DecisionProblem(eqx.Module):
         with_reference: bool,
         gradient_steps: int | None = None,
     ) -> tuple[PathSample, Float[Array, " n"]]:
-        """Samples of p_{φ+Δφ}, batched, and their values (in return units); paths are measured if `with_reference`.
+        """Sample p_{φ+Δφ}, or p_φ if `delta` is `None`.
 
-        `delta` may be `None`: then the samples are of p_φ. `gradient_steps` is that of `Chain.simulate`.
+        **Arguments:** `noise`: as `noise` returns it. `with_reference`: whether path KLs and log-weights are computed,
+        with φ as the reference. `gradient_steps`: as in `Chain.simulate`.
+
+        **Returns:** the samples, batched, and their values (in return units).
         """
         denoiser, reference = self.adapted(delta), self.denoiser if with_reference else None
 
@@ -71,8 +74,8 @@ class DecisionProblem(eqx.Module):
         return samples, jax.vmap(self.value)(samples.psi)
 
     def draw_both(self, delta: PyTree, noise: Float[Array, "n draws x"]) -> "BothDraws":
-        """Samples of φ + Δφ and of φ from the same noise, all of them measured against both."""
-        # Twice as many draws in one pass: passes wait for one another, level after level.
+        """Samples of φ + Δφ and of φ from the same noise, each with the other model as the reference."""
+        # One batch of twice the size: the levels of a chain are sequential, and two chains would take twice as long.
         pair = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.zeros_like(leaf)]), delta)
 
         def simulate(delta: PyTree, other: PyTree) -> PathSample:
@@ -82,17 +85,19 @@ class DecisionProblem(eqx.Module):
         both = jax.vmap(simulate)(pair, jax.tree.map(lambda leaf: leaf[::-1], pair))
         samples, prior = jax.tree.map(lambda leaf: leaf[0], both), jax.tree.map(lambda leaf: leaf[1], both)
         log_ratio, zeros = prior.log_weight, jnp.zeros_like(prior.kl)
-        # Draws of φ itself are at no distance from it.
+        # The divergence of φ from itself is zero.
         prior = eqx.tree_at(lambda s: (s.kl, s.log_weight), prior, (zeros, zeros))
         values = jax.vmap(self.value)
         return BothDraws(samples, values(samples.psi), prior, values(prior.psi), log_ratio)
 
     def scaled(self, values: Float[Array, "*n"]) -> Float[Array, "*n"]:
-        """Values in units of `value_scale`, in which λ is a pure number."""
+        """Values in units of `value_scale`, the unit of λ."""
         return values / jax.lax.stop_gradient(self.value_scale)
 
     def log_weights(self, samples: PathSample, values: Float[Array, " n"]) -> Float[Array, " n"]:
-        r"""$\log e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$ of measured paths: unnormalised weights for q*."""
+        r"""Unnormalised log importance weights for q*, $\log e^{V/\lambda}\,\mathrm{d}P/\mathrm{d}P'$, of `samples`
+        that were drawn with a reference.
+        """
         return self.scaled(values) / self.kl_coef + samples.log_weight
 
     def objective(self, values: Float[Array, " n"], kl: Scalar) -> Scalar:

@@ -1,4 +1,4 @@
-"""The optimum of a decision's problem on learnt models, by importance sampling with a stated error."""
+"""Importance-sampling estimate of a decision's optimum J*, with its standard error."""
 
 import equinox as eqx
 import jax
@@ -11,29 +11,33 @@ from owma.adaptation.weights import effective_sample_size, log_mean_exp
 
 
 class Optimum(eqx.Module):
-    """What is to be had in one decision; J in units of `value_scale`."""
+    """An estimate of the optimum of one decision; J in units of `value_scale`."""
 
     start: Scalar
-    """J of the trained model, E[V]."""
+    """J(0) = E[V] of the trained model."""
     value: Scalar
     r"""$J^* = \lambda\log E_{p_\phi}e^{V/\lambda}$."""
     error: Scalar
-    """Standard error of `value`, by the delta method; to be believed where `ess` is large."""
+    """Standard error of `value`, by the delta method; reliable only if `ess` is large."""
     divergence: Scalar
     """KL(q*‖p_φ), in nats."""
     ess: Scalar
-    """Effective number of draws of q*."""
+    """Effective sample size of the importance weights for q*."""
 
 
 def estimate_optimum(
     problem: DecisionProblem, delta: PyTree, num_batches: int, batch_size: int = 512, *, key: PRNGKeyArray
 ) -> Optimum:
-    r"""J* by `num_batches` times `batch_size` draws of φ and as many of φ + Δφ, weighed against their mixture.
+    r"""Estimate J* from `num_batches` times `batch_size` draws of φ and as many of φ + Δφ, weighted against their
+    mixture.
 
-    Unbiased for $e^{J^*/\lambda}$ whatever Δφ is, and low where neither half reaches the best of p_φ; a Δφ that long
-    adaptation has brought near q* makes the error small where draws of p_φ alone would need millions.
+    Unbiased for $e^{J^*/\lambda}$ for any Δφ, but too low in practice if neither model samples the best outcomes of
+    p_φ. With a Δφ close to q*, as long adaptation finds it, the error is small where draws of p_φ alone would need
+    millions.
 
-    **Arguments:** `problem`, prepared for `delta` (`Adaptation.prepare`). Raises `ValueError` for a single batch.
+    **Arguments:** `problem`: prepared for `delta` (`Adaptation.prepare`).
+
+    **Raises:** `ValueError` if `num_batches` is less than 2.
     """
     if num_batches < 2:
         raise ValueError(f"num_batches={num_batches}: the standard error needs at least 2.")
@@ -46,7 +50,7 @@ def estimate_optimum(
     logits, values, starts = jax.lax.map(batch, jax.random.split(key, num_batches))
     log_normaliser = log_mean_exp(logits)
     weights = jnp.exp(logits - log_normaliser)
-    # Draws of φ and φ + Δφ share their noise, so that a batch is what is independent of the others.
+    # Draws of φ and φ + Δφ share their noise; only whole batches are independent.
     error = jnp.std(jnp.mean(weights, axis=1), ddof=1) / jnp.sqrt(num_batches)
     return Optimum(
         start=jnp.mean(starts),

@@ -1,4 +1,4 @@
-"""The means of a chain's transitions, as functions of the denoiser, at states that are held fixed."""
+"""The transition means of a chain at fixed states, as functions of the denoiser."""
 
 import jax
 
@@ -12,8 +12,8 @@ def scaled_means(
     context: Float[Array, " context"],
     states: Float[Array, "n levels x"],
 ) -> Float[Array, "n levels x"]:
-    r"""$C_k\hat x_0(y_k)/\tilde S_k$ at given states: what depends on the parameters in the mean of each transition, in
-    units of its width, so that half the squared difference of two denoisers' is a divergence in nats.
+    r"""$C_k\hat x_0(y_k)/\tilde S_k$ at given states: the part of each transition mean that depends on the parameters,
+    in units of the transition's width. Half the squared difference between two denoisers is their KL in nats.
     """
     chain = jax.lax.stop_gradient(chain)
     means = Means.prepare(chain, denoiser, context)

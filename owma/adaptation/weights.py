@@ -1,4 +1,4 @@
-"""Sums over draws with unnormalised weights."""
+"""Statistics of unnormalised importance weights."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +7,10 @@ from owma._internal.types import Array, Float, Scalar
 
 
 def log_mean_exp(log_weights: Float[Array, "..."]) -> Scalar:
-    """The logarithm of the mean weight."""
+    """Logarithm of the mean weight."""
     return jax.nn.logsumexp(log_weights) - jnp.log(log_weights.size)
 
 
 def effective_sample_size(log_weights: Float[Array, "..."]) -> Scalar:
-    r"""$(\sum w)^2/\sum w^2$, from 1 to the number of draws (Kong 1992)."""
+    r"""Effective sample size $(\sum w)^2/\sum w^2$, between 1 and the number of draws (Kong 1992)."""
     return jnp.exp(2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights))

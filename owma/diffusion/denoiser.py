@@ -1,4 +1,4 @@
-"""Denoisers: what a diffusion model knows of its data."""
+"""Denoisers: the posterior means E[x₀ | x₀ + rε = y] of diffusion models."""
 
 import abc
 from typing import Any, TypeAlias
@@ -17,13 +17,13 @@ Conditioning: TypeAlias = Any
 class AbstractDenoiser(eqx.Module):
     r"""The posterior mean $\hat x_0(y, r) = E[x_0 \mid x_0 + r\varepsilon = y]$ of a conditional distribution.
 
-    Evaluated in two parts, because one context and one noise level serve many samples: `condition` once for each
-    (level, context), `__call__` for each sample.
+    Evaluated in two parts, because many samples share a context and a noise level: `condition` once for each (level,
+    context), `__call__` for each sample.
     """
 
     @abc.abstractmethod
     def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
-        r"""All that depends on the noise level $r = \sigma/\alpha$ and the context, but not on the sample."""
+        r"""Compute all that depends on the noise level $r = \sigma/\alpha$ and the context, but not on the sample."""
 
     @abc.abstractmethod
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
@@ -35,7 +35,7 @@ def conditioning_table(
 ) -> Conditioning:
     """`denoiser.condition` at every level of a chain, stacked."""
     if isinstance(denoiser, TabulatedDenoiser):
-        # It is what the table is. Looking the rows up would be a gather, whose transpose is slow.
+        # The table itself. Looking up its rows would be a gather, whose transpose is slow.
         if denoiser.ratios.shape != ratios.shape:
             raise ValueError(f"The denoiser is tabulated at {denoiser.ratios.size} levels, not at {ratios.size}.")
         return denoiser.rows
@@ -43,18 +43,18 @@ def conditioning_table(
 
 
 class TabulatedDenoiser(AbstractDenoiser):
-    """A denoiser in one context, its conditionings at the levels of a chain written out as parameters of their own.
+    """A denoiser in one context, whose conditionings at the levels of a chain are tabulated as parameters.
 
-    The same function there, with other coordinates: what a FiLM layer moves at all levels together, a table moves level
-    by level. As long as there are more hidden units than levels, either can express what the other can.
+    The same function in this context with another parameterisation: a FiLM layer changes all levels together, a table
+    each level separately. With more hidden units than levels, each can represent what the other can.
     """
 
     denoiser: AbstractDenoiser
     ratios: Float[Array, " levels"]
     table: Conditioning
-    """One row a level, or the first of them."""
+    """One row per level, or the first rows only (`split`)."""
     held: Conditioning = None
-    """The rows after those of `table`, leaf by leaf; `None` where `table` has them all."""
+    """The rows after those of `table`, leaf by leaf; `None` where `table` has all of them."""
 
     @classmethod
     def of(
@@ -63,9 +63,9 @@ class TabulatedDenoiser(AbstractDenoiser):
         return cls(denoiser, ratios, conditioning_table(denoiser, ratios, context))
 
     def split(self, num_levels: int, mask: PyTree = True) -> "TabulatedDenoiser":
-        """The same function, with the table in two parts: its first `num_levels` rows, and those that are held.
+        """The same function, with the table split into its first `num_levels` rows (`table`) and the rest (`held`).
 
-        Leaves of the table for which `mask`, a tree of booleans or a prefix of one, is false stay whole.
+        `mask`: a tree of booleans, or a prefix of one; leaves for which it is false are not split.
         """
         if num_levels == self.ratios.size:
             return self
@@ -76,18 +76,18 @@ class TabulatedDenoiser(AbstractDenoiser):
 
     @property
     def rows(self) -> Conditioning:
-        """One row a level."""
+        """The whole table, one row per level."""
         if self.held is None:
             return self.table
 
         def joined(first: Array, held: Array | None) -> Array:
-            # What was not split stays the very same array, by which `Means` knows what two models share.
+            # A leaf that was not split remains the same array object, by which `Means` tells what two models share.
             return first if held is None else jnp.concatenate([first, held])
 
         return jax.tree.map(joined, self.table, self.held)
 
     def condition(self, ratio: Scalar, context: Float[Array, " context"]) -> Conditioning:
-        """The row of `ratio`, which must be one of `ratios`; the context is the one that was tabulated."""
+        """The row of `ratio`, which must be one of `ratios`; `context` is ignored."""
         del context
         row = jnp.argmin(jnp.abs(self.ratios - ratio))
         return jax.tree.map(lambda leaf: leaf[row], self.rows)
@@ -97,10 +97,10 @@ class TabulatedDenoiser(AbstractDenoiser):
 
 
 class InlineDenoiser(AbstractDenoiser):
-    """A denoiser that is conditioned where it is evaluated: its `condition` only hands the context on.
+    """A denoiser that computes its conditioning in `__call__`; its `condition` returns the context.
 
-    The same function. For contexts that serve one sample each, where a table saves no work: it would be written to
-    memory and read again, which takes a CPU as long as the arithmetic.
+    The same function, for contexts with one sample each. A table of conditionings would save no work there, and writing
+    it to memory and reading it takes a CPU as long as the arithmetic.
     """
 
     denoiser: AbstractDenoiser
@@ -114,8 +114,8 @@ class InlineDenoiser(AbstractDenoiser):
 
 
 def same_network(first: AbstractDenoiser, second: AbstractDenoiser) -> bool:
-    """Whether two denoisers are known, when tracing, to differ in their conditionings alone: the products of both with
-    samples are then by the same matrices, and can be made as one.
+    """Whether two denoisers are known at trace time to differ in their conditionings only: both then multiply samples
+    by the same matrices, and can be evaluated as one batch.
     """
     if not (isinstance(first, TabulatedDenoiser) and isinstance(second, TabulatedDenoiser)):
         return False
@@ -159,7 +159,7 @@ class FiLMDenoiser(AbstractDenoiser):
         return self.net.modulation(jnp.concatenate([embedding, context]))
 
     def velocity(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
-        r"""The network's own output $v = \alpha\varepsilon - \sigma x_0$, which training regresses."""
+        r"""The output of the network, $v = \alpha\varepsilon - \sigma x_0$, which is trained by regression."""
         return self.net(y * jax.lax.rsqrt(1 + jnp.square(ratio)), conditioning)
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Conditioning) -> Float[Array, " x"]:
@@ -167,7 +167,7 @@ class FiLMDenoiser(AbstractDenoiser):
 
 
 class Readout(eqx.Module):
-    """The conditioning of a `ReadoutDenoiser`: what its network is given, and the layer that reads its output."""
+    """The conditioning of a `ReadoutDenoiser`: the modulation of its network, and its last layer."""
 
     modulation: Float[Array, "*levels depth 2 width"]
     weight: Float[Array, "*levels x width"]
@@ -175,10 +175,10 @@ class Readout(eqx.Module):
 
 
 class ReadoutDenoiser(AbstractDenoiser):
-    r"""A FiLM denoiser whose last layer is part of its conditioning: tabulated, each level has one of its own.
+    r"""A FiLM denoiser whose last layer is part of its conditioning: once tabulated, each level has its own.
 
-    With $h$ what the frozen layers make of a sample, $v = W_k h + b_k$ is linear in what is adapted; and two such
-    denoisers need $h$ only once.
+    With $h$ the output of the frozen hidden layers, $v = W_k h + b_k$ is linear in the adapted parameters, and two such
+    denoisers share $h$.
     """
 
     denoiser: FiLMDenoiser
@@ -188,13 +188,13 @@ class ReadoutDenoiser(AbstractDenoiser):
         return Readout(self.denoiser.condition(ratio, context), last.weight, last.bias)
 
     def hidden(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Readout) -> Float[Array, " width"]:
-        """h, which no parameter of the conditioning's last layer changes."""
+        """The hidden activations h, which do not depend on the last layer."""
         return self.denoiser.net.hidden(y * jax.lax.rsqrt(1 + jnp.square(ratio)), conditioning.modulation)
 
     def read(
         self, hidden: Float[Array, " width"], y: Float[Array, " x"], ratio: Scalar, conditioning: Readout
     ) -> Float[Array, " x"]:
-        r"""$\hat x_0$ at the `y` that `hidden` is of."""
+        r"""$\hat x_0$ at `y`, `hidden` being the hidden activations there."""
         return from_velocity(y, ratio, hidden @ conditioning.weight.T + conditioning.bias)
 
     def __call__(self, y: Float[Array, " x"], ratio: Scalar, conditioning: Readout) -> Float[Array, " x"]:
@@ -202,7 +202,7 @@ class ReadoutDenoiser(AbstractDenoiser):
 
 
 def readout_of(denoiser: AbstractDenoiser) -> ReadoutDenoiser | None:
-    """The network of a tabulated `ReadoutDenoiser`, `None` for any other denoiser."""
+    """The `ReadoutDenoiser` inside a `TabulatedDenoiser`; `None` for any other denoiser."""
     inner = denoiser.denoiser if isinstance(denoiser, TabulatedDenoiser) else None
     return inner if isinstance(inner, ReadoutDenoiser) else None
 

@@ -1,4 +1,4 @@
-"""Log-densities of the probability-flow equation's law."""
+"""Log-densities under the probability-flow ODE."""
 
 import abc
 from typing import Any
@@ -25,7 +25,7 @@ class AbstractTrace(eqx.Module):
 
 
 class ExactTrace(AbstractTrace):
-    """All coordinates in turn: exact, at as many Jacobian-vector products as there are dimensions."""
+    """The exact trace, at one Jacobian-vector product per dimension."""
 
     def probes(self, dims: int, *, key: PRNGKeyArray) -> Float[Array, "probes x"]:
         del key
@@ -33,8 +33,8 @@ class ExactTrace(AbstractTrace):
 
 
 class HutchinsonTrace(AbstractTrace):
-    """Random signs (Hutchinson 1989; FFJORD, Grathwohl et al., arXiv 1810.01367): unbiased, and no dearer in many
-    dimensions.
+    """Random signs (Hutchinson 1989; FFJORD, Grathwohl et al., arXiv 1810.01367): unbiased, at a cost that does not
+    grow with the dimension.
     """
 
     num_probes: int = eqx.field(static=True, default=4)
@@ -44,7 +44,7 @@ class HutchinsonTrace(AbstractTrace):
 
 
 class ODELikelihood(eqx.Module):
-    r"""$\log p(\psi)$ under the probability-flow equation $\mathrm{d}y/\mathrm{d}r = (y - \hat x_0(y, r))/r$ started at
+    r"""$\log p(\psi)$ under the probability-flow ODE $\mathrm{d}y/\mathrm{d}r = (y - \hat x_0(y, r))/r$ started at
     $r = 100$ from $N(0, 1 + r^2)$ and stopped at `min_ratio`: the law of `ODESampler` without its last step, and *not*
     that of the chain which defines p_φ.
 
@@ -85,7 +85,7 @@ class ODELikelihood(eqx.Module):
             divergence = jnp.mean(jax.vmap(lambda z: z @ push(z))(probes))
             return jnp.append(drift, divergence)
 
-        # (ψ, 0) goes up to (y, ∫div), one vector since a control multiplies an array; and
+        # (ψ, 0) is integrated up to (y, ∫div) as one vector, because a control term multiplies an array; then
         # log p(ψ) = log N(y; 0, 1 + r²) + ∫div.
         term = diffrax.ControlTerm(slope, levels)
         start = jnp.append(psi, 0.0)

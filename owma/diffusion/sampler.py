@@ -1,4 +1,4 @@
-"""The chain whose last draw defines p_φ(ψ|s)."""
+"""The stochastic chain whose last state defines p_φ(ψ|s)."""
 
 import diffrax
 import equinox as eqx
@@ -14,24 +14,24 @@ from owma.diffusion.solvers import unit_steps
 
 
 class PathSample(eqx.Module):
-    """One sample of a chain, with what it cost."""
+    """One sample of a chain, with the divergence of its path from a reference chain."""
 
     psi: Float[Array, " x"]
     """The sample ψ."""
     mean: Float[Array, " x"]
-    """x̂₀ at the last level: ψ without the noise of the last draw."""
+    """x̂₀ at the last level: ψ without the noise of the last transition."""
     kl: Scalar
     """½ Σ_k ‖(μ'_k − μ_k)/s̃_k‖² along the path, in nats; its expectation is the path KL. 0 without a reference."""
     log_weight: Scalar
-    """log dP/dP' of the path that was drawn, reference over chain. 0 without a reference."""
+    """log dP/dP' of the path: log-density of the reference chain minus that of this one. 0 without a reference."""
     states: Float[Array, "levels x"]
-    """y_0 … y_K: where the denoiser was evaluated."""
+    """y_0 … y_K, at which the denoiser was evaluated."""
     hidden: Float[Array, "levels width"] | None = None
-    """What the last layer of a `ReadoutDenoiser` read there; `None` of other denoisers."""
+    """Hidden activations of a `ReadoutDenoiser` at `states`; `None` for other denoisers."""
 
 
 class Chain(eqx.Module):
-    r"""The K-step Markov chain whose last draw *defines* $p_\phi(\psi\mid s)$.
+    r"""The Markov chain of K steps and one last transition whose final state *defines* $p_\phi(\psi\mid s)$.
 
     With levels $r_0 > \dots > r_K$ and $y_0\sim N(0, 1 + r_0^2)$, step $k$ is
     $y_{k+1} = y_k + C_k(\hat x_0 - y_k) + \tilde S_k\xi_k$, where
@@ -40,12 +40,12 @@ class Chain(eqx.Module):
     $\quad \tilde S_k^2 = S_k^2 + C_k^2 v_k$,
 
     and then $\psi = \hat x_0(y_K) + \sqrt{v_K}\,\xi_K$. $v_k$ is the error of $\hat x_0$ at level $k$
-    (Analytic-DPM, Bao et al., arXiv 2201.06503): with it a Gaussian is sampled exactly at any K. In the variable
+    (Analytic-DPM, Bao et al., arXiv 2201.06503), with which Gaussians are sampled exactly for any K. In the variable
     $x=\alpha y$ this is the ancestral step of DDIM (Song et al., arXiv 2010.02502, eq. 12) with widened noise.
 
-    $\hat x_0$ is kept between `low` and `high`, the range of the data (static thresholding, Saharia et al., arXiv
-    2205.11487). A posterior mean lies in the convex hull of the data, so that an exact denoiser is never changed, and
-    the error of another only made smaller; and no adaptation or guidance of the means can ask for more than was seen.
+    $\hat x_0$ is clipped to `low` and `high`, the range of the data (static thresholding, Saharia et al., arXiv
+    2205.11487). A posterior mean lies in the convex hull of the data: clipping never changes an exact denoiser, can
+    only reduce the error of others, and keeps adaptation and guidance from leaving the range of the data.
     """
 
     ratios: Float[Array, " levels"]
@@ -55,7 +55,7 @@ class Chain(eqx.Module):
     low: Float[Array, " x"]
     high: Float[Array, " x"]
     compact: bool = eqx.field(static=True, default=False)
-    """Whether programs that run the chain are to be small, rather than fast (`unrolled`)."""
+    """Whether loops over the chain are kept rolled, for small programs that compile quickly (see `unrolled`)."""
 
     @classmethod
     def calibrated(
@@ -67,9 +67,10 @@ class Chain(eqx.Module):
         eta: float = 1.0,
         data_range: tuple[Float[Array, " x"], Float[Array, " x"]] | None = None,
     ) -> "Chain":
-        """A chain of `num_steps` steps, uniform in arctan σ/α down to `min_ratio`, its widths from `errors`.
+        """A chain of `num_steps` steps, uniform in arctan σ/α down to `min_ratio`, with widths from `errors`.
 
-        `eta` is DDIM's η, in [0, 1]; `data_range` the least and greatest of the data, `None` for no bounds.
+        **Arguments:** `eta`: DDIM's η, in [0, 1]; `data_range`: minimum and maximum of the data, per coordinate; `None`
+        for no clipping.
         """
         grid = np.asarray(arctan_grid(num_steps, MAX_RATIO, min_ratio))
         narrow = eta * grid[1:] * np.sqrt(1 - np.square(grid[1:] / grid[:-1]))
@@ -78,8 +79,8 @@ class Chain(eqx.Module):
         variance = jnp.asarray(np.square(narrow)[:, None], jnp.float32) + (
             jnp.asarray(np.square(gain)[:, None], jnp.float32) * error_variance[:-1]
         )
-        everywhere = jnp.full(error_variance.shape[1], jnp.inf)
-        low, high = (-everywhere, everywhere) if data_range is None else data_range
+        infinity = jnp.full(error_variance.shape[1], jnp.inf)
+        low, high = (-infinity, infinity) if data_range is None else data_range
         return cls(
             ratios=jnp.asarray(grid, jnp.float32),
             gain=jnp.asarray(gain, jnp.float32),
@@ -95,21 +96,21 @@ class Chain(eqx.Module):
 
     @property
     def num_transitions(self) -> int:
-        """Network evaluations for one sample, and transitions of the chain: K steps and the last draw."""
+        """K + 1: the transitions of the chain, and the network evaluations for one sample."""
         return self.num_steps + 1
 
     @property
     def gains(self) -> Float[Array, " levels"]:
-        """C_k of all transitions. The last draw is one of them, ψ = y_K + 1·(x̂₀ − y_K) + √v_K ξ."""
+        """C_k of all K + 1 transitions. That of the last one is 1: ψ = y_K + 1·(x̂₀ − y_K) + √v_K ξ."""
         return jnp.append(self.gain, 1.0)
 
     @property
     def widths(self) -> Float[Array, "levels x"]:
-        """S̃_k of all transitions, the last draw included."""
+        """S̃_k of all K + 1 transitions; that of the last one is √v_K."""
         return jnp.concatenate([self.width, self.last_width[None]])
 
     def noise(self, *, key: PRNGKeyArray) -> Float[Array, "draws x"]:
-        """All the standard normal noise of one sample, K + 2 rows: the start, K steps, the last draw."""
+        """The standard normal noise of one sample, in K + 2 rows: for y_0 and for the K + 1 transitions."""
         return jax.random.normal(key, (self.num_steps + 2, self.width.shape[1]))
 
     def start(self, noise: Float[Array, " x"]) -> Float[Array, " x"]:
@@ -119,7 +120,9 @@ class Chain(eqx.Module):
     def move(
         self, y: Float[Array, " x"], mean: Float[Array, " x"], noise: Float[Array, " x"], k: Int[Array, ""] | int
     ) -> tuple[Float[Array, " x"], Float[Array, " x"]]:
-        r"""$C_k(\hat x_0 - y)$ and $\tilde S_k\xi$, by which transition k moves y; `mean` is $\hat x_0$, `noise` ξ."""
+        r"""The two increments of transition k, $C_k(\hat x_0 - y)$ and $\tilde S_k\xi$; `mean` is $\hat x_0$, `noise`
+        is ξ.
+        """
         return self.gains[k] * (mean - y), self.widths[k] * noise
 
     def simulate(
@@ -131,17 +134,16 @@ class Chain(eqx.Module):
         reference: AbstractDenoiser | None = None,
         gradient_steps: int | None = None,
     ) -> PathSample:
-        """One sample, a differentiable function of `denoiser` and `noise`.
+        """One sample, differentiable in `denoiser` and `noise`.
 
-        With a `reference` denoiser the divergence of the path from the reference's chain is accumulated, both means
-        taken at the state of *this* chain. Every evaluation of `denoiser`, the last one included, is charged.
-
-        `gradient_steps` keeps derivatives to the last so many of the K + 1 transitions: those before are constants.
+        **Arguments:** `noise`: as `noise` returns it. `reference`: a denoiser from whose chain the divergence of the
+        path is accumulated, over all K + 1 transitions, both means at the states of *this* chain. `gradient_steps`:
+        only so many of the last transitions are differentiated, the earlier ones being constants; `None` for all.
         """
         chain = jax.lax.stop_gradient(self)
         zero = jnp.zeros((), noise.dtype)
         means = Means.prepare(chain, denoiser, context, reference)
-        path = _ChainState(chain.start(noise[0]), zero, zero, means.nothing_recorded(noise.dtype))
+        path = _ChainState(chain.start(noise[0]), zero, zero, means.no_hidden(noise.dtype))
         path = jax.tree.map(lambda leaf: leaf[None], path)
         split = 0 if gradient_steps is None else max(self.num_transitions - gradient_steps, 0)
         for first, last in ((0, split), (split, self.num_transitions)):
@@ -165,13 +167,13 @@ class Mean(eqx.Module):
 
     mean: Float[Array, " x"]
     shift: Float[Array, " x"] | None
-    """By how much it differs from the reference's; `None` without one."""
+    """`mean` minus that of the reference; `None` without a reference."""
     hidden: Float[Array, " width"] | None
-    """What the last layer of a `ReadoutDenoiser` read; `None` of others."""
+    """Hidden activations of a `ReadoutDenoiser`; `None` for other denoisers."""
 
 
 class Means(eqx.Module):
-    """x̂₀ of a denoiser in one context, at the levels of a chain; and by how much it differs from a reference's."""
+    """x̂₀ of a denoiser, and of a reference if there is one, in one context at the levels of a chain."""
 
     denoiser: AbstractDenoiser
     reference: AbstractDenoiser | None
@@ -179,9 +181,9 @@ class Means(eqx.Module):
     table: Conditioning
     reference_table: Conditioning
     together: bool = eqx.field(static=True)
-    """Whether both are evaluated in one product."""
+    """Whether both are evaluated as one batch (`same_network`)."""
     same_hidden: bool = eqx.field(static=True)
-    """Whether both are `ReadoutDenoiser`s that differ in their last layers only."""
+    """Whether both are `ReadoutDenoiser`s that differ in their last layers only, and share their hidden activations."""
 
     @classmethod
     def prepare(
@@ -191,7 +193,8 @@ class Means(eqx.Module):
         context: Float[Array, " context"],
         reference: AbstractDenoiser | None = None,
     ) -> "Means":
-        # Conditioning depends on the level and the context only: all levels at once, and the loop looks rows up.
+        # Conditioning depends on the level and the context only: it is computed for all levels at once, before the
+        # loop.
         table = conditioning_table(denoiser, chain.ratios, context)
         if reference is None:
             return cls(denoiser, None, chain, table, None, together=False, same_hidden=False)
@@ -221,14 +224,14 @@ class Means(eqx.Module):
             reference = self._clipped(self.reference(y, ratio, other))
         return Mean(mean, mean - reference, None)
 
-    def nothing_recorded(self, dtype: jnp.dtype) -> Float[Array, " width"] | None:
-        """Zeros in the place of `Mean.hidden`."""
+    def no_hidden(self, dtype: jnp.dtype) -> Float[Array, " width"] | None:
+        """Zeros of the shape of `Mean.hidden`; `None` if that is `None`."""
         shape = jax.eval_shape(self, self.chain.low, 0).hidden
         return None if shape is None else jnp.zeros(shape.shape, dtype)
 
     def of_levels(self, states: Float[Array, "levels x"]) -> Float[Array, "levels x"]:
         """x̂₀ at one state of each level."""
-        # The rows of the table go along with the states: looking them up would be a gather, whose transpose is slow.
+        # The table's rows are mapped over with the states: looking them up would be a gather, whose transpose is slow.
         return jax.vmap(lambda y, ratio, c: self._clipped(self.denoiser(y, ratio, c)))(
             states, self.chain.ratios, self.table
         )
@@ -242,7 +245,7 @@ class _ChainState(eqx.Module):
     kl: Float[Array, "..."]
     log_weight: Float[Array, "..."]
     hidden: Float[Array, "..."] | None
-    """Of the transition that led here."""
+    """Hidden activations of the transition that led here."""
 
 
 _StepControl = tuple[Int[Array, ""], Float[Array, " x"]]
@@ -251,8 +254,8 @@ _StepControl = tuple[Int[Array, ""], Float[Array, " x"]]
 class _ChainTerm(diffrax.AbstractTerm):
     """`Chain` as a controlled differential equation over the step index: Euler's method on it is the chain.
 
-    The state is (y, path KL, path log-weight), the vector field x̂₀ (and by how much it differs from the reference's)
-    with the y that it is of, and the control the transition k and its noise ξ_k, the last draw being the last one.
+    The state is (y, path KL, path log-weight); the vector field is x̂₀ (and its difference from the reference's) with
+    the y where it was evaluated; the control is the index k of the transition and its noise ξ_k.
     """
 
     means: Means
@@ -268,19 +271,19 @@ class _ChainTerm(diffrax.AbstractTerm):
         return k, self.noise[k]
 
     def prod(self, vf: tuple[Mean, Float[Array, "..."]], control: _StepControl) -> _ChainState:
-        (found, y), (k, noise), chain = vf, control, self.means.chain
-        drift, spread = chain.move(y, found.mean, noise, k)
-        move = drift + spread
-        if found.shift is None:
+        (mean, y), (k, noise), chain = vf, control, self.means.chain
+        drift, scaled_noise = chain.move(y, mean.mean, noise, k)
+        move = drift + scaled_noise
+        if mean.shift is None:
             kl = log_weight = jnp.zeros((), move.dtype)
         else:
-            kl, log_weight = transition_terms(chain.gains[k] * found.shift / chain.widths[k], noise)
-        # A record, of which nothing is a function: its derivatives would be carried along for nothing.
-        return _ChainState(move, kl, log_weight, jax.lax.stop_gradient(found.hidden))
+            kl, log_weight = transition_terms(chain.gains[k] * mean.shift / chain.widths[k], noise)
+        # The hidden activations are only recorded: without this, their unused derivatives would be propagated.
+        return _ChainState(move, kl, log_weight, jax.lax.stop_gradient(mean.hidden))
 
 
 class _ChainSolver(diffrax.AbstractSolver):
-    """Euler's method, but for what is recorded of a step, which takes the place of the last one's record."""
+    """Euler's method, except that `hidden` is replaced in every step instead of incremented."""
 
     term_structure = diffrax.AbstractTerm
     interpolation_cls = diffrax.LocalLinearInterpolation
@@ -316,11 +319,11 @@ class _ChainSolver(diffrax.AbstractSolver):
 
 
 def transition_terms(shift: Float[Array, " x"], noise: Float[Array, " x"]) -> tuple[Scalar, Scalar]:
-    """The KL and the log-weight of a Gaussian transition whose mean moved by `shift`, in units of its width."""
+    """The KL and the log-weight of a Gaussian transition whose mean is shifted by `shift`, in units of its width."""
     kl = 0.5 * jnp.sum(jnp.square(shift))
     return kl, -jnp.sum(shift * noise) - kl
 
 
 def _step_index(t: RealScalarLike) -> Int[Array, ""]:
-    # Whole numbers are exact in float32; rounding states that t is one.
+    # t is a whole number, which float32 represents exactly; rounding only documents that.
     return jnp.round(t).astype(jnp.int32)

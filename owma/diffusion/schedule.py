@@ -14,9 +14,9 @@ class VPSchedule:
     r"""The forward process $\mathrm{d}x = -\tfrac12\beta(t)x\,\mathrm{d}t + \sqrt{\beta(t)}\,\mathrm{d}W$ on
     $t\in[0,1]$, with $\beta$ linear from `beta_min` to `beta_max` (Song et al., arXiv 2011.13456, eq. 33).
 
-    Then $x_t = \alpha_t x_0 + \sigma_t\varepsilon$ with $\alpha_t^2 + \sigma_t^2 = 1$. Everywhere else in the package a
-    noise level is named by its *ratio* $r = \sigma/\alpha$, in which samplers have their simplest form
-    (Karras et al., arXiv 2206.00364): the state $y = x/\alpha = x_0 + r\varepsilon$.
+    Then $x_t = \alpha_t x_0 + \sigma_t\varepsilon$ with $\alpha_t^2 + \sigma_t^2 = 1$. The rest of the package
+    identifies a noise level by its *ratio* $r = \sigma/\alpha$, and works with $y = x/\alpha = x_0 + r\varepsilon$, in
+    which samplers have their simplest form (Karras et al., arXiv 2206.00364).
     """
 
     beta_min: float = 0.1
@@ -29,14 +29,14 @@ class VPSchedule:
 
     @property
     def max_ratio(self) -> float:
-        """r(1), the largest noise level that training sees."""
+        """r(1), the largest noise level in training."""
         return math.sqrt(math.expm1(0.5 * (self.beta_min + self.beta_max)))
 
 
 def arctan_grid(num_steps: int, max_ratio: float, min_ratio: float) -> tuple[float, ...]:
     """Noise levels r_0 > … > r_K, K = `num_steps`, uniform in arctan(r): the grid of stochastic chains.
 
-    Plain numbers, not arrays: they are known when a program is traced.
+    Python numbers, not arrays, so that they are known at trace time.
     """
     _check_grid("arctan_grid", num_steps, max_ratio, min_ratio)
     angles = np.linspace(np.arctan(max_ratio), np.arctan(min_ratio), num_steps + 1)

@@ -1,7 +1,7 @@
-"""Fixed-step solves by diffrax, and the deterministic sampler.
+"""Fixed-step solves with diffrax, and the deterministic sampler.
 
-Every solve here runs over the step index t = 0, 1, …, K, and the noise levels enter as a *control* that is a table over
-that index: dy = f(y) dr. diffrax then needs no traced times and no step-size control, and its Euler method is DDIM.
+Every solve runs over the step index t = 0, 1, …, K, and the noise levels enter as a *control*, a table over that index:
+dy = f(y) dr. diffrax then needs no traced times and no step-size control, and its Euler method is DDIM.
 """
 
 import functools as ft
@@ -22,15 +22,15 @@ State = TypeVar("State", bound=PyTree)
 
 
 class ScanAdjoint(diffrax.AbstractAdjoint):
-    """Differentiates the solve directly, as `DirectAdjoint` does, for a number of steps that is known when tracing.
+    """Differentiates through the solver's steps, as `diffrax.DirectAdjoint`, for a static number of steps.
 
-    The loop over steps is one `jax.lax.scan`: what the way back needs is stored and nothing is recomputed. Memory grows
-    with the number of steps, which for a few dozen steps of a small state is nothing. diffrax's own adjoints allow for
-    adaptive solves, and recompute or pad for it.
+    The loop is one `jax.lax.scan`: residuals of the backward pass are stored, nothing is recomputed. Memory grows with
+    the number of steps, which is negligible for a few dozen steps of a small state. diffrax's own adjoints support
+    adaptive steps, and recompute or pad for that.
     """
 
     unroll: bool = True
-    """Whether the loop is written out."""
+    """Whether the loop is unrolled."""
 
     def loop(
         self,
@@ -64,20 +64,20 @@ class ScanAdjoint(diffrax.AbstractAdjoint):
 
 
 MOST_UNROLLED = 16
-"""Steps of a loop that is written out."""
+"""Loops of more steps are not unrolled."""
 
 
 def unrolled(num_steps: int, *, compact: bool = False) -> bool:
-    """Whether a loop of so many steps is to be written out; never, where the program is to be `compact`.
+    """Whether to unroll a loop of `num_steps` steps; never if the program is to be `compact`.
 
-    On a CPU a step of a small network takes half as long so: XLA's loop has to start each, and copies what it carries.
-    Compilation takes two to three times as long for ten steps, and grows with their number.
+    On a CPU a step of a small network takes half as long unrolled, because XLA's loop has an overhead per step and
+    copies its carry. Compilation of ten steps takes two to three times as long, and grows with their number.
     """
     return num_steps <= MOST_UNROLLED and not compact
 
 
 def _scan(body: Callable[[State], State], state: State, num_steps: int, *, unroll: bool) -> State:
-    # diffrax starts some of its bookkeeping as Python numbers; a scan carries arrays.
+    # Some of diffrax's bookkeeping starts as Python numbers; the carry of a scan must be arrays.
     numbers, static = eqx.partition(state, eqx.is_array_like)
     arrays = jax.tree.map(jnp.asarray, numbers)
 
@@ -90,10 +90,10 @@ def _scan(body: Callable[[State], State], state: State, num_steps: int, *, unrol
 
 
 def unit_steps(num_steps: int, *, first: int = 0, compact: bool = False) -> dict[str, Any]:
-    """The arguments of `diffrax.diffeqsolve` for `num_steps` unit steps from the index `first` on.
+    """Keyword arguments of `diffrax.diffeqsolve` for `num_steps` unit steps starting at index `first`.
 
-    Its `ys` are the states, `num_steps` + 1 of them stacked. Differentiable, and never raises (`throw=False`).
-    `compact`: see `unrolled`.
+    The solution's `ys` are the `num_steps` + 1 states, stacked. Differentiable; errors do not raise (`throw=False`).
+    `compact`: as in `unrolled`.
     """
     return {
         "t0": float(first),
@@ -110,9 +110,9 @@ def unit_steps(num_steps: int, *, first: int = 0, compact: bool = False) -> dict
 class ODESampler(eqx.Module):
     r"""Samples by the probability-flow equation $\mathrm{d}y/\mathrm{d}r = (y-\hat x_0(y, r))/r$, without noise.
 
-    For speed where no density is needed. With `diffrax.Euler()` this is DDIM with $\eta=0$ (Song et al., arXiv
+    Fast, for uses that need no density. With `diffrax.Euler()` this is DDIM with $\eta=0$ (Song et al., arXiv
     2010.02502), with `diffrax.Heun()` the second-order step of EDM (Karras et al., arXiv 2206.00364, algorithm 1); any
-    explicit Runge-Kutta solver of diffrax will do.
+    explicit Runge-Kutta solver of diffrax works.
     """
 
     solver: diffrax.AbstractSolver
@@ -122,16 +122,16 @@ class ODESampler(eqx.Module):
     def __call__(
         self, denoiser: AbstractDenoiser, context: Float[Array, " context"], *, key: PRNGKeyArray, dims: int
     ) -> Float[Array, " x"]:
-        """One sample of `dims` coordinates; it ends in x̂₀ at the last level."""
+        """One sample of `dims` coordinates: x̂₀ at the last level."""
         return self.transport(denoiser, context, jax.random.normal(key, (dims,)))
 
     def transport(
         self, denoiser: AbstractDenoiser, context: Float[Array, " context"], start: Float[Array, " x"]
     ) -> Float[Array, " x"]:
-        """The sample to which the flow carries standard normal noise `start`."""
+        """The sample that the flow maps standard normal noise `start` to."""
         ratios = jnp.asarray(karras_grid(self.num_steps, MAX_RATIO, self.min_ratio), start.dtype)
-        # Linear between grid points: within a step the control is then proportional to t, and higher-order solvers
-        # keep their order.
+        # Linear interpolation makes the control proportional to t within a step, so that higher-order solvers keep
+        # their order.
         levels = diffrax.LinearInterpolation(jnp.arange(self.num_steps + 1, dtype=start.dtype), ratios)
 
         def slope(t: RealScalarLike, y: Float[Array, " x"], args: None) -> Float[Array, " x"]:
@@ -140,7 +140,7 @@ class ODESampler(eqx.Module):
             return (y - denoiser(y, ratio, denoiser.condition(ratio, context))) / ratio
 
         term = diffrax.ControlTerm(slope, levels)
-        above = jnp.sqrt(1 + jnp.square(ratios[0])) * start
-        solution: Any = diffrax.diffeqsolve(term, self.solver, y0=above, **unit_steps(self.num_steps))
+        y0 = jnp.sqrt(1 + jnp.square(ratios[0])) * start
+        solution: Any = diffrax.diffeqsolve(term, self.solver, y0=y0, **unit_steps(self.num_steps))
         y = solution.ys[-1]
         return denoiser(y, ratios[-1], denoiser.condition(ratios[-1], context))

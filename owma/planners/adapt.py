@@ -13,14 +13,14 @@ from owma.planners.base import PlanResult, not_below
 
 
 class Adapted(eqx.Module):
-    """What `adapt` found."""
+    """The result of `adapt`."""
 
     delta: PyTree
     """Δφ, in the parameters of `problem.denoiser`; `None` where a leaf does not adapt."""
     curves: AdaptationCurves
     """J, E[V] and KL before each step."""
     draws: BothDraws
-    """Outcomes of φ + Δφ and of φ, from the same noise, which no step of the ascent has seen."""
+    """Outcomes of φ + Δφ and of φ from the same fresh noise, which no step of the ascent has used."""
     objective: Scalar
     """J(Δφ) on `draws`, in units of `value_scale`."""
     kl: Scalar
@@ -51,8 +51,8 @@ def adapt(
 
     Compiled, and traceable: `jax.vmap` it over problems or keys.
 
-    **Arguments:** `config`: how to ascend: the configuration of the planner, whose price is not read, λ being
-    `problem.kl_coef`, or an `owma.adaptation.Adaptation` of parts of your own.
+    **Arguments:** `config`: the configuration of the planner, whose `kl_coef` is ignored (λ is `problem.kl_coef`), or
+    an `owma.adaptation.Adaptation` with parts of your own.
 
     **Raises:** `ValueError` if nothing in the denoiser is of the kind that the delta filter adapts.
     """
@@ -70,7 +70,7 @@ def _adapt(adaptation: Adaptation, problem: DecisionProblem, key: PRNGKeyArray) 
     draws = problem.draw_both(state.delta, noise)
     divergence = adaptation.divergence
     kl = divergence(problem, state.delta, draws.samples, draws.values, noise, key=divergence_key)
-    # An estimate may differ from 0 at Δφ = 0, too.
+    # An estimated divergence may differ from 0 even at Δφ = 0.
     kl_at_start = divergence(problem, start.delta, draws.prior, draws.prior_values, noise, key=divergence_key)
     objective = problem.objective(draws.values, kl)
     at_start = problem.objective(draws.prior_values, kl_at_start)

@@ -1,4 +1,4 @@
-"""The interface of planners, and what they all are given and give back."""
+"""The interface of planners: what they receive and what they return."""
 
 import abc
 import enum
@@ -16,13 +16,13 @@ from owma.outcomes.world import WorldModel
 
 
 class AgentModel(eqx.Module):
-    """What an agent has learnt, for one task: the parts that every planner works with."""
+    """The trained models of an agent, and its value for one task: what every planner needs."""
 
     world: WorldModel
     policy: ReadoutPolicy
     value: AbstractValue
     value_scale: Scalar
-    """Root mean square over dataset states of the standard deviation of V under p_φ(·|s): the unit of λ."""
+    """The unit of λ: the root mean square, over dataset states, of the standard deviation of V under p_φ(·|s)."""
 
     def problem(self, obs: Obs, kl_coef: Scalar) -> DecisionProblem:
         """The variational problem of a decision at `obs`."""
@@ -37,45 +37,43 @@ class AgentModel(eqx.Module):
 
 
 class PlanResult(enum.IntEnum):
-    """How a plan came about; `PlanInfo.result` holds the number."""
+    """The result code of a plan, held in `PlanInfo.result`."""
 
     PLANNED = 0
-    """As the planner is meant to."""
+    """Success: the plan is the planner's own."""
     NOT_IMPROVED = 1
-    """Adaptation ended below the objective that it started from; the plan is a tilted draw of the unadapted model."""
+    """Fallback: adaptation lowered the objective; the plan is a tilted draw of the unadapted model."""
     NOT_FINITE = 2
-    """The planner met a NaN or an infinity; the plan is a draw of the unadapted model, tilted where values allow."""
+    """Fallback: a NaN or an infinity; the plan is a draw of the unadapted model, tilted if the values are finite."""
     LOW_ESS = 3
-    """The importance weights of the adapted draws were too uneven; the plan is a tilted draw of the unadapted model."""
+    """Fallback: the effective sample size was too small; the plan is a tilted draw of the unadapted model."""
 
 
 class PlanInfo(eqx.Module):
-    """What a planner says of one decision."""
+    """Diagnostics of one decision."""
 
     denoised: Psi
-    """ψ* without the noise of the chain's last draw: x̂₀ at the last level."""
+    """ψ* without the noise of the last transition: x̂₀ at the last level."""
     value: Scalar
-    """V(ψ*): the return that the plan promises."""
+    """V(ψ*): the predicted return, in return units."""
     kl: Scalar
-    """Divergence from p_φ of the law of ψ*, in nats: of its path, plus what choosing among draws adds."""
+    """Divergence of the law of ψ* from p_φ, in nats: that of its path, plus that of choosing among draws."""
     nfe: Int[Array, ""]
-    """Network passes: forward evaluations, and products with its Jacobian or its transpose, each counted as one."""
+    """Network passes: forward evaluations and products with the Jacobian or its transpose, each counted as one."""
     result: Int[Array, ""]
     """A `PlanResult`."""
     prior_values: Float[Array, " n"]
-    """V of draws of the unadapted model, where the planner made any."""
+    """V of draws of the unadapted model; empty if the planner made none."""
     values: Float[Array, " m"]
-    """V of the draws that ψ* was chosen from. Online adaptation gives the adapted model's here; what it weighed beside
-    them is in `prior_values`.
-    """
+    """V of the draws that ψ* was chosen from; of online adaptation, those of the adapted model."""
     ess: Scalar
-    """Effective sample size of the weights that ψ* was chosen by; their number, where it was not chosen by weights."""
+    """Effective sample size of the importance weights; the number of draws, if ψ* was not chosen by weights."""
     curves: AdaptationCurves | None
-    """The course of adaptation; `None` for planners that do not adapt."""
+    """The learning curves of adaptation; `None` for planners that do not adapt."""
 
 
 class AbstractPlanner(eqx.Module):
-    """Proposes the outcome to bring about. Immutable: what persists between decisions is `state`."""
+    """A planner chooses the outcome ψ* to bring about. Immutable: what persists between decisions is `state`."""
 
     @abc.abstractmethod
     def init(self, model: AgentModel) -> PyTree:
@@ -83,14 +81,14 @@ class AbstractPlanner(eqx.Module):
 
     @abc.abstractmethod
     def plan(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
-        """**Returns:** ψ*, the next state, and what there is to say of the decision.
+        """**Returns:** ψ*, the next state, and diagnostics.
 
-        They need not be finite: `Agent.decide` replaces a plan that is not (`guarded_plan`), whatever the planner.
+        They need not be finite: `Agent.decide` replaces a plan that is not (`guarded_plan`).
         """
 
 
 def not_below(objective: Scalar, at_start: Scalar) -> Bool[Array, ""]:
-    """Whether J ended where it started from, or above; two ways of computing one number differ by rounding."""
+    """Whether `objective` is at least `at_start`, up to rounding."""
     return objective >= at_start - 1e-5 * (1 + jnp.abs(at_start))
 
 
@@ -98,27 +96,30 @@ def guarded_plan(
     planner: AbstractPlanner,
     model: AgentModel,
     obs: Obs,
-    found: tuple[Psi, PyTree, PlanInfo],
+    proposed: tuple[Psi, PyTree, PlanInfo],
     *,
     key: PRNGKeyArray,
 ) -> tuple[Psi, PyTree, PlanInfo]:
-    """`found`, what a planner has returned, if that is finite; else a plain draw of the trained model, flagged.
+    """`proposed`, the return value of `planner.plan`, if it is finite; else a draw of the trained model, with the
+    result `NOT_FINITE` and the planner's initial state, because the current one may have caused the failure.
 
-    The planner then starts anew: what it remembered may be what went wrong. Where the trained model has no finite draw
-    either (its parameters are spoilt, or the state is far outside of all data), the plan is the mean outcome, zero.
+    If the draw is not finite either (its parameters are not, or the observation is far from the data), the plan is the
+    mean outcome, zero.
+
+    Raises `ValueError` if ψ* has another shape than the model's outcomes.
     """
-    psi, state, info = found = jax.tree.map(jnp.asarray, found)
+    psi, state, info = proposed = jax.tree.map(jnp.asarray, proposed)
     if psi.shape != (model.world.whitening.dims,):
         raise ValueError(
             f"{type(planner).__name__}.plan returned ψ* of shape {psi.shape}; the model's outcomes have "
             f"{model.world.whitening.dims} components."
         )
 
-    def drawn() -> tuple[Psi, PyTree, PlanInfo]:
+    def prior_draw() -> tuple[Psi, PyTree, PlanInfo]:
         problem = model.problem(obs, jnp.asarray(1.0))
         samples, values = problem.draw(None, problem.noise(1, key=key), with_reference=False)
         plan = jnp.nan_to_num(samples.psi[0], nan=0.0, posinf=0.0, neginf=0.0)
-        instead = eqx.tree_at(
+        prior_info = eqx.tree_at(
             lambda i: (i.denoised, i.value, i.kl, i.nfe, i.result, i.ess),
             info,
             jax.tree.map(
@@ -134,27 +135,27 @@ def guarded_plan(
                 (info.denoised, info.value, info.kl, info.nfe, info.result, info.ess),
             ),
         )
-        return jnp.asarray(plan, psi.dtype), planner.init(model), instead
+        return jnp.asarray(plan, psi.dtype), planner.init(model), prior_info
 
-    return strongly_typed(jax.lax.cond(all_finite((psi, info.value, info.kl)), lambda: found, drawn))
+    return strongly_typed(jax.lax.cond(all_finite((psi, info.value, info.kl)), lambda: proposed, prior_draw))
 
 
 class AbstractAnytimePlanner(AbstractPlanner):
-    """A planner that works in steps, and has a plan after any number of them: what a deadline needs."""
+    """A planner that works in steps and has a plan after any number of them, as a deadline requires."""
 
     @property
     @abc.abstractmethod
     def num_steps(self) -> int:
-        """The most steps of a decision."""
+        """The largest number of steps of a decision."""
 
     @abc.abstractmethod
     def begin(self, model: AgentModel, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[PyTree, PyTree]:
-        """What stays the same during the decision, and where the steps start from."""
+        """**Returns:** `decision`, which is constant during the decision, and `reached`, the state of its steps."""
 
     @abc.abstractmethod
     def advance(self, decision: PyTree, reached: PyTree, progress: Scalar) -> PyTree:
-        """One step; `progress`: the share of the decision that is over, in [0, 1)."""
+        """One step: the next `reached`. `progress`: the elapsed fraction of the decision, in [0, 1)."""
 
     @abc.abstractmethod
     def finish(self, model: AgentModel, decision: PyTree, reached: PyTree) -> tuple[Psi, PyTree, PlanInfo]:
-        """As `plan` returns, from what the steps have reached; passes of steps that were not made are not counted."""
+        """What `plan` returns, from the last `reached`; `nfe` counts the steps that were made."""

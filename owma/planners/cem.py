@@ -10,10 +10,11 @@ from owma.planners.noise import plan_from_noise
 
 
 class CEMPlanner(AbstractPlanner):
-    r"""All noise of the chain follows $N(m, \mathrm{diag}\,s^2)$, fitted in turn to the `num_elites` best of
-    `num_samples` draws (Rubinstein 1999; de Boer et al. 2005). ψ* is one of the last draws, by its importance weight.
+    r"""The noise of the chain follows $N(m, \mathrm{diag}\,s^2)$, refitted in every iteration to the `num_elites` best
+    of `num_samples` draws (Rubinstein 1999; de Boer et al. 2005). ψ* is one of the last draws, chosen by its importance
+    weight.
 
-    The elites are chosen by V alone; λ enters with the weights at the end.
+    The elites are chosen by V alone; λ enters with the weights of the last draws.
     """
 
     kl_coef: Scalar

@@ -1,4 +1,4 @@
-"""Feynman-Kac steering: particles of the trained chain, resampled on the way by what they promise."""
+"""Feynman-Kac steering: particles of the trained chain, resampled at intermediate levels by their expected value."""
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ class FKSteeringPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        # The third is not used: it keeps the others, and with them the plans, what they were.
+        # The third key is unused: it is kept so that the others, and with them the plans, do not change.
         particles_key, choice_key, _ = jax.random.split(key, 3)
         problem = model.problem(obs, self.kl_coef)
         draws = sequential(problem, self.num_particles, self.min_ess, shift=None, key=particles_key)

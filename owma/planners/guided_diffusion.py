@@ -1,4 +1,4 @@
-"""Guided diffusion: the value's gradient added to the score, no parameter changed."""
+"""Guided diffusion: the gradient of the value is added to the score, with all parameters frozen."""
 
 import equinox as eqx
 import jax
@@ -38,7 +38,7 @@ class GradientGuidance(AbstractDenoiser):
 
 
 class ConstantGuidance(AbstractDenoiser):
-    r"""$\hat x_0 + c\,(\sigma^2/\alpha)\,g$ with one vector g at all noise levels, as published.
+    r"""$\hat x_0 + c\,(\sigma^2/\alpha)\,g$ with the same vector g at all noise levels, as published.
 
     The shift grows with $\sigma^2/\alpha$ to 100 g at the noisiest level: only small coefficients stay near the data.
     """
@@ -71,7 +71,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
         problem = model.problem(obs, jnp.asarray(1.0))
         guided = self._guided(model, problem.context)
-        # The third is not used: it keeps the others, and with them the plans, what they were.
+        # The third key is unused: it is kept so that the others, and with them the plans, do not change.
         noise_key, choice_key, _ = jax.random.split(key, 3)
         noise = problem.noise(self.num_samples, key=noise_key)
         samples = jax.vmap(lambda e: problem.chain.simulate(guided, problem.context, e, reference=problem.denoiser))(
@@ -83,7 +83,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
             denoised=samples.mean[choice.index],
             value=values[choice.index],
             kl=choice.kl,
-            # The model guided and unguided, and with its gradient one product with the transposed Jacobian.
+            # The denoiser with and without guidance; the gradient takes one vector-Jacobian product more.
             nfe=jnp.asarray((2 if self.constant else 3) * self.num_samples * problem.chain.num_transitions),
             result=jnp.asarray(PlanResult.PLANNED),
             prior_values=values[:0],
@@ -97,7 +97,7 @@ class GuidedDiffusionPlanner(AbstractPlanner):
         denoiser, coefficient = model.world.denoiser, self.guidance_coef / model.value_scale
         if not self.constant:
             return GradientGuidance(denoiser, model.value, coefficient)
-        # For a linear value, its weight; for another, its slope at the mean outcome.
+        # The weight of a linear value; for other values, the gradient at the mean outcome.
         ratio = model.world.chain.ratios[0]
         mean = denoiser(jnp.zeros_like(model.world.terminal_outcome), ratio, denoiser.condition(ratio, context))
         return ConstantGuidance(denoiser, jax.grad(model.value)(mean), coefficient)

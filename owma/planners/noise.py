@@ -1,4 +1,4 @@
-"""Choosing among draws whose noise follows a Gaussian of our own."""
+"""Importance-weighted choice among draws whose noise follows a given Gaussian."""
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,9 @@ def plan_from_noise(
     r"""One of `num_samples` draws with noise from $N(m, \mathrm{diag}\,s^2)$, chosen by
     $e^{V/\lambda}\,N(\text{noise}; 0, 1)/N(\text{noise}; m, s^2)$.
 
-    ψ is a function of the noise, so the divergence of the noise's law is at least that of ψ's.
+    ψ is a function of the noise, so that the divergence of the noise's law bounds that of ψ's from above.
     """
-    # The third is not used: it keeps the others, and with them the plans, what they were.
+    # The third key is unused: it is kept so that the others, and with them the plans, do not change.
     noise_key, choice_key, _ = jax.random.split(key, 3)
     standard = problem.noise(num_samples, key=noise_key)
     noise = mean[None] + std[None] * standard

@@ -1,4 +1,4 @@
-"""Direct noise optimisation: the chain stays as it is, and its noise is moved."""
+"""Direct noise optimisation: gradient ascent on the mean of the chain's noise, with all parameters frozen."""
 
 import equinox as eqx
 import jax
@@ -13,11 +13,11 @@ _ADAM = optax.scale_by_adam(b1=0.5, b2=0.9)
 
 
 class NoiseOptimizationPlanner(AbstractPlanner):
-    r"""All noise of the chain follows N(m, 1), and m ascends $E[V] - \tfrac\lambda2\|m\|^2$ through the sampler (direct
-    noise optimisation, Tang et al., arXiv 2405.18881, with a distribution in place of a point so that its divergence is
-    known). ψ* is one of the last draws, by its importance weight.
+    r"""The noise of the chain follows N(m, 1), and m ascends $E[V] - \tfrac\lambda2\|m\|^2$ through the sampler (direct
+    noise optimisation, Tang et al., arXiv 2405.18881, with a distribution instead of a point, so that the divergence is
+    known). ψ* is one of the last draws, chosen by its importance weight.
 
-    An open-loop control: the same move of the noise wherever the chain happens to be.
+    An open-loop control: the shift of the noise does not depend on the state of the chain.
     """
 
     kl_coef: Scalar
@@ -44,9 +44,9 @@ class NoiseOptimizationPlanner(AbstractPlanner):
             direction, opt_state = _ADAM.update(gradient, opt_state)
             return (shift + self.learning_rate * jnp.asarray(direction), opt_state), None
 
-        still = jnp.zeros_like(problem.noise(1, key=plan_key)[0])
+        no_shift = jnp.zeros_like(problem.noise(1, key=plan_key)[0])
         steps = jax.random.split(steps_key, self.num_steps)
-        (shift, _), _ = jax.lax.scan(step, (still, _ADAM.init(still)), steps)
+        (shift, _), _ = jax.lax.scan(step, (no_shift, _ADAM.init(no_shift)), steps)
         nfe = self.num_samples * (2 * self.num_steps + 1) * problem.chain.num_transitions
         psi, info = plan_from_noise(problem, shift, jnp.ones_like(shift), self.num_samples, nfe=nfe, key=plan_key)
         return psi, state, info

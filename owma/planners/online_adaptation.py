@@ -1,4 +1,4 @@
-"""Online adaptation: the world model itself bends toward the task, at every decision."""
+"""Online adaptation: at every decision the world model's parameters ascend the objective of the task."""
 
 import equinox as eqx
 import jax
@@ -20,27 +20,28 @@ from owma.adaptation import (
 from owma.diffusion import PathSample
 from owma.planners.base import AbstractAnytimePlanner, AgentModel, PlanInfo, PlanResult, not_below
 
-_CARRIED = 0.95
-"""Where the schedules of price and step go on for a Δφ that was carried over.
+_WARM_OFFSET = 0.95
+"""The `schedule_offset` of a warm-started Δφ.
 
-It has left the common mode already: at the low price and with the long steps of the beginning it would leave the mode
-that it has found, too. Chosen on the two-route models of seeds 100 and 101, as `benchmarks/anytime.py` measures.
+It has left the common mode already; with the small λ and the long steps of the start it would leave its present mode,
+too. Chosen on the two-route models of seeds 100 and 101 (`benchmarks/anytime.py`).
 """
 
 
 class _Decision(eqx.Module):
-    """What stays the same during a decision."""
+    """The constants of a decision."""
 
     problem: DecisionProblem
-    """Prepared."""
+    """The prepared problem."""
     fresh: AdaptationState
+    """Δφ = 0, at the start of the schedules."""
     noise: Float[Array, "steps n draws x"]
     keys: Key[Array, " steps"]
     finish_key: PRNGKeyArray
 
 
 class _Reached(eqx.Module):
-    """How far a decision is."""
+    """The state of a decision between two steps."""
 
     state: AdaptationState
     curves: AdaptationCurves
@@ -48,20 +49,21 @@ class _Reached(eqx.Module):
 
 
 class OnlineAdaptationPlanner(AbstractAnytimePlanner):
-    r"""$\Delta\phi$ ascends $E_{p_{\phi+\Delta\phi}}[V] - \lambda\,\mathrm{KL}$; ψ* is chosen from draws of the result.
+    r"""$\Delta\phi$ ascends $E_{p_{\phi+\Delta\phi}}[V] - \lambda\,\mathrm{KL}$; ψ* is chosen from draws of the adapted
+    model.
 
-    Draws of the adapted and of the trained model share their noise. If the objective on them is not finite, or (unless
-    `defensive`) lower than that of Δφ = 0, or if the weights of the correction are too uneven, the plan is one of the
-    trained model's draws, resampled by exp(V/λ), and `info.result` says so.
+    Draws of the adapted and of the trained model share their noise. The plan falls back to a draw of the trained model,
+    resampled by exp(V/λ), if the objective on these draws is not finite, or (unless `defensive`) lower than that of
+    Δφ = 0, or if the effective sample size is too small; `info.result` tells which.
     """
 
     kl_coef: Scalar
     adaptation: Adaptation
     correction: AbstractCorrection
     min_ess: Scalar
-    """Where the effective sample size is a smaller share of the draws that are weighed, the plan falls back."""
+    """The plan falls back if the effective sample size is a smaller fraction of the weighted draws."""
     defensive: bool = eqx.field(static=True)
-    """Whether the trained model's draws are weighed beside the adapted ones."""
+    """Whether draws of the trained model are pooled with the adapted ones (`owma.adaptation.pooled`)."""
     warm_start: bool = eqx.field(static=True)
 
     def __check_init__(self) -> None:
@@ -74,14 +76,14 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
     def init(self, model: AgentModel) -> AdaptationState | None:
         if not self.warm_start:
             return None
-        anywhere = jnp.zeros_like(model.world.observation.mean)
-        return self._open(model, anywhere)[1]
+        any_obs = jnp.zeros_like(model.world.observation.mean)
+        return self._start(model, any_obs)[1]
 
     def plan(
         self, model: AgentModel, obs: Obs, state: AdaptationState | None, *, key: PRNGKeyArray
     ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
         run_key, finish_key = jr.split(key)
-        problem, fresh = self._open(model, obs)
+        problem, fresh = self._start(model, obs)
         adapted, curves = self.adaptation.run(problem, fresh if state is None else state, key=run_key)
         return self._choose(problem, fresh, adapted, curves, jnp.asarray(self.num_steps), key=finish_key)
 
@@ -93,12 +95,10 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         self, model: AgentModel, obs: Obs, state: AdaptationState | None, *, key: PRNGKeyArray
     ) -> tuple[_Decision, _Reached]:
         run_key, finish_key = jr.split(key)
-        problem, fresh = self._open(model, obs)
+        problem, fresh = self._start(model, obs)
         noise, keys = self.adaptation.randomness(problem, key=run_key)
-        nothing = jnp.full(self.num_steps, jnp.nan)
-        reached = _Reached(
-            fresh if state is None else state, AdaptationCurves(nothing, nothing, nothing), jnp.asarray(0)
-        )
+        unset = jnp.full(self.num_steps, jnp.nan)
+        reached = _Reached(fresh if state is None else state, AdaptationCurves(unset, unset, unset), jnp.asarray(0))
         return _Decision(problem, fresh, noise, keys, finish_key), reached
 
     def advance(self, decision: _Decision, reached: _Reached, progress: Scalar) -> _Reached:
@@ -117,7 +117,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
             decision.problem, decision.fresh, reached.state, reached.curves, reached.steps, key=decision.finish_key
         )
 
-    def _open(self, model: AgentModel, obs: Obs) -> tuple[DecisionProblem, AdaptationState]:
+    def _start(self, model: AgentModel, obs: Obs) -> tuple[DecisionProblem, AdaptationState]:
         """The problem in the coordinates that adapt, and Δφ = 0."""
         problem = self.adaptation.prepare(model.problem(obs, self.kl_coef))
         return problem, self.adaptation.init(problem)
@@ -132,7 +132,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         *,
         key: PRNGKeyArray,
     ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
-        """The plan among draws of the adapted and of the trained model."""
+        """Choose the plan from draws of the adapted model or, as a fallback, of the trained one."""
         noise_key, divergence_key, choice_key = jr.split(key, 3)
         delta = adapted_state.delta
         noise = problem.noise(self.adaptation.num_samples, key=noise_key)
@@ -147,22 +147,22 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         choice = self.correction(problem, candidates, candidate_values, key=choice_key)
 
         finite = all_finite((delta, candidates, candidate_values, objective, choice))
-        # A fall of J is no failure where the trained model's own draws are among those that are weighed.
+        # A decrease of J is no failure if the trained model's draws are among the weighted ones.
         improved = not_below(objective, prior_objective) | self.defensive
-        enough = choice.ess >= self.min_ess * candidate_values.shape[0]
-        kept = finite & improved & enough
+        ess_suffices = choice.ess >= self.min_ess * candidate_values.shape[0]
+        accepted = finite & improved & ess_suffices
         result = jnp.select(
-            [~finite, ~improved, ~enough],
+            [~finite, ~improved, ~ess_suffices],
             [PlanResult.NOT_FINITE, PlanResult.NOT_IMPROVED, PlanResult.LOW_ESS],
             PlanResult.PLANNED,
         )
-        # A price of zero has no tilt; a very small one is the best of the draws.
-        priced = eqx.tree_at(lambda p: p.kl_coef, problem, jnp.maximum(self.kl_coef, 1e-6))
-        tilted = Resample()(priced, prior_samples, prior_values, key=choice_key)
+        # λ = 0 has no tilted law; a very small λ chooses the best draw.
+        positive_kl_coef = eqx.tree_at(lambda p: p.kl_coef, problem, jnp.maximum(self.kl_coef, 1e-6))
+        tilted = Resample()(positive_kl_coef, prior_samples, prior_values, key=choice_key)
         first = Choice(jnp.asarray(0), jnp.asarray(0.0), jnp.asarray(1.0))
         prior_choice = select(all_finite((prior_values, tilted)), tilted, first)
         choice, chosen, value, values = select(
-            kept,
+            accepted,
             (choice, _at(candidates, choice.index), candidate_values[choice.index], values),
             (prior_choice, _at(prior_samples, prior_choice.index), prior_values[prior_choice.index], prior_values),
         )
@@ -177,21 +177,21 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
             ess=choice.ess,
             curves=curves,
         )
-        return chosen.psi, self._next_state(kept, adapted_state, fresh), info
+        return chosen.psi, self._next_state(accepted, adapted_state, fresh), info
 
-    def _next_state(self, kept: Array, adapted: AdaptationState, fresh: AdaptationState) -> AdaptationState | None:
-        """What the next decision begins with."""
+    def _next_state(self, accepted: Array, adapted: AdaptationState, fresh: AdaptationState) -> AdaptationState | None:
+        """The state that a warm start hands to the next decision: the adapted one, if it was accepted."""
         if not self.warm_start:
             return None
         carried = eqx.tree_at(
-            lambda state: state.schedule_offset, adapted, jnp.full_like(adapted.schedule_offset, _CARRIED)
+            lambda state: state.schedule_offset, adapted, jnp.full_like(adapted.schedule_offset, _WARM_OFFSET)
         )
-        return select(kept, carried, fresh)
+        return select(accepted, carried, fresh)
 
     def _nfe(self, problem: DecisionProblem, steps: Int[Array, ""]) -> Int[Array, ""]:
         per_draw = problem.chain.num_transitions
-        # The draws to choose from, of φ + Δφ and of φ, each with the other beside it. A divergence that does not read
-        # the paths is evaluated before and after.
+        # The last draws, of φ + Δφ and of φ, each with the other model as the reference. A divergence that does not use
+        # the paths is evaluated once for Δφ and once for Δφ = 0.
         divergence = self.adaptation.divergence
         passes = 2 if self.adaptation.delta_filter.shares_hidden else 4
         passes += 0 if divergence.needs_paths else 2 * divergence.extra_nfe[0]

@@ -9,7 +9,7 @@ from owma.planners.base import AbstractPlanner, AgentModel, PlanInfo, PlanResult
 
 
 class RandomShootingPlanner(AbstractPlanner):
-    """ψ* is one of the `num_elites` most valuable of `num_samples` draws of p_φ(·|s), each as likely."""
+    """ψ* is chosen uniformly among the `num_elites` most valuable of `num_samples` draws of p_φ(·|s)."""
 
     num_samples: int = eqx.field(static=True)
     num_elites: int = eqx.field(static=True)
@@ -27,8 +27,8 @@ class RandomShootingPlanner(AbstractPlanner):
         info = PlanInfo(
             denoised=samples.mean[index],
             value=values[index],
-            # The best of n costs log n − (n−1)/n nats (its rank is known). One of the best m is each draw with at most
-            # n/m times its probability.
+            # The best of n draws costs log n − (n−1)/n nats. Choosing among the best m multiplies the probability of a
+            # draw by at most n/m.
             kl=jnp.log(n / m) - (0.0 if m > 1 else (n - 1) / n),
             nfe=jnp.asarray(n * problem.chain.num_transitions),
             result=jnp.asarray(PlanResult.PLANNED),

@@ -1,4 +1,4 @@
-"""The static model: the data's habits, recited."""
+"""No planning: ψ* is one draw of the trained model."""
 
 import jax.numpy as jnp
 

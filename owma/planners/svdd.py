@@ -1,4 +1,4 @@
-"""Soft value-based decoding: at each transition the best of several candidates, softly."""
+"""Soft value-based decoding: each transition keeps one of several candidates, by a softmax of their values."""
 
 import equinox as eqx
 import jax
@@ -23,7 +23,7 @@ class SVDDPlanner(AbstractPlanner):
         del model
 
     def plan(self, model: AgentModel, obs: Obs, state: None, *, key: PRNGKeyArray) -> tuple[Psi, None, PlanInfo]:
-        # The fourth is not used: it keeps the others, and with them the plans, what they were.
+        # The fourth key is unused: it is kept so that the others, and with them the plans, do not change.
         start_key, scan_key, last_key, _ = jax.random.split(key, 4)
         problem = model.problem(obs, self.kl_coef)
         chain, twist, num = problem.chain, Twist.of(problem), self.num_candidates
@@ -34,8 +34,8 @@ class SVDDPlanner(AbstractPlanner):
             y: Float[Array, " x"], mean: Float[Array, " x"], k: Int[Array, ""], key: PRNGKeyArray
         ) -> Float[Array, "m x"]:
             noise = jax.random.normal(key, (num, y.shape[0]))
-            drift, spread = jax.vmap(lambda e: chain.move(y, mean, e, k))(noise)
-            return y[None] + drift + spread
+            drift, scaled_noise = jax.vmap(lambda e: chain.move(y, mean, e, k))(noise)
+            return y[None] + drift + scaled_noise
 
         def choose(logits: Float[Array, " m"], key: PRNGKeyArray) -> tuple[Int[Array, ""], Scalar]:
             index = jax.random.categorical(key, logits)
@@ -53,7 +53,7 @@ class SVDDPlanner(AbstractPlanner):
 
         steps = (jnp.arange(chain.num_steps), jax.random.split(scan_key, chain.num_steps))
         (y, denoised, kl), _ = jax.lax.scan(transition, (y, mean, jnp.asarray(0.0)), steps)
-        # Candidates of the last transition are outcomes: their values are known, and no mean is asked for any more.
+        # Candidates of the last transition are outcomes, whose values are known: the network is not evaluated again.
         noise_key, choice_key = jax.random.split(last_key)
         outcomes = candidates(y, denoised, jnp.asarray(chain.num_steps), noise_key)
         index, cost = choose(jax.vmap(twist.log_end)(outcomes), choice_key)

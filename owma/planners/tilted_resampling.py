@@ -1,4 +1,4 @@
-"""Tilted resampling: draws of the trained model, one of them chosen by exp(V/λ)."""
+"""Tilted resampling: draws of the trained model, resampled by exp(V/λ)."""
 
 import equinox as eqx
 import jax
@@ -10,8 +10,9 @@ from owma.planners.particles import Weighted, plan_by_weight
 
 
 class TiltedResamplingPlanner(AbstractPlanner):
-    r"""ψ* is one of `num_samples` draws of p_φ(·|s), with probability $\propto e^{V/\lambda}$: as their number grows, a
-    draw of q*. Where the trained model hardly ever draws what is worth having, no number of them suffices.
+    r"""ψ* is one of `num_samples` draws of p_φ(·|s), chosen with probability $\propto e^{V/\lambda}$: a draw of q* in
+    the limit of many. If the trained model gives valuable outcomes a very small probability, no feasible number
+    suffices.
     """
 
     kl_coef: Scalar

@@ -1,4 +1,4 @@
-"""Networks: shapes in, shapes out, nothing of diffusion or of tasks."""
+"""Neural networks, independent of diffusion and of tasks."""
 
 from owma.diffusion.nets.film import FiLMNet as FiLMNet
 from owma.diffusion.nets.linear import Linear as Linear

@@ -1,4 +1,4 @@
-"""A residual MLP whose layers are scaled and shifted by a condition."""
+"""A residual MLP with feature-wise linear modulation (FiLM)."""
 
 import equinox as eqx
 import jax
@@ -12,8 +12,8 @@ class FiLMNet(eqx.Module):
     r"""$h_{l+1} = h_l + W_l\,\mathrm{silu}\big((1 + a_l)\odot h_l + b_l\big)$ with $(a_l, b_l)$ from a condition
     (feature-wise linear modulation, Perez et al., arXiv 1709.07871).
 
-    The condition is turned into $(a, b)$ by `modulation`, separately from `__call__`: one condition serves many
-    inputs, and the way from condition to modulation then runs once for all of them.
+    `modulation` maps the condition to $(a, b)$, separately from `__call__`, so that it is computed once for all inputs
+    that share a condition.
     """
 
     embed: tuple[Linear, ...]
@@ -41,7 +41,7 @@ class FiLMNet(eqx.Module):
         self.film = _scaled(Linear(embed_width, 2 * depth * width, key=keys[2]), 0.1)
         self.trunk_in = Linear(in_size, width, key=keys[3])
         self.trunk = tuple(Linear(width, width, key=k) for k in keys[5:])
-        # Zero output at the start: the untrained network predicts the mean, whatever its width.
+        # The output is zero at initialisation: the untrained network predicts the mean, whatever its width.
         self.trunk_out = _scaled(Linear(width, out_size, key=keys[4]), 0.0)
 
     def modulation(self, condition: Float[Array, " condition"]) -> Float[Array, "depth 2 width"]:
@@ -52,7 +52,7 @@ class FiLMNet(eqx.Module):
         return self.film(hidden).reshape(len(self.trunk), 2, width)
 
     def hidden(self, x: Float[Array, " in"], modulation: Float[Array, "depth 2 width"]) -> Float[Array, " width"]:
-        """What the last layer reads."""
+        """The activations before the last layer."""
         hidden = self.trunk_in(x)
         for layer, (scale, shift) in zip(self.trunk, modulation, strict=True):
             hidden = hidden + layer(jax.nn.silu((1 + scale) * hidden + shift))

@@ -6,10 +6,10 @@ from owma._internal.types import Array, Float, PRNGKeyArray
 
 
 class Linear(eqx.Module):
-    r"""$x W^\top + b$: parameters and initial values of `equinox.nn.Linear`.
+    r"""$x W^\top + b$, with the parameters and the initialisation of `equinox.nn.Linear`.
 
-    That one computes $Wx$, which a batch makes into $WX^\top$: XLA then transposes between layers, on a CPU element by
-    element, and a small network takes three times as long.
+    `equinox.nn.Linear` computes $Wx$, which becomes $WX^\top$ under `jax.vmap`: XLA then transposes between layers, and
+    a small network takes three times as long on a CPU.
     """
 
     weight: Float[Array, "out in"]
