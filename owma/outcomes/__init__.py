@@ -1,1 +1,1 @@
-"""Outcomes psi, the model p(psi|s) of them, the policy that reads them and the value that judges them."""
+"""Outcomes psi: the world model p(psi|s), the readout policy pi(a|s,psi), values V(psi) and tasks."""

@@ -1,4 +1,4 @@
-"""The readout policy π(a|s,ψ): which action leads to a given outcome."""
+"""The readout policy π(a|s,ψ): actions that bring a given outcome about."""
 
 import diffrax
 import equinox as eqx
@@ -28,13 +28,14 @@ class ReadoutPolicy(eqx.Module):
         return jnp.concatenate([self.observation(obs), psi])
 
     def act(self, obs: Obs, psi: Psi, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:
-        """An action in the environment's units and bounds, and whether the draw had to be clipped to them.
+        """**Returns:** an action in the environment's units, within its bounds, and whether the draw was clipped to
+        them.
 
-        A draw that is not finite becomes the mean action of the data, and counts as clipped.
+        A draw that is not finite is replaced by the mean action of the data, and counts as clipped.
         """
         dims = self.action.mean.shape[0]
         drawn = self.action.invert(self.sampler(self.denoiser, self.context(obs, psi), key=key, dims=dims))
-        # All of its components: a mixture of a draw and a mean would be neither.
+        # All components together: mixing a draw and the mean would be neither.
         finite = jnp.where(jnp.all(jnp.isfinite(drawn)), drawn, self.action.mean)
         action = jnp.clip(finite, self.low, self.high)
         return action, jnp.any(action != drawn)
@@ -50,7 +51,10 @@ def untrained_policy(
     high: Float[HostArray, " act"],
     key: PRNGKeyArray,
 ) -> ReadoutPolicy:
-    """An untrained policy with these units of states and actions, whose actions are clipped to `low` and `high`."""
+    """An untrained policy.
+
+    **Arguments:** `observation`, `action`: the standardisation of states and actions; `low`, `high`: action bounds.
+    """
     obs_dim, action_dim = observation.mean.shape[0], action.mean.shape[0]
     denoiser = FiLMDenoiser(
         action_dim,

@@ -1,4 +1,4 @@
-"""Tasks: what is worth having, said as a reward function, as labelled samples or as a goal."""
+"""Tasks: reward functions, labelled samples, goals and preferences, which label transitions with rewards."""
 
 import abc
 import importlib
@@ -30,7 +30,7 @@ RewardFunction: TypeAlias = Callable[
 
 
 class ConstantRewardError(ConfigError):
-    """A task that prefers nothing among the transitions that it was given."""
+    """The reward of a task is the same for all transitions of a dataset."""
 
     def __init__(self, name: str, reward: float) -> None:
         ConfigError.__init__(
@@ -44,7 +44,7 @@ class ConstantRewardError(ConfigError):
 
 
 class AbstractTask(eqx.Module):
-    """A task can label every transition of a dataset with a reward; the agent needs nothing else of it."""
+    """A task labels every transition of a dataset with a reward; the agent needs nothing else of it."""
 
     @abc.abstractmethod
     def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
@@ -52,45 +52,45 @@ class AbstractTask(eqx.Module):
 
 
 class AbstractRewardTask(AbstractTask):
-    """A task whose reward is a function of (s, a, s'): it can judge an episode as well as a dataset."""
+    """A task whose reward is a function of (s, a, s'): it applies to new episodes as well as to a dataset."""
 
     success_reward: ClassVar[float | None] = None
-    """The reward at any step that makes an episode a success, or more; `None` where success means nothing."""
+    """An episode succeeds if the reward of any step is at least this; `None` if success is not defined."""
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """What a refusal calls the reward."""
+        """The name of the reward in error messages."""
 
     @abc.abstractmethod
     def label(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
-        """The reward of each row, not checked; it should be of shape (n,).
+        """The reward of each row, unchecked; it should be of shape (n,).
 
-        Raises `ConfigError` if the task does not fit rows of that width.
+        Raises `ConfigError` if the task does not fit observations or actions of this size.
         """
 
     def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
-        found = self.label(transitions.obs, transitions.action, transitions.next_obs)
-        return _checked(found, len(transitions), self.name)
+        rewards = self.label(transitions.obs, transitions.action, transitions.next_obs)
+        return _checked(rewards, len(transitions), self.name)
 
     def judge(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[np.ndarray, " n"]:
-        """The reward of each row of an episode, all of which may be the same there.
+        """The reward of each step of an episode; unlike in `rewards`, all of them may be equal.
 
-        Raises `ConfigError` if it is not finite or of another shape than (n,).
+        Raises `ConfigError` if a reward is not finite, or the shape is not (n,).
         """
         return _well_formed(self.label(obs, action, next_obs), len(obs), self.name)
 
 
 class _NotNumbersError(TypeError):
-    """What was returned instead of real numbers."""
+    """A reward function returned something else than real numbers; the message names it."""
 
 
 def _numbers(returned: Any) -> Float[np.ndarray, "..."]:
-    """A copy in float64, or in float32 what is in it: whether float32 holds the rewards is seen later."""
+    """A copy in float64, or in float32 if `returned` is; `_well_formed` checks that float32 can hold the rewards."""
     if returned is None:
         raise _NotNumbersError("nothing")
     if isinstance(returned, np.ma.MaskedArray):
@@ -107,7 +107,7 @@ def _numbers(returned: Any) -> Float[np.ndarray, "..."]:
 
 
 class RewardTask(AbstractRewardTask):
-    """A reward function over arrays. It is given copies, which it may write into, and its result is copied too."""
+    """A reward function over arrays. It receives copies, which it may modify, and its result is copied, too."""
 
     function: RewardFunction = eqx.field(static=True)
 
@@ -117,18 +117,18 @@ class RewardTask(AbstractRewardTask):
 
     @property
     def _function_name(self) -> str:
-        # What is made by `functools.partial` has no name.
+        # A `functools.partial` has no name.
         return getattr(self.function, "__name__", repr(self.function))
 
     def label(
         self, obs: Float[HostArray, "n obs"], action: Float[HostArray, "n act"], next_obs: Float[HostArray, "n obs"]
     ) -> Float[HostArray, "..."]:
-        # A function that works in place would move the dataset, the next task's states and the agent's. Views that
-        # cannot be written to would not stop it: `torch.from_numpy` writes through them.
+        # A function that works in place would modify the dataset, and the states of other tasks and of the agent.
+        # Read-only views would not prevent that: `torch.from_numpy` writes through them.
         copies = [np.array(rows) for rows in (obs, action, next_obs)]
         try:
             return _numbers(self.function(*copies))
-        except (Exception, SystemExit) as error:  # whatever a function of the user's raises is a mistake of the user's
+        except (Exception, SystemExit) as error:  # whatever the user's function raises is a user error
             reward = f"{getattr(self.function, '__module__', None)}:{self._function_name}"
             if isinstance(error, _NotNumbersError):
                 raise ConfigError(
@@ -142,7 +142,7 @@ class RewardTask(AbstractRewardTask):
 
 
 class RecordedTask(AbstractTask):
-    """The rewards that were recorded with the dataset."""
+    """The rewards recorded in the dataset."""
 
     def rewards(self, transitions: Transitions) -> Float[np.ndarray, " n"]:
         return _checked(transitions.reward, len(transitions), "recorded reward")
@@ -151,7 +151,7 @@ class RecordedTask(AbstractTask):
 class GoalTask(AbstractRewardTask):
     r"""$r = 1$ while $d = \|s'_{i:i+g} - \text{goal}\| \le \rho$, else 0 or $\exp(-\tfrac12(d - \rho)^2/\ell^2)$.
 
-    $\rho$ is `radius`, $\ell$ `falloff` where that is not 0, and i the `first_coordinate` of the goal.
+    $\rho$ is `radius`, $\ell$ is `falloff` (0 for the indicator), and i is the `first_coordinate` of the goal.
     """
 
     goal: Float[HostArray, " goal"]
@@ -177,22 +177,22 @@ class GoalTask(AbstractRewardTask):
         if self.falloff == 0:
             return (beyond == 0).astype(np.float32)
         slope = np.exp(-0.5 * np.square(beyond / self.falloff)).astype(np.float32)
-        # Just outside it would round to 1, which says that the goal is reached.
+        # Just outside the radius the reward would round to 1, which means that the goal is reached.
         return np.where(beyond == 0, np.float32(1), np.minimum(slope, np.nextafter(np.float32(1), np.float32(0))))
 
 
 class PreferenceTask(AbstractRewardTask):
-    r"""What passing through each of several places is worth, $r = \sum_i w_i\,\mathbb 1[s'_{1:2} \in R_i]$.
+    r"""Weights on regions of the plane, $r = \sum_i w_i\,\mathbb 1[s'_{1:2} \in R_i]$.
 
-    $R_i$ are rectangles in the first two coordinates, edges included; where two overlap their weights add up. A maze
-    with two ways to one goal and a weight on each of them is a preference between ways.
+    $R_i$ are closed rectangles in the first two coordinates; the weights of overlapping ones add up. In a maze with two
+    routes to a goal, a weight on each route is a preference between them.
     """
 
     weights: Float[HostArray, " regions"]
     low: Float[HostArray, "regions 2"]
-    """The smallest x and y of each region."""
+    """The minimum x and y of each region."""
     high: Float[HostArray, "regions 2"]
-    """The largest x and y of each region."""
+    """The maximum x and y of each region."""
 
     @property
     def name(self) -> str:
@@ -210,7 +210,7 @@ class PreferenceTask(AbstractRewardTask):
 
 
 class LabelledTask(AbstractRewardTask):
-    """A few (s', r) samples; every other transition gets the reward of kernel ridge regression on them.
+    """A few labelled samples (s', r); kernel ridge regression on them gives the reward of every transition.
 
     Gaussian kernel on coordinates standardised over the samples, `bandwidth` in standard deviations.
     """
@@ -248,14 +248,14 @@ def _gaussian_kernel(a: Float[np.ndarray, "n obs"], b: Float[np.ndarray, "k obs"
 
 
 _LARGEST_REWARD = 1e12
-"""Sums of a thousand of them can be squared and added in float32."""
+"""Sums of a thousand such rewards can be squared and added in float32."""
 
 
 _LOST_SHARE = 0.01
-"""Of the range of a task's rewards, the most that rounding them to float32 may move one."""
+"""Rounding to float32 may change a reward by at most this fraction of the range of rewards."""
 
 _ROUNDING = 1e-13
-"""Of float64: rewards that differ by so small a share of their size are the same."""
+"""Rounding in float64: rewards that differ by a smaller fraction of their magnitude count as equal."""
 
 
 def _well_formed(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[np.ndarray, " n"]:
@@ -285,20 +285,20 @@ def _checked(rewards: Float[HostArray, "..."], length: int, name: str) -> Float[
             f"The {name} is as large as {largest:.2g}, and squares of returns would leave float32: divide it, so that "
             f"it stays below {_LARGEST_REWARD:g}."
         )
-    spread, lost = np.ptp(given.astype(np.float64)), np.abs(given - rewards.astype(np.float64)).max()
-    if spread <= _ROUNDING * largest:
+    extent, lost = np.ptp(given.astype(np.float64)), np.abs(given - rewards.astype(np.float64)).max()
+    if extent <= _ROUNDING * largest:
         raise ConstantRewardError(name, float(rewards[0]))
-    if lost > _LOST_SHARE * spread:
+    if lost > _LOST_SHARE * extent:
         raise ConfigError(
             f"The {name} runs from {given.min():.12g} to {given.max():.12g}, and rounding it to float32 moves it by up "
-            f"to {lost:.2g}, {lost / spread:.0%} of that range: subtract the offset in the function: a reward less a "
+            f"to {lost:.2g}, {lost / extent:.0%} of that range: subtract the offset in the function: a reward less a "
             "constant prefers the same."
         )
     return rewards
 
 
 def build_task(config: TaskConfig) -> AbstractTask:
-    """The task that a configuration names. Raises `ConfigError` if it cannot be imported or read."""
+    """Build the task of a configuration. Raises `ConfigError` if it cannot be imported or read."""
     if isinstance(config, GoalTaskConfig):
         goal = np.asarray(config.goal, np.float32)
         return GoalTask(goal, config.radius, config.falloff, config.first_coordinate)
@@ -336,7 +336,7 @@ def _read_labels(file: Path) -> LabelledTask:
 
 
 def labelled_task(obs: HostArray, reward: HostArray) -> LabelledTask:
-    """The task of labelled samples. Raises `ValueError` if they are not of shapes (k, obs) and (k,), and finite."""
+    """A task from labelled samples. Raises `ValueError` unless they are finite and of shapes (k, obs) and (k,)."""
     obs, reward = np.asarray(obs).astype(np.float32), np.asarray(reward).astype(np.float32)
     if obs.ndim != 2 or reward.shape != (len(obs),) or not len(obs):
         raise ValueError(f"`obs` is of shape {obs.shape} and `reward` of {reward.shape}")

@@ -1,4 +1,4 @@
-"""Transitions of an offline dataset, with episode ends of both kinds kept apart."""
+"""Transitions of an offline dataset, with terminations and truncations kept apart."""
 
 import dataclasses
 import mmap
@@ -15,8 +15,8 @@ class Transitions(eqx.Module):
     """A flat run of transitions, episode after episode, in recorded order.
 
     `terminated` and `truncated` mark the *last* transition of an episode: after a termination there is no future
-    (s_{t+1} is the last state that the outcome counts), after a truncation there is one that was not recorded (the
-    outcome is bootstrapped). The last transition of the whole array must carry one of the two marks.
+    (s_{t+1} is the last state in the outcome's sum), after a truncation there is one that was not recorded (the outcome
+    is bootstrapped). The last transition of the whole array must have one of the two marks.
 
     Arrays live in host memory (`numpy`); training moves them to the device once, unless they are memory-mapped, when
     it reads batches of them.
@@ -33,7 +33,7 @@ class Transitions(eqx.Module):
     terminated: Bool[HostArray, " n"]
     """Whether the episode ended at s_{t+1} for good."""
     truncated: Bool[HostArray, " n"]
-    """Whether the recording stopped at s_{t+1} although the episode had a future."""
+    """Whether the recording stopped at s_{t+1} although the episode was not over."""
 
     def __check_init__(self) -> None:
         n = self.obs.shape[0]
@@ -67,7 +67,7 @@ class Transitions(eqx.Module):
 
     @property
     def is_mapped(self) -> bool:
-        """Whether rows are read from files when they are asked for."""
+        """Whether the arrays are memory-mapped: rows are read from files on access."""
         return _mapping(self.obs) is not None
 
     def rows(self, rows: slice | Int[np.ndarray, " k"]) -> "Transitions":
@@ -75,14 +75,14 @@ class Transitions(eqx.Module):
         return Transitions(*(_copied(getattr(self, field.name), rows) for field in dataclasses.fields(self)))
 
     def ended_rows(self, rows: Int[np.ndarray, " k"]) -> "Transitions":
-        """`rows`, of which the last is the end of an episode: as truncated, if it was none."""
+        """`rows`, the last of which is marked as truncated unless it ends an episode already."""
         copied = self.rows(rows)
         truncated = np.asarray(copied.truncated)
         truncated[-1] |= not copied.terminated[-1]
         return dataclasses.replace(copied, truncated=truncated)
 
     def episode_blocks(self, most_rows: int) -> Iterator[slice]:
-        """All rows in slices of whole episodes, as many as fit into `most_rows`; a longer one has a slice alone."""
+        """Slices of whole episodes, of at most `most_rows` rows each; a longer episode has a slice of its own."""
         stops = np.flatnonzero(self.ends) + 1
         start = 0
         while start < len(self):
@@ -94,7 +94,7 @@ class Transitions(eqx.Module):
 
 
 def _copied(array: HostArray, rows: slice | Int[np.ndarray, " k"]) -> np.ndarray:
-    """Some rows of a field. Of a mapped one a few at a time: the system maps sixteen pages around each."""
+    """Some rows of a field, copied; a few at a time if memory-mapped, since the system maps sixteen pages per row."""
     values = np.asarray(array)
     if isinstance(rows, slice):
         copied = values[rows].copy()
@@ -116,7 +116,7 @@ def release(array: HostArray) -> None:
 
 
 def _mapping(array: Any) -> mmap.mmap | None:
-    """The file that an array is a view of, if it is."""
+    """The memory map that `array` is a view of, or `None`."""
     while isinstance(array, np.ndarray | memoryview):
         array = array.base if isinstance(array, np.ndarray) else array.obj
     return array if isinstance(array, mmap.mmap) else None

@@ -1,4 +1,4 @@
-"""Values of outcomes: V(ψ) for a task at hand, linear or by a network conditioned on a task embedding."""
+"""Values V(ψ) of outcomes for a task: linear, or a network conditioned on a task embedding."""
 
 import abc
 from collections.abc import Sequence
@@ -56,15 +56,15 @@ class LinearValue(AbstractValue):
 
 
 class ValueDecoder(eqx.Module):
-    r"""$V_\theta(\psi, z)$: a residual network on [ψ, z], trained on outcomes ψ of a family of reward functions.
+    r"""$V_\theta(\psi, z)$: a residual network on [ψ, z], trained on the returns of a family of reward functions.
 
-    Its output is standardised: returns of each task minus their mean, over their standard deviation. `TaskValue` binds
-    it to a task.
+    Its output is the standardised return: minus its mean, over its standard deviation, task by task. `TaskValue`
+    specialises it to a task.
     """
 
     net: ResidualMLP
     embeddings: Float[Array, "tasks z"]
-    """z of the family's tasks, learnt together with θ; the starting points of `infer`."""
+    """z of the family's tasks, trained together with θ; the initial points of `infer_task`."""
 
     def __call__(self, psi: Psi, z: TaskEmbedding, *, key: PRNGKeyArray | None = None) -> Scalar:
         """`key` drives dropout; without one the network is deterministic."""
@@ -97,8 +97,8 @@ def infer_task(
 ) -> TaskValue:
     r"""z* by gradient descent on $\tfrac1k\sum(V_\theta(\psi_i, z) - G_i)^2 + \text{prior}\,\|z\|^2$, θ frozen.
 
-    Starts from the family's embeddings that already fit best, all descended at once, on batches where there are more
-    than `batch_size` samples; the best end wins.
+    Gradient descent starts from the `num_starts` embeddings of the family that fit best, in parallel, on minibatches if
+    there are more than `batch_size` samples; the best result is taken.
 
     **Arguments:** `psi`: k outcomes; `returns`: their discounted returns in any unit.
     """
@@ -155,7 +155,7 @@ def _descend(
 
 
 def r_squared(predictions: Float[HostArray, " n"], targets: Float[HostArray, " n"]) -> float:
-    """The share of the targets' variance that the predictions explain."""
+    """R²: the fraction of the targets' variance that the predictions explain."""
     predictions, targets = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
     return float(1 - np.mean(np.square(predictions - targets)) / np.var(targets))
 
@@ -169,7 +169,7 @@ def value_scales(
     key: PRNGKeyArray,
 ) -> list[Scalar]:
     r"""The unit of $\lambda$ for each of `values`: the root mean square, over the states `obs`, of the standard
-    deviation of V under $p_\phi(\cdot\mid s)$: what an outcome can differ by from one state. All on the same draws.
+    deviation of V under $p_\phi(\cdot\mid s)$. All use the same draws.
     """
 
     psi = prior_outcomes(world, obs, num_samples=num_samples, key=key)
@@ -185,20 +185,20 @@ def prior_outcomes(
         state, state_key = args
         return jax.vmap(lambda k: world.sample(state, key=k))(jax.random.split(state_key, num_samples))
 
-    # A few states at a time: all of them at once would need states x samples x levels of memory.
+    # In batches of states: all at once would need memory for states x samples x levels.
     keys = jax.random.split(key, obs.shape[0])
     return eqx.filter_jit(lambda: jax.lax.map(draws, (obs, keys), batch_size=16))()
 
 
 @eqx.filter_jit
 def value_scale(value: AbstractValue, psi: Float[Array, "n samples psi"]) -> Scalar:
-    """See `value_scales`; `psi` is what `prior_outcomes` returns, and serves any number of values."""
+    """The unit of λ for one value (`value_scales`), from outcomes as `prior_outcomes` returns them."""
     variances = jnp.var(jax.vmap(jax.vmap(lambda outcome: value(outcome)))(psi), axis=1, ddof=1)
     return jnp.sqrt(jnp.mean(variances))
 
 
 def untrained_decoder(config: ValueConfig, psi_dim: int, *, key: PRNGKeyArray) -> ValueDecoder:
-    """An untrained decoder."""
+    """An untrained decoder for outcomes of `psi_dim` components."""
     net_key, z_key = jax.random.split(key)
     net = ResidualMLP(
         psi_dim + config.embedding_size, 1, width=config.width, depth=config.depth, dropout=config.dropout, key=net_key

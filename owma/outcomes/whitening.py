@@ -9,11 +9,10 @@ from owma._internal.types import Array, Float, HostArray, Psi
 
 
 class Whitening(eqx.Module):
-    r"""An affine map to coordinates of zero mean and unit variance, and back.
+    r"""An affine map to uncorrelated coordinates of zero mean and unit variance, and back.
 
     $\psi_w = D^{-1/2}U^\top(\psi - m)$ with $U, D$ the leading principal directions and variances of the data.
-    Directions whose variance is below a share of the largest are dropped, so the way back is the projection on the
-    directions that were kept.
+    Directions of small variance are dropped; `unwhiten` after `whiten` is then the projection on the remaining ones.
     """
 
     mean: Float[Array, " raw"]
@@ -22,9 +21,10 @@ class Whitening(eqx.Module):
 
     @classmethod
     def fit(cls, data: Float[HostArray, "n raw"], *, min_variance: float = 1e-3, max_dims: int = 64) -> "Whitening":
-        """Principal components of `data` with variance at least `min_variance` of the largest, `max_dims` at most.
+        """Fit to at most `max_dims` principal components of `data`, those with a variance of at least `min_variance`
+        times the largest one.
 
-        Raises `ValueError` if no direction varies.
+        Raises `ValueError` if `data` is constant.
         """
         data = np.asarray(data, np.float64)
         mean = data.mean(axis=0)
@@ -35,7 +35,7 @@ class Whitening(eqx.Module):
             raise ValueError("Whitening.fit: `data` is constant in every direction; there is no outcome to model.")
         keep = np.flatnonzero(variances >= min_variance * variances[0])[:max_dims]
         deviations, directions = np.sqrt(variances[keep]), directions[:, keep]
-        # eigh leaves signs free; fixing them makes the same data give the same coordinates on every machine.
+        # The signs of eigenvectors are arbitrary; fixing them makes coordinates the same on every machine.
         signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
         directions = directions * signs
         return cls(
@@ -46,7 +46,7 @@ class Whitening(eqx.Module):
 
     @property
     def dims(self) -> int:
-        """The number of coordinates kept."""
+        """The number of whitened coordinates."""
         return self.forward.shape[0]
 
     def whiten(self, raw: Float[Array, " raw"]) -> Psi:
@@ -72,14 +72,14 @@ class Standardisation(eqx.Module):
 
     @classmethod
     def identity(cls, dims: int) -> "Standardisation":
-        """The one that changes nothing."""
+        """The identity map."""
         return cls(jnp.zeros(dims), jnp.ones(dims))
 
     @classmethod
     def fit(cls, data: Float[HostArray, "n raw"]) -> "Standardisation":
         data = np.asarray(data, np.float64)
         std = data.std(axis=0)
-        # Relative to the magnitude, so that rounding in a constant column does not pass for variation.
+        # Relative to the magnitude, so that rounding errors in a constant column do not count as variation.
         varies = std > 1e-6 * np.maximum(np.abs(data).max(axis=0), 1e-6)
         return cls(
             mean=jnp.asarray(data.mean(axis=0), jnp.float32),

@@ -1,4 +1,4 @@
-"""Cumulants as a configuration has them."""
+"""Build cumulants from a configuration."""
 
 import dataclasses
 
@@ -15,9 +15,9 @@ from owma.outcomes.features.reward import RecordedReward
 
 
 def build_features(config: FeaturesConfig, obs_dim: int, *, key: PRNGKeyArray) -> AbstractFeatures:
-    """The cumulants, or learned ones before they are trained: `owma.train.features.FeatureTrainer` trains them.
+    """The cumulants of `config`; learned ones are untrained (`owma.train.features.FeatureTrainer` trains them).
 
-    Raises `ConfigError` as `check` does.
+    Raises `ConfigError` as `FeaturesConfig.check`.
     """
     config.check(obs_dim)
     if config.coordinates:

@@ -11,7 +11,7 @@ from owma.outcomes.features.base import AbstractFeatures
 class LearnedFeatures(AbstractFeatures):
     r"""$c(s) = W_{out} h_L$, $h_l = \mathrm{silu}(\mathrm{LN}(W_l h_{l-1} + b_l))$, $h_0 = s$.
 
-    What they are trained to be is one of the objectives of `owma.train.features`; afterwards they stay as they are.
+    They are trained with one of the objectives of `owma.train.features`, and frozen afterwards.
     """
 
     layers: tuple[Linear, ...]

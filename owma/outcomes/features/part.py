@@ -7,9 +7,9 @@ from owma.outcomes.features.base import AbstractFeatures
 
 
 class PartFeatures(AbstractFeatures):
-    r"""$c(s) = c'(s_{i:j})$: other cumulants, of the coordinates from `start` to before `stop` alone.
+    r"""$c(s) = c'(s_{i:j})$: the cumulants `features` of the coordinates `start` to `stop` (exclusive) only.
 
-    An outcome then tells where a body or a thing will be, and not how limbs will move on the way.
+    An outcome then predicts where a body or an object will be, and not the motion of limbs.
     """
 
     features: AbstractFeatures

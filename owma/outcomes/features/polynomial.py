@@ -12,7 +12,7 @@ from owma.outcomes.features.base import AbstractFeatures
 
 class PolynomialFeatures(AbstractFeatures):
     r"""$c(s) = (s^\alpha)_{1\le|\alpha|\le D}$: all monomials of the standardised coordinates up to degree D, in
-    graded lexicographic order, the constant left out (its outcome is the same everywhere).
+    graded lexicographic order, without the constant (whose outcome is the same everywhere).
 
     The basis of least-squares value functions (Lagoudakis & Parr 2003, *Least-Squares Policy Iteration*, JMLR 4); there
     are $\binom{n + D}{D} - 1$ of them for n coordinates.

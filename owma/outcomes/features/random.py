@@ -8,11 +8,11 @@ from owma.outcomes.features.base import AbstractFeatures
 
 
 class RandomFeatures(AbstractFeatures):
-    r"""$c(s) = \tanh(W_L h_{L-1} + b_L)$, $h_l = \tanh(W_l h_{l-1} + b_l)$, $h_0 = s$, all of it random and kept:
+    r"""$c(s) = \tanh(W_L h_{L-1} + b_L)$, $h_l = \tanh(W_l h_{l-1} + b_l)$, $h_0 = s$, with random, frozen weights:
     the cumulants of RaMP (Chen et al. 2023, arXiv 2305.17250), which regresses unseen rewards on them.
 
     $W_1\sim N(0, \ell^{-2})$ with the bandwidth $\ell$ in standardised units, the later
-    $W_l\sim N(0, 2/\text{width})$, so that layers keep the spread of what comes in; $b_l\sim U(-1, 1)$.
+    $W_l\sim N(0, 2/\text{width})$, so that layers preserve the variance of their inputs; $b_l\sim U(-1, 1)$.
     """
 
     weights: tuple[Float[Array, "_ _"], ...]

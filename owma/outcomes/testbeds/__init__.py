@@ -1,4 +1,4 @@
-"""Distributions whose denoiser, tilt and optimum are known in closed form, and the best that a chain can do on them."""
+"""Distributions with closed-form denoiser, tilt and optimum, and the best objective that a chain attains on them."""
 
 from owma.outcomes.testbeds.ceiling import Ceiling as Ceiling, chain_ceiling as chain_ceiling
 from owma.outcomes.testbeds.gaussian import GaussianDenoiser as GaussianDenoiser

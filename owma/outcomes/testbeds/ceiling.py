@@ -1,4 +1,4 @@
-"""The best that a chain can do in one dimension, by dynamic programming."""
+"""The best objective that a chain attains in one dimension, by dynamic programming."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from owma.diffusion import AbstractDenoiser, Chain, Means
 
 
 class Ceiling(NamedTuple):
-    """What a chain of Gaussian transitions is worth."""
+    """Objectives of a chain of Gaussian transitions."""
 
     prior: float
     """J₀ = E[V] of the chain as it is."""
     ceiling: float
-    """max J over all means of its transitions, as functions of the state, with their widths."""
+    """max J over all transition means, as functions of the state, the widths being fixed."""
     optimum: float
     """J* = λ log E exp(V/λ) of the chain's own law."""
 
@@ -33,14 +33,15 @@ def chain_ceiling(
     max_shift: float = 6.0,
     num_nodes: int = 48,
 ) -> Ceiling:
-    r"""Backward over the transitions $y' \sim N(\mu_k(y), \tilde s_k^2)$, on a grid of states a level:
+    r"""Dynamic programming backward over the transitions $y' \sim N(\mu_k(y), \tilde s_k^2)$, on a grid of states per
+    level:
 
     $W_k(y) = \max_u\ E_\xi W_{k+1}(\mu_k(y) + \tilde s_k(u + \xi)) - \tfrac\lambda2u^2$ for the ceiling, and
     $h_k(y) = E_\xi\,h_{k+1}(\mu_k(y) + \tilde s_k\xi)$ for the optimum, with Gauss-Hermite quadrature for ξ.
 
     **Arguments:**
 
-    - `chain`, `denoiser`: in one dimension; the context is of no account.
+    - `chain`, `denoiser`: in one dimension; the context is ignored.
     - `value`: V, in units in which λ = `kl_coef`.
     - `num_states`, `num_shifts`, `max_shift`, `num_nodes`: the grids of y and u, the latter in widths, and of ξ.
 
@@ -56,7 +57,7 @@ def chain_ceiling(
     denoised = jax.jit(jax.vmap(lambda y, k: means(y, k).mean[0], in_axes=(0, None)))
     shifts = np.linspace(-max_shift, max_shift, num_shifts)
 
-    # Sinh-spaced: dense where outcomes are, and out to eight standard deviations of the level.
+    # Sinh-spaced: dense near the outcomes, and out to eight standard deviations of the level.
     def states(level: int) -> Float[np.ndarray, " n"]:
         reach = np.arcsinh(8 * np.sqrt(1 + ratios[level] ** 2) / _DENSE)
         return _DENSE * np.sinh(np.linspace(-reach, reach, num_states))
@@ -73,7 +74,7 @@ def chain_ceiling(
         logs = _interpolate(reached, grid, log_h)
         top = logs.max(axis=1, keepdims=True)
         log_h = top[:, 0] + np.log(np.exp(logs - top) @ quadrature)
-        # W after a shift is a function of the shifted mean alone: smooth it once, then look it up for every u.
+        # W after a shift depends on the shifted mean only: smooth it once, then interpolate for every u.
         centres = np.linspace(*_reach(mean, widths[level] * max_shift), 16 * num_states)
         smoothed = _interpolate(centres[:, None] + widths[level] * nodes, grid, best) @ quadrature
         options = _interpolate(mean[:, None] + widths[level] * shifts, centres, smoothed)
@@ -89,7 +90,7 @@ def chain_ceiling(
 
 
 _DENSE = 1.0
-"""Below this the grid of states is even, above it is exponential."""
+"""The grid of states is uniform below this, and exponential above."""
 
 _REACH = 60.0
 """Outcomes beyond this do not occur."""

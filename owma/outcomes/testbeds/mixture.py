@@ -1,4 +1,4 @@
-"""A Gaussian mixture: rare modes, in closed form."""
+"""A Gaussian mixture: its denoiser, tilt and optimum, for testbeds with rare modes."""
 
 import equinox as eqx
 import jax
@@ -11,7 +11,7 @@ from owma.diffusion.denoiser import AbstractDenoiser
 
 
 class _Level(eqx.Module):
-    """What a mixture is at one noise level."""
+    """The conditioning of a mixture at one noise level."""
 
     gains: Float[Array, "c x x"]
     """S (S + r²)⁻¹ of each component."""
@@ -26,14 +26,14 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
     $\hat x_0(y, r) = \sum_c w_c(y)\,(m_c + G_c(y - m_c))$ with $G_c = S_c(S_c + r^2)^{-1}$ and
     $w_c\propto\pi_c N(y; m_c, S_c + r^2)$.
 
-    Its parameters are the mixture's own, so that the tilt $q^*\propto p\,e^{w^\top\psi/\lambda}$, again a mixture, is
-    within the reach of adaptation.
+    Its parameters are those of the mixture, so that adaptation can represent the tilt
+    $q^*\propto p\,e^{w^\top\psi/\lambda}$, which is again a mixture.
     """
 
     logits: Float[Array, " c"]
     means: Float[Array, "c x"]
     factors: Float[Array, "c x x"]
-    """F with covariances F Fᵀ: what is not a factor of a covariance cannot be reached."""
+    """F with covariances F Fᵀ, so that every parameter is a valid covariance."""
 
     @classmethod
     def two_modes(cls, dims: int, separation: float, rare_weight: float, *, scale: float) -> "GaussianMixtureDenoiser":
@@ -100,9 +100,9 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
         r"""$q^*\propto p\,e^{w^\top\psi/\lambda}$: means $m_c + S_cw/\lambda$, logits raised by $w^\top m_c/\lambda +
         w^\top S_cw/(2\lambda^2)$.
         """
-        moved = jnp.einsum("cij,j->ci", self.covariances, weight) / kl_coef
+        shifts = jnp.einsum("cij,j->ci", self.covariances, weight) / kl_coef
         return GaussianMixtureDenoiser(
-            self.log_weights + self._log_moments(weight, kl_coef), self.means + moved, self.factors
+            self.log_weights + self._log_moments(weight, kl_coef), self.means + shifts, self.factors
         )
 
     def optimum(self, weight: Float[Array, " x"], kl_coef: float) -> Scalar:
@@ -116,7 +116,7 @@ class GaussianMixtureDenoiser(AbstractDenoiser):
         return (value - self.optimum(weight, kl_coef)) / kl_coef
 
     def _log_components(self, y: Float[Array, " x"], level: _Level) -> Float[Array, " c"]:
-        """The log-density of each component at y, times its weight; up to one constant."""
+        """Log of weight times density of each component at y, up to a common constant."""
         whitened = jnp.einsum("cij,cj->ci", level.whitener, y[None] - self.means)
         return level.log_norms - 0.5 * jnp.sum(jnp.square(whitened), axis=1)
 

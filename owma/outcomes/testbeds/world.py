@@ -1,4 +1,4 @@
-"""A closed-form distribution as a world model that every planner accepts, and a small policy beside it."""
+"""A closed-form distribution as a world model that every planner accepts, and a small policy for it."""
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ from owma.outcomes.world import WorldModel
 def testbed_world(
     denoiser: GaussianDenoiser | GaussianMixtureDenoiser, *, num_steps: int = 10, min_ratio: float = 0.05
 ) -> WorldModel:
-    """A world model whose outcomes are `denoiser`'s in every state, their coordinates being as they are.
+    """A world model whose outcomes have the distribution of `denoiser` in every state, without whitening.
 
-    States are as many numbers as outcomes. The chain is calibrated by the denoiser's own errors.
+    States have as many components as outcomes. The chain is calibrated to the exact errors of the denoiser.
     """
     dims = denoiser.means.shape[1] if isinstance(denoiser, GaussianMixtureDenoiser) else denoiser.mean.shape[0]
     return WorldModel(
@@ -33,7 +33,7 @@ def testbed_world(
 
 
 def testbed_policy(obs_dim: int, action_dim: int, psi_dim: int) -> ReadoutPolicy:
-    """A small untrained policy, always the same, whose units are those of its inputs; actions are in [-1, 1]."""
+    """A small untrained policy with a fixed key, without standardisation; actions are in [-1, 1]."""
     return untrained_policy(
         PolicyConfig(width=8, depth=1, embed_width=8),
         Standardisation.identity(obs_dim),
