@@ -226,7 +226,7 @@ def timed(programs: Mapping[str, Program], rounds: int, label: str) -> dict[str,
                     times[name].append(1e3 * (time.perf_counter() - began))
             if i > 0:
                 advance(1)
-    return {name: np.array(found) for name, found in times.items()}
+    return {name: np.array(values) for name, values in times.items()}
 
 
 def _row(group: str, name: str, times: Float[np.ndarray, " rounds"], program: Program, **more: Any) -> dict[str, Any]:
@@ -302,11 +302,11 @@ def _batches(name: str, config: AbstractPlannerConfig, rounds: int) -> list[dict
 
         singles = {n: dataclasses.replace(single, function=all_cores, arguments=(n,)) for n in _BATCHES}
         kinds = {f"batch, {name}": batched, f"singles on all cores, {name}": singles}
-        programs = {f"{group} {n}": program for group, found in kinds.items() for n, program in found.items()}
+        programs = {f"{group} {n}": program for group, by_size in kinds.items() for n, program in by_size.items()}
         times = timed(programs, rounds, f"batches of {name}")
     rows = []
-    for group, found in kinds.items():
-        for n, program in found.items():
+    for group, by_size in kinds.items():
+        for n, program in by_size.items():
             taken = times[f"{group} {n}"]
             rows.append(_row(group, f"{n}", taken, program, decisions_per_s=1e3 * n / float(np.median(taken))))
     return rows

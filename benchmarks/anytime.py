@@ -88,8 +88,8 @@ def _states(trained: TrainedRun, arguments: Anytime) -> list[Float[np.ndarray, "
     assert trained.material.env is not None  # the presets evaluate
     agent = trained.run.agent(_DEFAULT, replan_every=10)
     with vector_env(trained.material.env, arguments.episodes) as envs:
-        found = run_episodes(agent, envs, planner_name="10 steps", seed=arguments.seed, timed_decisions=0)
-    return list(found.observations[:, : -1 : arguments.every])
+        episodes = run_episodes(agent, envs, planner_name="10 steps", seed=arguments.seed, timed_decisions=0)
+    return list(episodes.observations[:, : -1 : arguments.every])
 
 
 @eqx.filter_jit

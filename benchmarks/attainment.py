@@ -234,12 +234,12 @@ def mixture_model(
 def mixture(separation: float, scale: float, rare: float, dims: int) -> Problem:
     """Two modes. The ceiling is the chain's in one dimension; the others are independent and do not move it."""
     model, line, kl_coef = mixture_model(separation, scale, rare, dims)
-    found = chain_ceiling(testbed_world(line).chain, line, lambda psi: psi[0], kl_coef)
+    ceiling = chain_ceiling(testbed_world(line).chain, line, lambda psi: psi[0], kl_coef)
     share = float(jnp.exp(line.tilted(jnp.ones(1), kl_coef).log_weights[1]))
-    notes = {"optimum": found.optimum, "rare_share_of_tilt": share}
+    notes = {"optimum": ceiling.optimum, "rare_share_of_tilt": share}
     name = f"mixture-{dims}d-{separation:g}x{scale:g}-{rare:g}"
     return Problem(
-        name, model, np.zeros((1, dims)), kl_coef, np.array([found.prior]), np.array([found.ceiling]), notes=notes
+        name, model, np.zeros((1, dims)), kl_coef, np.array([ceiling.prior]), np.array([ceiling.ceiling]), notes=notes
     )
 
 
@@ -280,8 +280,8 @@ class Learnt:
         return np.asarray(obs[np.random.default_rng(self.seed).choice(len(obs), num, replace=False)], np.float32)
 
     def problem(self, obs: Float[np.ndarray, "n obs"], kl_coef: float, **effort: int) -> Problem:
-        found = optima(self.trained.run.model, obs, kl_coef, **effort)
-        each = {key: np.array([float(leaf) for leaf in column]) for key, column in _columns(found).items()}
+        estimates = optima(self.trained.run.model, obs, kl_coef, **effort)
+        each = {key: np.array([float(leaf) for leaf in column]) for key, column in _columns(estimates).items()}
         divergence = float(each["divergence"].mean())
         notes = {key: each[key].tolist() for key in ("value", "error", "ess")}
         return Problem(
@@ -291,16 +291,16 @@ class Learnt:
             kl_coef,
             each["start"],
             each["value"],
-            float(np.sqrt(np.sum(each["error"] ** 2)) / len(found)),
+            float(np.sqrt(np.sum(each["error"] ** 2)) / len(estimates)),
             # Where q* lies: its divergence, and the value that it has.
             notes | {"frontier": [divergence, float(each["value"].mean()) + kl_coef * divergence]},
             self.support,
         )
 
 
-def _columns(found: Sequence[Optimum]) -> dict[str, list]:
+def _columns(optima: Sequence[Optimum]) -> dict[str, list]:
     names = [field.name for field in dataclasses.fields(Optimum)]
-    return {name: [getattr(optimum, name) for optimum in found] for name in names}
+    return {name: [getattr(optimum, name) for optimum in optima] for name in names}
 
 
 _LONG = OnlineAdaptation(adaptation_steps=60, n_adaptation_samples=128, max_kl=0.3, final_kl=1.0, level_share=1.0)
@@ -320,16 +320,16 @@ def optima(
     model: AgentModel, obs: Float[np.ndarray, "n obs"], kl_coef: float, *, tries: int = 2, num_batches: int = 24
 ) -> list[Optimum]:
     """J* of each state; of several proposals the one with the most effective draws counts."""
-    found = []
+    best = []
     with open_progress("estimating J*", len(obs), 0) as advance:
         for state in obs:
             candidates = [
                 _optimum(model, jnp.asarray(state), jnp.asarray(kl_coef), jax.random.key(i), num_batches)
                 for i in range(tries)
             ]
-            found.append(max(candidates, key=lambda o: float(o.ess)))
+            best.append(max(candidates, key=lambda o: float(o.ess)))
             advance(1)
-    return found
+    return best
 
 
 _FEW: Mapping[str, AbstractPlannerConfig] = {
@@ -362,8 +362,8 @@ class Campaign:
             "planners": {name: to_json(config) for name, config in self.planners.items()},
         }
         settle(self.out, self.settings)
-        found = (self.out.path / "rows.jsonl").exists()
-        self.rows = self.out.read_jsonl("rows.jsonl", drop_torn=True) if found else []
+        is_resumed = (self.out.path / "rows.jsonl").exists()
+        self.rows = self.out.read_jsonl("rows.jsonl", drop_torn=True) if is_resumed else []
         self.out.write_jsonl("rows.jsonl", self.rows)
         self.runner = Runner()
 
@@ -494,8 +494,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
         shown = [p for p in problems if any(r["problem"] == p and r[key] is not None for r in rows)]
         lines += [f"**{heading}**", "", "| planner | " + " | ".join(shown) + " |", "|-" + "|-:" * len(shown) + "|"]
         for planner in planners:
-            found = [cells.get((problem, planner)) for problem in shown]
-            values = ["–" if row is None or row[key] is None else f"{row[key]:.{digits}f}" for row in found]
+            cells_of_planner = [cells.get((problem, planner)) for problem in shown]
+            values = ["–" if row is None or row[key] is None else f"{row[key]:.{digits}f}" for row in cells_of_planner]
             lines.append(f"| {planner} | " + " | ".join(values) + " |")
         lines.append("")
     return "\n".join(lines)

@@ -55,9 +55,9 @@ def main() -> None:
         metrics += _metrics("smoke", list(_beside(PRESETS["smoke"][1], 2, {})))
     for path in arguments.folders:
         folder = RunFolder(path)
-        found = [row for config, episodes, about in _experiments(folder) for row in _beside(config, episodes, about)]
-        folder.write_jsonl(FILE, found)
-        metrics += _metrics(path.name, found)
+        results = [row for config, episodes, about in _experiments(folder) for row in _beside(config, episodes, about)]
+        folder.write_jsonl(FILE, results)
+        metrics += _metrics(path.name, results)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     config = {"folders": [path.name for path in arguments.folders]}
     summary = {"metrics": metrics, "machine": versions(), "config": config}
@@ -108,12 +108,12 @@ def _random(material: Material, seed: int, episodes: int) -> list[dict[str, Any]
 
 
 def _metrics(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found = []
+    metrics = []
     for planner in dict.fromkeys(row["planner"] for row in rows):
         returns = [row["return"] for row in rows if row["planner"] == planner]
         mean = sum(returns) / len(returns)
-        found.append({"key": f"return/{name}/{planner}", "value": mean, "unit": "return", "better": "higher"})
-    return found
+        metrics.append({"key": f"return/{name}/{planner}", "value": mean, "unit": "return", "better": "higher"})
+    return metrics
 
 
 if __name__ == "__main__":

@@ -106,8 +106,8 @@ def _start(body: str, run: Path, exported: Path, obs_size: int, cache: Path | No
     environment = os.environ | kept | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": str(cache)})
     code = _PROCESS.format(body=_BODIES[body])
     call = [sys.executable, "-c", code, str(run), str(exported), str(obs_size)]
-    found = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
-    return json.loads(found.stdout.splitlines()[-1])
+    process = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def _write(arguments: ColdStart, rows: list[dict]) -> None:

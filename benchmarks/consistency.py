@@ -70,8 +70,8 @@ def main() -> None:
         mixtures, efforts = mixtures[:1], efforts[1:2]
     total = len(mixtures) * len(efforts) * arguments.decisions
     with open_progress("plans", total, 0) as advance:
-        found = [_of_mixture(parameters, efforts, arguments.decisions, advance) for parameters in mixtures]
-    _write(arguments, [row for rows in found for row in rows])
+        rows_by_mixture = [_of_mixture(parameters, efforts, arguments.decisions, advance) for parameters in mixtures]
+    _write(arguments, [row for rows in rows_by_mixture for row in rows])
     print(arguments.json)
 
 
@@ -108,10 +108,10 @@ def _optimum(model: AgentModel, between: float, kl_coef: float) -> Law:
 
     def log_normaliser(lowest: float, slope: float) -> float:
         chain, denoiser = model.world.chain, model.world.denoiser
-        found = chain_ceiling(
+        ceiling = chain_ceiling(
             chain, denoiser, lambda psi: jnp.where(psi[0] > lowest, slope * psi[0], -60 * kl_coef), kl_coef
         )
-        return found.optimum / kl_coef
+        return ceiling.optimum / kl_coef
 
     share = float(np.exp(log_normaliser(between, 1.0) - log_normaliser(-np.inf, 1.0)))
     more, less = (log_normaliser(-np.inf, 1.0 + e) for e in (0.01, -0.01))

@@ -81,9 +81,9 @@ def _write(arguments: Demonstrator, rows: list[dict[str, Any]]) -> None:
     out = RunFolder(arguments.json.parent)
     out.path.mkdir(parents=True, exist_ok=True)
     out.write_jsonl("rows.jsonl", rows)
-    found, metrics = table(rows)
-    (out.path / "table.md").write_text(found)
-    print(found, end="")
+    text, metrics = table(rows)
+    (out.path / "table.md").write_text(text)
+    print(text, end="")
     config = {"mazes": arguments.mazes, "seeds": arguments.seeds, "episodes": arguments.episodes}
     arguments.json.write_text(
         json.dumps({"metrics": metrics, "machine": versions(), "config": config}, indent=1) + "\n"
@@ -99,14 +99,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]
     ]
     metrics = []
     for maze, noise in dict.fromkeys((row["maze"], row["action_noise"]) for row in rows):
-        found = [row for row in rows if (row["maze"], row["action_noise"]) == (maze, noise)]
-        success = np.array([row["success"] for row in found], float)
-        low, high = interval(success, [row["seed"] for row in found], bounds=(0.0, 1.0)) or (np.nan, np.nan)
-        took = [row["steps"] for row in found if row["success"]]
-        fallen = np.mean([row["fallen"] for row in found])
+        episodes = [row for row in rows if (row["maze"], row["action_noise"]) == (maze, noise)]
+        success = np.array([row["success"] for row in episodes], float)
+        low, high = interval(success, [row["seed"] for row in episodes], bounds=(0.0, 1.0)) or (np.nan, np.nan)
+        took = [row["steps"] for row in episodes if row["success"]]
+        fallen = np.mean([row["fallen"] for row in episodes])
         share = f"{100 * success.mean():.0f} [{100 * low:.0f}, {100 * high:.0f}]"
         median = f"{np.median(took):.0f}" if took else "–"
-        lines.append(f"| {maze} | {noise:g} | {len(found)} | {share} | {100 * fallen:.0f} | {median} |")
+        lines.append(f"| {maze} | {noise:g} | {len(episodes)} | {share} | {100 * fallen:.0f} | {median} |")
         metrics.append(
             {"key": f"success/{maze}, noise {noise:g}", "value": success.mean(), "unit": "share", "better": "higher"}
         )

@@ -72,14 +72,14 @@ def main() -> None:
         tenth.mkdir()
         for path in sorted(whole.iterdir())[: num_files // 10]:
             os.link(path, tenth / path.name)
-        found = [
+        results = [
             {"data": name, "gib": size} | _in_a_process(folder, memory, arguments.updates, scratch)
             for name, folder, size, memory in (
                 ("memory-mapped", whole, arguments.gib, arguments.gib / 10),
                 ("in memory", tenth, arguments.gib / 10, arguments.gib),
             )
         ]
-    _write(arguments, found)
+    _write(arguments, results)
     print(arguments.json)
 
 

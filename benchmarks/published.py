@@ -170,8 +170,8 @@ class PublishedTrainer(eqx.Module):
             noise = jax.random.normal(noise_key, x0.shape)
 
             def one(x0: Array, context: Array, ratio: Scalar, noise: Array) -> Scalar:
-                found = denoiser.noise(x0 + ratio * noise, ratio, denoiser.condition(ratio, context))
-                return jnp.mean(jnp.square(found - noise))
+                predicted = denoiser.noise(x0 + ratio * noise, ratio, denoiser.condition(ratio, context))
+                return jnp.mean(jnp.square(predicted - noise))
 
             return jnp.mean(jax.vmap(one)(x0, context, ratios, noise))
 

@@ -121,8 +121,8 @@ def _write(
     results, table = skew_summary(rows)
     metrics = [
         {"key": f"{key}/skew-{skew}/{name}", "value": entry[key], "unit": unit, "better": better}
-        for skew, found in results.items()
-        for name, entry in found["planners"].items()
+        for skew, entries in results.items()
+        for name, entry in entries["planners"].items()
         for key, unit, better in (("success", "share", "higher"), ("promise_gap", "return", "lower"))
     ]
     config = {name: to_json(planner) for name, planner in planners.items()}

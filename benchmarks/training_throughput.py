@@ -73,8 +73,8 @@ def main() -> None:
     default = _updates(trainer, arguments.updates)
     rows, ratios = _configurations(arguments, transitions, trainer, default)
     for measure in (_published, _dataset_sizes):
-        more, found = measure(arguments, trainer, default)
-        rows, ratios = rows + more, ratios | found
+        more, more_ratios = measure(arguments, trainer, default)
+        rows, ratios = rows + more, ratios | more_ratios
     _write(arguments, rows, ratios)
     print(arguments.json)
 
@@ -171,10 +171,10 @@ def _weights(*layers: Linear) -> tuple[Float[Array, "out in"], ...]:
 
 def _forward(weights: Sequence[Float[Array, "out in"]], x: Float[Array, "batch in"]) -> list[Float[Array, "batch _"]]:
     """The input of every layer, and the output of the last."""
-    found = [x]
+    activations = [x]
     for weight in weights:
-        found.append(found[-1] @ weight.T)
-    return found
+        activations.append(activations[-1] @ weight.T)
+    return activations
 
 
 def _step(weights: Sequence[Float[Array, "out in"]], x: Float[Array, "batch in"]) -> tuple[Float[Array, "out in"], ...]:
@@ -206,14 +206,12 @@ def _configurations(
     programs["recalibration"] = _recalibration(trainer)
     times = dict(timed(programs, arguments.rounds, "configurations"))
     recalibration = times.pop("recalibration") / config.report_every
-    times = {name: found / arguments.updates for name, found in times.items()}
+    times = {name: ms / arguments.updates for name, ms in times.items()}
     ratio = float(np.median(times[config.target] / times["floor"]))
     for name in times:
         if name != "floor":
             times[name] = times[name] + recalibration
-    rows = [
-        _row("configurations", name, found, programs[name], batch=config.batch_size) for name, found in times.items()
-    ]
+    rows = [_row("configurations", name, ms, programs[name], batch=config.batch_size) for name, ms in times.items()]
     rows.append(_row("configurations", "recalibration, of an update", recalibration, programs["recalibration"]))
     speed = config.batch_size / np.median(times[config.target]) * 1e3
     return rows, {"transitions_per_s": float(speed), "over_floor": ratio, "compile_s": default.compile_s}
@@ -262,10 +260,10 @@ def _dataset_sizes(
     rows, ratios = [], {}
     for name, count in (("update", arguments.updates), ("decision", 1)):
         both = [times[f"{name}, {size}"] / count for size in ("small", "large")]
-        for n, found in zip((small, large), both):
+        for n, ms in zip((small, large), both):
             batch = trainer.config.batch_size if name == "update" else None
             program = programs[f"{name}, {'small' if n == small else 'large'}"]
-            rows.append(_row("dataset", f"{name}, {n:,} transitions", found, program, batch=batch))
+            rows.append(_row("dataset", f"{name}, {n:,} transitions", ms, program, batch=batch))
         ratios[f"large_over_small/{name}"] = float(np.median(both[1] / both[0]))
     return rows, ratios
 

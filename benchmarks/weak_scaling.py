@@ -96,8 +96,8 @@ def _measured(arguments: WeakScaling, devices: int, batch: int) -> dict[str, Any
     numbers = {name: getattr(arguments, name) for name in ("share", "transitions", "rounds", "updates")}
     call = [sys.executable, __file__, "--measure", str(devices), str(batch)]
     call += [part for name, number in numbers.items() for part in (f"--{name}", str(number))]
-    found = subprocess.run(call, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(found.stdout.splitlines()[-1])
+    process = subprocess.run(call, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def _row(arguments: WeakScaling, devices: int, batch: int) -> dict[str, Any]:
@@ -138,10 +138,10 @@ def _trainer(rows: int, batch: int) -> tuple[OutcomeTrainer, TrainingState]:
     (data,) = OutcomeData.build(model.world, transitions, everything, horizon=config.horizon)
     held_out = data.rows(jnp.arange(min(10_000, rows)))
     trainer = OutcomeTrainer(model.world, model.policy, data, held_out, config, _PRESET.world)
-    found = replicate((trainer, trainer.init(key=jax.random.key(0))))
+    replicated = replicate((trainer, trainer.init(key=jax.random.key(0))))
     del model, data, held_out, trainer
     gc.collect()
-    return found
+    return replicated
 
 
 def _held(tree: PyTree) -> int:
@@ -158,8 +158,8 @@ def _held(tree: PyTree) -> int:
 def _write(
     arguments: WeakScaling, out: RunFolder, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> None:
-    found = {(row["devices"], row["batch"]): row for row in rows}
-    first = found[arguments.devices[0], arguments.devices[0] * arguments.share]
+    by_size = {(row["devices"], row["batch"]): row for row in rows}
+    first = by_size[arguments.devices[0], arguments.devices[0] * arguments.share]
     machine, metrics = versions(), []
     lines = [
         "| devices | batch | updates/s | transitions/s | efficiency | MB a device: parameters and optimiser | data "
@@ -167,7 +167,7 @@ def _write(
         "|-:" * 11 + "|",
     ]
     for devices in arguments.devices:
-        row, whole = (found[n, devices * arguments.share] for n in (devices, 1))
+        row, whole = (by_size[n, devices * arguments.share] for n in (devices, 1))
         speed_up = row["transitions_per_s"] / first["transitions_per_s"]
         efficiency, over = speed_up * first["devices"] / devices, row["ms_p50"] / whole["ms_p50"]
         sizes = ("state_bytes", "data_bytes", "live_bytes", "temporaries_bytes", "process_bytes")

@@ -174,11 +174,11 @@ def _comparisons(source: Source) -> Section:
         names = list(dict.fromkeys(row["planner"] for row in group.rows))
         found = {c["rival"] for c in comparisons(group.rows, keys=("return",))}
         better = {name: probability_of_improvement(group.rows, OURS, name) for name in names if name in found}
-        draw = functools.partial(plots.centres, found=robust(group.rows), label="interquartile mean of the return")
+        draw = functools.partial(plots.centres, by_planner=robust(group.rows), label="interquartile mean of the return")
         pictures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
         if better:
             label = f"P({OURS.replace('_', ' ')} is better)"
-            draw = functools.partial(plots.centres, found=better, label=label, centre="probability")
+            draw = functools.partial(plots.centres, by_planner=better, label=label, centre="probability")
             pictures += picture(draw, "How likely an episode of adaptation is better than one of the rival.")
         body += heading(group.label) + figures(pictures)
     compared = comparisons(source.rows)
@@ -193,7 +193,7 @@ def _promises(source: Source) -> Section:
         rows = [row for row in group.rows if not row.get("planner_settings")]
         rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
         if rows:
-            draw = functools.partial(plots.calibration, found=calibration(rows))
+            draw = functools.partial(plots.calibration, by_planner=calibration(rows))
             caption = "What plans promised against what was realised" + (f" ({group.label})." if group.label else ".")
             body += picture(draw, caption)
     return Section("Promises", body)

@@ -75,12 +75,12 @@ def explore(run: Run, config: OnlineAdaptation, *, states: int, draws: int, seed
     steps = np.linspace(0, 0.8 * (len(visited) - 1), states).astype(int)
     obs = jnp.asarray(visited[steps])
     key = jax.random.key(seed)
-    found = [_decide(run.model, run.agent(config), config.kl_coef, one, draws, key) for one in obs]
+    plans = [_decide(run.model, run.agent(config), config.kl_coef, one, draws, key) for one in obs]
     return {
         "kl_coef": config.kl_coef,
         "value_scale": float(run.model.value_scale),
         "states": [
-            {"step": int(step), "position": _rounded(visited[step][:2])} | shown for step, shown in zip(steps, found)
+            {"step": int(step), "position": _rounded(visited[step][:2])} | plan for step, plan in zip(steps, plans)
         ],
     }
 
@@ -148,9 +148,9 @@ def _optimum(values: Float[Array, " n"], price: float) -> dict[str, Any]:
     }
 
 
-def _rounded(found: Any) -> Any:
+def _rounded(values: Any) -> Any:
     """To four digits, which is more than a picture shows."""
-    array = np.asarray(found, np.float64)
+    array = np.asarray(values, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         digits = 3 - np.floor(np.log10(np.abs(array)))
     digits = np.where(np.isfinite(digits), digits, 0)

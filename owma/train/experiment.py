@@ -1,4 +1,4 @@
-"""One experiment: its configuration, its trained parts, and training with resume."""
+"""The stages of a training run, with checkpoints and resume."""
 
 import contextlib
 import dataclasses
@@ -40,10 +40,10 @@ _State = TypeVar("_State")
 
 
 class Experiment:
-    """The stages of one run, each of which goes on from what is on disk.
+    """The stages of one run, each of which resumes from its checkpoints.
 
-    Of several processes (`owma.train.job`) all go through them in step, and the first alone writes and reads the run
-    folder.
+    In a job of several processes (`owma.train.job`) all execute the stages together; process 0 alone reads and writes
+    the run folder.
     """
 
     def __init__(
@@ -56,11 +56,13 @@ class Experiment:
         *,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`logs` are given the rows of `metrics.jsonl` too; `warn` is given a sentence for each damaged checkpoint."""
+        """**Arguments:** `logs`: back ends for the rows of `metrics.jsonl`; `warn`: called with a sentence for each
+        damaged checkpoint.
+        """
         self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
         self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
         self.success_reward = material.success_reward
-        # Where the data stay on disk, coordinates, value and task are fitted to some episodes: see `sample_rows`.
+        # If the data stay on disk, coordinates, value and task are fitted to a sample of episodes (`sample_rows`).
         self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
         if self.sample.is_mapped:
             rows = sample_rows(self.sample, seed=config.seed)
@@ -69,10 +71,12 @@ class Experiment:
         self.keys = dict(zip(("build", "train", "value", "scale"), jax.random.split(jax.random.key(config.seed), 4)))
 
     def train(self) -> TrainedParts:
-        """World model and policy, then value and task; writes metrics and checkpoints. Finished models are read.
+        """Train world model and policy, then value and task; writes metrics and checkpoints. Returns the models of a
+        finished run without training.
 
-        What is damaged of these is made again from the newest checkpoint that is whole, bit for bit as it was. Raises
-        `CheckpointError` where none is, or the one there is is of another configuration or was begun with other data.
+        Damaged models are computed again from the newest intact checkpoint, bit for bit as they were.
+
+        **Raises:** `CheckpointError` if no checkpoint is intact, or it is of another configuration or of other data.
         """
         models, transitions = self.folder.path / "models", self.dataset.transitions
         if is_main_process():
@@ -96,7 +100,7 @@ class Experiment:
             "env": None if self.env is None else env_json(self.env),
             "dataset": dataclasses.asdict(self.dataset.origin),
         }
-        # The models last: they are what says that training is done.
+        # The models last: their presence means that training is finished.
         if is_main_process():
             self.folder.write_json("shapes.json", shapes)
         with self._saving(models) as save:
@@ -104,7 +108,7 @@ class Experiment:
         return parts
 
     def _untrained(self) -> tuple[WorldModel, ReadoutPolicy, Float[np.ndarray, "n psi"]]:
-        """Both models, and the outcomes of the sample in the world's coordinates, on the host."""
+        """The untrained models, and the whitened outcomes of the sample, on the host."""
         world_key, policy_key = jax.random.split(self.keys["build"])
         features_key, denoiser_key = jax.random.split(world_key)
         config, sample = self.config.world, self.sample
@@ -124,7 +128,7 @@ class Experiment:
         return world, policy, np.asarray(shared_psi)
 
     def _trained_features(self) -> LearnedFeatures:
-        """Learned cumulants, trained to the end; their checkpoints are in a folder of their own."""
+        """Train learned cumulants; their checkpoints have their own folder."""
         config, folder = self.config.world.features, self.folder.path / "features"
         trainer = FeatureTrainer.build(self.sample, config)
         state = trainer.init(key=jax.random.fold_in(self.keys["build"], 1))
@@ -145,13 +149,13 @@ class Experiment:
 
     def _train_outcomes(self, world: WorldModel, policy: ReadoutPolicy) -> tuple[WorldModel, ReadoutPolicy]:
         config = self.config.training
-        fitted, held_out = split_episodes(self.dataset.transitions, config.held_out, seed=self.config.seed)
-        data, checked = self._rows(world, fitted, held_out)
+        masks = split_episodes(self.dataset.transitions, config.held_out, seed=self.config.seed)
+        data, held_out = self._rows(world, *masks)
         trainer = OutcomeTrainer(
             world=world,
             policy=policy,
             data=data,
-            held_out=checked,
+            held_out=held_out,
             config=config,
             world_config=self.config.world,
         )
@@ -173,7 +177,7 @@ class Experiment:
         return trainer.finish(state)
 
     def _resumed(self, folder: Path, state: _State) -> _State:
-        """The state of the newest checkpoint in `folder` that is whole; `state` where there is none at all."""
+        """The state of the newest intact checkpoint in `folder`; `state` if there is no checkpoint."""
         if is_main_process():
             newest, damaged = checkpoint.newest_intact(folder)
             self._warn(*(f"{sentence} Training goes on from step {newest}, which is whole." for sentence in damaged))
@@ -183,29 +187,29 @@ class Experiment:
 
     @contextlib.contextmanager
     def _saving(self, folder: Path) -> Iterator[Callable[[int, PyTree], None]]:
-        """`checkpoint.saving`; of several processes the first one writes."""
+        """`checkpoint.saving`, in which process 0 alone writes."""
         with checkpoint.saving(folder, config_fingerprint=self.fingerprint) as save:
             yield lambda step, tree: save(step, on_one_device(tree)) if is_main_process() else None
 
     def _check_sample(self) -> None:
-        """Raises `CheckpointError` where training was begun on other rows: its coordinates were others."""
+        """Raises `CheckpointError` if training was begun with another sample, and so with other coordinates."""
         if not is_main_process():
             return
-        note = self.folder.path / "sample.json"
-        whole, now = len(self.dataset.transitions), len(self.sample)
+        file = self.folder.path / "sample.json"
+        num_rows, num_sampled = len(self.dataset.transitions), len(self.sample)
         if checkpoint.latest(self.folder.checkpoints) is None:
-            note.unlink(missing_ok=True)
-            if now < whole:
-                self.folder.write_json(note.name, {"rows": now})
+            file.unlink(missing_ok=True)
+            if num_sampled < num_rows:
+                self.folder.write_json(file.name, {"rows": num_sampled})
             return
-        content = self.folder.read_json(note.name) if note.exists() else {"rows": whole}
+        content = self.folder.read_json(file.name) if file.exists() else {"rows": num_rows}
         before = content.get("rows") if isinstance(content, dict) else None
         if not isinstance(before, int):
-            raise CheckpointError(f"{note} is not of the form that training writes. Restore it, or start a new run.")
-        if before != now:
+            raise CheckpointError(f"{file} is not of the form that training writes. Restore it, or start a new run.")
+        if before != num_sampled:
             raise CheckpointError(
                 f"The run {self.folder.path} was begun with coordinates fitted to {before:,} transitions, and these "
-                f"are fitted to {now:,}; give the same --memory-gib, or start a new run."
+                f"are fitted to {num_sampled:,}; give the same --memory-gib, or start a new run."
             )
 
     def _rows(
@@ -269,8 +273,8 @@ class Experiment:
             {
                 "phase": "task",
                 "labels": len(labelled),
-                "r2_linear": _explained(linear, psi[check], returns[check]),
-                "r2_decoder": _explained(task, psi[check], returns[check]),
+                "r2_linear": _r_squared(linear, psi[check], returns[check]),
+                "r2_decoder": _r_squared(task, psi[check], returns[check]),
                 "value_scale_linear": float(parts.linear_scale),
                 "value_scale_decoder": float(parts.task_scale),
             },
@@ -299,7 +303,7 @@ class Experiment:
             log.log(row)
 
     def _drop_metrics_after(self, phase: str, step: int) -> None:
-        """Rows that a resumed stage will write again."""
+        """Remove the rows that a resumed stage will write again."""
         if not is_main_process() or not self.folder.metrics_jsonl.exists():
             return
         rows = self.folder.read_jsonl("metrics.jsonl", drop_torn=True)
@@ -309,12 +313,14 @@ class Experiment:
 def task_returns(
     rewards: Float[np.ndarray, " n"], transitions: Transitions, discount: float
 ) -> Float[np.ndarray, " n"]:
-    """Discounted returns of labelled transitions; truncated episodes are taken to go on with their last reward."""
+    """Discounted returns of every transition; the last state of a truncated episode is taken to be absorbing, with the
+    last reward.
+    """
     return monte_carlo(rewards[:, None], transitions, discount=discount, tail=rewards[:, None])[:, 0]
 
 
-def _explained(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: Float[np.ndarray, " n"]) -> float | None:
-    """R² of a value; `None` if the returns are all the same."""
+def _r_squared(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: Float[np.ndarray, " n"]) -> float | None:
+    """R² of a value; `None` if the returns are constant."""
     if np.ptp(returns) == 0:
         return None
     return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)

@@ -1,4 +1,4 @@
-"""Training of learned cumulants on the dataset, before anything else is trained."""
+"""Training of learned cumulants, before the outcome model."""
 
 import abc
 from collections.abc import Iterator
@@ -19,25 +19,25 @@ from owma.train.fit import FitConfig, cosine_decay, descend, fit, init_optimiser
 
 
 class FeatureBatch(eqx.Module):
-    """What the objectives look at, observations and actions standardised; one row a transition."""
+    """A batch for the objectives, observations and actions standardised; one row per transition."""
 
     obs: Float[Array, "batch obs"]
     action: Float[Array, "batch act"]
     next_obs: Float[Array, "batch obs"]
     goal: Float[Array, "batch obs"]
-    """A state that came later in the same episode, at the next step at the earliest."""
+    """A later state of the same episode: `next_obs`, or one after it."""
     other: Float[Array, "batch obs"]
     """An independent state of the dataset."""
 
 
 class AbstractFeatureObjective(eqx.Module):
-    """What cumulants are trained to be: a module around `LearnedFeatures` with a loss."""
+    """A training objective of cumulants: a module around `LearnedFeatures` with a loss."""
 
     features: eqx.AbstractVar[LearnedFeatures]
 
     @abc.abstractmethod
     def loss(self, average: "AbstractFeatureObjective", batch: FeatureBatch) -> Scalar:
-        """**Arguments:** `average`: the slowly following copy of `self`, whose gradient is stopped."""
+        """**Arguments:** `average`: the exponential moving average of `self`, a target network without gradient."""
 
 
 class LaplacianObjective(AbstractFeatureObjective):
@@ -45,7 +45,7 @@ class LaplacianObjective(AbstractFeatureObjective):
     Laplacian in RL*, arXiv 1810.04586):
     $$\tfrac12\mathbb E\|c(s) - c(s')\|^2
     + \beta\,\mathbb E_{u,v}\Big[(c(u)^\top c(v))^2 - \|c(u)\|^2 - \|c(v)\|^2 + d\Big],$$
-    (s, s') consecutive and u, v independent states. Its second term is $\|\mathbb E\,cc^\top - I\|_F^2$ and keeps the
+    (s, s') consecutive and u, v independent states. The second term is $\|\mathbb E\,cc^\top - I\|_F^2$ and keeps the
     d functions orthonormal over the dataset; together they span the eigenfunctions of the walk's Laplacian that have
     the smallest eigenvalues, the constant among them.
     """
@@ -54,16 +54,18 @@ class LaplacianObjective(AbstractFeatureObjective):
     orthonormality: float = eqx.field(static=True, default=5.0)
 
     def loss(self, average: AbstractFeatureObjective, batch: FeatureBatch) -> Scalar:
-        here, after, other = (jax.vmap(lambda s: self.features(s))(x) for x in (batch.obs, batch.next_obs, batch.other))
-        smoothness = 0.5 * jnp.mean(jnp.sum(jnp.square(here - after), axis=1))
-        squares = jnp.sum(jnp.square(here), axis=1) + jnp.sum(jnp.square(other), axis=1)
-        constraint = jnp.mean(jnp.square(jnp.sum(here * other, axis=1)) - squares) + here.shape[1]
+        current, following, other = (
+            jax.vmap(lambda s: self.features(s))(x) for x in (batch.obs, batch.next_obs, batch.other)
+        )
+        smoothness = 0.5 * jnp.mean(jnp.sum(jnp.square(current - following), axis=1))
+        squares = jnp.sum(jnp.square(current), axis=1) + jnp.sum(jnp.square(other), axis=1)
+        constraint = jnp.mean(jnp.square(jnp.sum(current * other, axis=1)) - squares) + current.shape[1]
         return smoothness + self.orthonormality * constraint
 
 
 class DynamicsObjective(AbstractFeatureObjective):
-    r"""What the next state is predicted from: $\min_{c,f}\ \mathbb E\|f(c(s), a) - s'\|^2$ in standardised
-    coordinates, f a network that is not kept (the "transition" features of Touati, Rapin & Ollivier 2022, *Does
+    r"""Cumulants that predict the next state: $\min_{c,f}\ \mathbb E\|f(c(s), a) - s'\|^2$ in standardised
+    coordinates, f a network that is discarded (the "transition" features of Touati, Rapin & Ollivier 2022, *Does
     Zero-Shot Reinforcement Learning Exist?*, arXiv 2209.14935).
     """
 
@@ -79,12 +81,12 @@ class DynamicsObjective(AbstractFeatureObjective):
 
 
 class HilbertObjective(AbstractFeatureObjective):
-    r"""Coordinates in which straight distances are steps: $V(s, g) = -\|c(s) - c(g)\|$ is the value of reaching g at a
-    cost of 1 a step (HILP, Park et al. 2024, *Foundation Policies with Hilbert Representations*, arXiv 2402.15567):
-    $$\min_c\ \mathbb E\,\ell_\tau\big(-1 + \gamma\bar V(s', g) - V(s, g)\big),\qquad
-    \ell_\tau(x) = |\tau - \mathbb 1[x < 0]|\,x^2,$$
-    $\bar V$ by averaged weights, g a later state of the same episode (five of eight) or any state. The expectile τ near
-    1 takes the best of the recorded ways on. Where s' = g, $\bar V$ is 0 by itself.
+    r"""Coordinates in which Euclidean distances are temporal distances: $V(s, g) = -\|c(s) - c(g)\|$ is the value of
+    reaching g at a cost of 1 a step (HILP, Park et al. 2024, *Foundation Policies with Hilbert Representations*, arXiv
+    2402.15567): $$\min_c\ \mathbb E\,\ell_\tau\big(-1 + \gamma\bar V(s', g) - V(s, g)\big),\qquad \ell_\tau(x) = |\tau
+    - \mathbb 1[x < 0]|\,x^2,$$ $\bar V$ the target network, g a later state of the same episode (five of eight) or any
+    state. An expectile τ near 1 approximates a maximum over the recorded actions. Where s' = g, $\bar V$ is 0 by
+    construction.
     """
 
     features: LearnedFeatures
@@ -92,9 +94,9 @@ class HilbertObjective(AbstractFeatureObjective):
     expectile: float = eqx.field(static=True)
 
     def value(self, obs: Obs, goal: Obs) -> Scalar:
-        """V(s, g), of standardised states: minus the discounted number of steps."""
+        """V(s, g) of standardised states: minus the discounted number of steps from s to g."""
         squared = jnp.sum(jnp.square(self.features(obs) - self.features(goal)))
-        return -jnp.sqrt(jnp.maximum(squared, 1e-6))  # the root has no derivative at 0
+        return -jnp.sqrt(jnp.maximum(squared, 1e-6))  # the square root has no derivative at 0
 
     def loss(self, average: AbstractFeatureObjective, batch: FeatureBatch) -> Scalar:
         assert isinstance(average, HilbertObjective)
@@ -107,7 +109,7 @@ class HilbertObjective(AbstractFeatureObjective):
 
 
 class FeatureState(eqx.Module):
-    """All that an interrupted training of cumulants needs to go on as if nothing had happened."""
+    """The state of the training of cumulants, from which an interrupted one is resumed bit for bit."""
 
     objective: AbstractFeatureObjective
     average: AbstractFeatureObjective
@@ -124,7 +126,7 @@ class FeatureTrainer(eqx.Module):
     action: Float[Array, "n act"]
     next_obs: Float[Array, "n obs"]
     episode_end: Int[Array, " n"]
-    """The index of the last transition of each one's episode."""
+    """The index of the last transition of each transition's episode."""
     config: FeaturesConfig = eqx.field(static=True)
 
     @classmethod
@@ -158,8 +160,8 @@ class FeatureTrainer(eqx.Module):
         return FeatureState(objective, objective, init_optimiser(objective), jnp.zeros((), jnp.int32), key)
 
     def batch(self, *, key: PRNGKeyArray) -> FeatureBatch:
-        """Random rows, each with a later state of its episode (geometrically far, as a discounted future is) and
-        another state.
+        """Random rows, each with a later state of its episode (a geometric number of steps ahead) and an independent
+        state.
         """
         row_key, later_key, other_key = jax.random.split(key, 3)
         size, n = self.config.pretraining.batch_size, self.obs.shape[0]
@@ -191,12 +193,12 @@ class FeatureTrainer(eqx.Module):
 
     @eqx.filter_jit
     def run_chunk(self, state: FeatureState, num_updates: int) -> tuple[FeatureState, dict[str, Scalar]]:
-        """`num_updates` updates in one scan, and their mean loss."""
+        """`num_updates` updates in one scan; the next state and the mean loss."""
         state, losses = scan_updates(lambda state, _: self.update(state), state, None, length=num_updates)
         return state, {"features_loss": jnp.mean(losses)}
 
     def run(self, state: FeatureState) -> Iterator[tuple[FeatureState, dict[str, float]]]:
-        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        """Train from `state` on in chunks of `report_every` updates; yields the state and a row of metrics."""
         return fit(self.run_chunk, state, self._fit_config)
 
     @property

@@ -1,7 +1,7 @@
-"""The training step and loop that all trainers share: Adam, a schedule, clipping, averaged weights, compiled chunks.
+"""The training step and loop of all trainers: Adam, a schedule, gradient clipping, an EMA of weights, compiled chunks.
 
-A trainer is an `equinox.Module` that holds its data, so that its compiled chunk takes them as arguments: `update` makes
-one `descend`, `run_chunk` makes several by `scan_updates`, and `run` is `fit`.
+A trainer is an `equinox.Module` that holds its data, so that compiled chunks receive them as arguments. Its `update`
+calls `descend`, its `run_chunk` makes several updates with `scan_updates`, and its `run` is `fit`.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ from owma._internal.types import Array, Int, PyTree, Scalar
 
 @runtime_checkable
 class FitState(Protocol):
-    """All that an interrupted training needs to go on as if nothing had happened.
+    """The state of a training, from which an interrupted one is resumed bit for bit.
 
-    Each training has a class of its own, by whose field names its checkpoints are read.
+    Each trainer has its own class; checkpoints name its fields.
     """
 
     @property
@@ -34,22 +34,22 @@ class FitState(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """How a loss is minimised, and how often that is reported."""
+    """Settings of the optimiser and of reporting."""
 
     name: str
-    """What is trained, for messages."""
+    """Of the trained models, for messages."""
     updates: int
-    """Gradient steps in all."""
+    """Total number of gradient steps."""
     report_every: int
     """Updates in a chunk, after which there is a row of metrics."""
     learning_rate: Callable[[Int[Array, ""]], Scalar]
-    """Of the number of updates made so far."""
+    """The schedule: from the number of updates so far to the learning rate."""
     learning_rate_flag: str
-    """What a user lowers when training diverges."""
+    """The command-line flag that a user should lower if training diverges."""
     ema_decay: float
-    """Of the averaged weights."""
+    """Decay of the exponential moving average of weights."""
     max_norm: float | None = None
-    """Gradients of a larger global norm are scaled down to it; `None`: never."""
+    """Gradients of a larger global norm are scaled down to it; `None` for no clipping."""
 
 
 _Model = TypeVar("_Model")
@@ -59,13 +59,13 @@ _Input = TypeVar("_Input")
 
 
 def cosine_decay(peak: float, updates: int) -> Callable[[Int[Array, ""]], Scalar]:
-    """The learning rate that falls from `peak` to zero along half a cosine, without a warm-up."""
+    """Cosine decay from `peak` to zero over `updates`, without a warm-up."""
     schedule = optax.cosine_decay_schedule(peak, updates)
     return lambda step: jnp.asarray(schedule(step))
 
 
 def init_optimiser(model: PyTree) -> PyTree:
-    """The state of the optimiser before the first update of `model`."""
+    """The initial state of the optimiser for `model`."""
     return _OPTIMISER.init(eqx.filter(model, eqx.is_inexact_array))
 
 
@@ -77,22 +77,23 @@ def descend(
     step: Int[Array, ""],
     config: FitConfig,
 ) -> tuple[tuple[_Model, _Model, PyTree], _Aux]:
-    """One update of `model`, the `step`-th from 0, and of the exponential moving average of its weights.
+    """Update number `step` (from 0) of `model` and of the exponential moving average of its weights.
 
-    **Arguments:** `loss`: of the model, on one batch, and what it reports. `opt_state`: of `init_optimiser`.
+    **Arguments:** `loss`: from the model to its loss on one batch, and auxiliary output. `opt_state`: as returned by
+    `init_optimiser` or by the previous update.
 
-    **Returns:** model, average and optimiser state after the update; what `loss` reported.
+    **Returns:** the next (model, average, optimiser state), and the auxiliary output of `loss`.
     """
     (_, aux), grads = eqx.filter_value_and_grad(loss, has_aux=True)(model)
     if config.max_norm is not None:
-        # As `optax.clip_by_global_norm`, which rounds differently: runs begun before would not go on bit for bit.
+        # Not `optax.clip_by_global_norm`, which rounds differently: old runs would not resume bit for bit.
         norm = jnp.sqrt(squared_norm(grads))
         shrink = jnp.minimum(1.0, config.max_norm / jnp.maximum(norm, 1e-12))
         grads = jax.tree.map(lambda g: g * shrink, grads)
     directions, opt_state = _OPTIMISER.update(grads, opt_state)
     rate = config.learning_rate(step)
     model = eqx.apply_updates(model, jax.tree.map(lambda u: -rate * u, directions))
-    # A short memory at first, so that the average forgets the untrained weights.
+    # A small decay at first, so that the average forgets the initial weights.
     decay = jnp.minimum(config.ema_decay, (1.0 + step) / (10.0 + step))
     return (model, move_towards(average, model, 1 - decay), opt_state), aux
 
@@ -104,16 +105,16 @@ def scan_updates(
     *,
     length: int | None = None,
 ) -> tuple[_State, _Aux]:
-    """`update` in a `jax.lax.scan` over the leading axis of `inputs`; states may have leaves that are no arrays.
+    """`update` in a `jax.lax.scan` over the leading axis of `inputs`; states may have leaves that are not arrays.
 
-    **Arguments:** `length`: the number of updates, where `inputs` is `None`.
+    **Arguments:** `length`: the number of updates, if `inputs` is `None`.
 
-    **Returns:** the last state; what each update reported, stacked.
+    **Returns:** the last state, and the stacked auxiliary outputs of the updates.
     """
     arrays, static = eqx.partition(state, eqx.is_array)
 
-    def body(arrays: PyTree, one: Any) -> tuple[PyTree, _Aux]:
-        new_state, aux = update(eqx.combine(arrays, static), one)
+    def body(arrays: PyTree, input_: Any) -> tuple[PyTree, _Aux]:
+        new_state, aux = update(eqx.combine(arrays, static), input_)
         return eqx.filter(new_state, eqx.is_array), aux
 
     arrays, stacked = jax.lax.scan(body, arrays, inputs, length=length)
@@ -123,13 +124,13 @@ def scan_updates(
 def fit(
     run_chunk: Callable[[_State, int], tuple[_State, Mapping[str, Scalar]]], state: _State, config: FitConfig
 ) -> Iterator[tuple[_State, dict[str, float]]]:
-    """Chunks of `report_every` updates from wherever `state` stands, until `updates` are made.
+    """Run chunks of `report_every` updates from `state` on, until `updates` are made.
 
-    **Arguments:** `run_chunk`: makes so many updates; returns the state after them and their mean losses by name.
+    **Arguments:** `run_chunk`: from a state and a number of updates to the next state and the mean losses by name.
 
-    **Yields:** the state after each chunk and a row of metrics: `step`, and the losses.
+    **Yields:** the state after each chunk, and a row of metrics: `step` and the losses.
 
-    **Raises:** `ConfigError` as soon as a loss is not finite, before that state is yielded.
+    **Raises:** `ConfigError` if a loss is not finite, before that state is yielded.
     """
     while (step := int(state.step)) < config.updates:
         state, means = run_chunk(state, min(config.report_every, config.updates - step))

@@ -1,4 +1,4 @@
-"""Where metrics go beside the run's `metrics.jsonl`, which is written always: TensorBoard, Weights & Biases."""
+"""Metrics back ends in addition to `metrics.jsonl`, which is always written: TensorBoard, Weights & Biases."""
 
 import contextlib
 import importlib
@@ -22,13 +22,13 @@ _MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 @runtime_checkable
 class MetricsLog(Protocol):
-    """A back end: it is given every row of metrics, and is closed at the end."""
+    """A metrics back end: it logs every row of metrics, and is closed at the end."""
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Keep a row: a `phase`, numbers by name, and a `step` within the phase where it has one."""
+        """Log a row: its `phase`, numbers by name, and the `step` within the phase if there is one."""
 
     def close(self) -> None:
-        """Write what is left to write."""
+        """Flush and close."""
 
 
 class TensorBoardLog:
@@ -40,7 +40,7 @@ class TensorBoardLog:
         )
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """A scalar for each number, called PHASE/NAME."""
+        """Write each number as the scalar PHASE/NAME."""
         for name, value in _numbers(row).items():
             self._writer.add_scalar(f"{row['phase']}/{name}", value, row.get("step") or 0)
 
@@ -50,9 +50,8 @@ class TensorBoardLog:
 
 
 class WandbLog:
-    """A run of the project `owma`, of the same id when training goes on; `WANDB_MODE=offline` keeps it here.
-
-    It is called NAME-v<N>; its id is a random one, which the run folder keeps in `wandb.json`.
+    """A run NAME-v<N> of the Weights & Biases project `owma`, resumed when training is; `WANDB_MODE=offline` keeps it
+    on this machine. Its random id is stored in the run folder, in `wandb.json`.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -68,7 +67,7 @@ class WandbLog:
         self._phases: set[str] = set()
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """The numbers of a row as PHASE/NAME, against the phase's own steps."""
+        """Log the numbers of a row as PHASE/NAME, against the steps of the phase."""
         phase = row["phase"]
         if phase not in self._phases:
             self._phases.add(phase)
@@ -82,27 +81,27 @@ class WandbLog:
 
 
 def _wandb_id(folder: Path) -> str:
-    """Of this run and of no other one, whatever it is called and wherever it lies; made once."""
-    note = folder / "wandb.json"
-    if note.exists():
+    """The id of the run in `folder`, generated once: unique, however the run is named or moved."""
+    file = folder / "wandb.json"
+    if file.exists():
         try:
-            kept = json.loads(note.read_text(encoding="utf-8"))["id"]
+            stored_id = json.loads(file.read_text(encoding="utf-8"))["id"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            kept = None
-        if not isinstance(kept, str) or not _WANDB_ID.fullmatch(kept):
-            raise ConfigError(f"{note} holds no id of a run at Weights & Biases; delete it, and logging begins anew.")
-        return kept
-    before = f"{folder.parent.name}-{folder.name}"
-    # Runs from before ids were kept go on with the one that they had.
-    known = (folder / "wandb").is_dir() and _WANDB_ID.fullmatch(before)
-    made = before if known else secrets.token_hex(8)
+            stored_id = None
+        if not isinstance(stored_id, str) or not _WANDB_ID.fullmatch(stored_id):
+            raise ConfigError(f"{file} holds no id of a run at Weights & Biases; delete it, and logging begins anew.")
+        return stored_id
+    old_id = f"{folder.parent.name}-{folder.name}"
+    # Runs logged before ids were stored keep the one that they had.
+    is_old = (folder / "wandb").is_dir() and _WANDB_ID.fullmatch(old_id)
+    new_id = old_id if is_old else secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)
-    replace_text(note, json.dumps({"id": made}) + "\n")
-    return made
+    replace_text(file, json.dumps({"id": new_id}) + "\n")
+    return new_id
 
 
 def check_logs(kinds: Sequence[LogKind]) -> None:
-    """Raises `ConfigError` where a back end is not installed: before there is anything to log."""
+    """Raises `ConfigError` if a back end is not installed."""
     for kind in kinds:
         if importlib.util.find_spec(_MODULES[kind]) is None:
             raise ConfigError(f"--log {kind} needs {_MODULES[kind]}: `pip install 'owma[{kind}]'`.")
@@ -110,7 +109,7 @@ def check_logs(kinds: Sequence[LogKind]) -> None:
 
 @contextlib.contextmanager
 def open_logs(kinds: Sequence[LogKind], folder: Path, config: Mapping[str, Any]) -> Iterator[Sequence[MetricsLog]]:
-    """The back ends of a run in `folder`, closed at the end, whatever ends it."""
+    """Open the back ends of the run in `folder`; they are closed on exit, also after an exception."""
     with contextlib.ExitStack() as stack:
         logs: list[MetricsLog] = []
         for kind in dict.fromkeys(kinds):
@@ -121,5 +120,4 @@ def open_logs(kinds: Sequence[LogKind], folder: Path, config: Mapping[str, Any])
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: value for name, value in row.items() if name != "step" and isinstance(value, int | float)}
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in row.items() if name != "step" and isinstance(value, int | float)}

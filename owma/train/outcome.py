@@ -34,15 +34,15 @@ from owma.train.rows import OutcomeData, OutcomeRows, RowForm
 
 
 class TrainingState(eqx.Module):
-    """All that an interrupted run needs to go on as if nothing had happened."""
+    """The state of a training, from which an interrupted run is resumed bit for bit."""
 
     denoisers: tuple[FiLMDenoiser, FiLMDenoiser]
-    """Of the world model and of the policy, as the optimiser sees them."""
+    """The trained denoisers of the world model and of the policy."""
     averages: tuple[FiLMDenoiser, FiLMDenoiser]
-    """Their exponential moving averages, which bootstrap and act."""
+    """Their exponential moving averages, used for the bootstrap and for acting."""
     opt_state: PyTree
     errors: ErrorCurve
-    """Calibration of the averaged world model, for the bootstrap."""
+    """The error curve of the averaged world model, which calibrates the bootstrap's chain."""
     step: Int[Array, ""]
     key: PRNGKeyArray
 
@@ -50,7 +50,7 @@ class TrainingState(eqx.Module):
 class OutcomeTrainer(eqx.Module):
     """Trains a world model and a policy on `OutcomeData`; `init`, then `run` until `updates` are done.
 
-    On `OutcomeRows`, which stay on disk, it trains by the same batches, which are read ahead of their use.
+    With `OutcomeRows` the data stay on disk; the batches are the same, and are read in advance by a thread.
     """
 
     world: WorldModel
@@ -73,11 +73,11 @@ class OutcomeTrainer(eqx.Module):
     def targets(
         self, denoiser: AbstractDenoiser, chain: Chain, batch: OutcomeData, *, key: PRNGKeyArray
     ) -> Float[Array, "batch psi"]:
-        """One outcome ψ for each row: recorded cumulants, then a draw of the averaged model where they stop."""
+        """One target ψ per row: the recorded cumulants, then a bootstrap, which is a draw of the averaged model."""
         if not self.config.bootstraps:
-            # Draws would be made for nothing, and be half of the work: what is cut short here has terminated.
+            # Every row with a discount left has terminated: bootstraps would double the work and not be used.
             return batch.sums + jnp.outer(batch.discount, self.world.terminal_outcome)
-        # Each row has a context of its own, which serves one draw.
+        # Each row has its own context, with one draw.
         inline = InlineDenoiser(denoiser)
 
         def one(row: OutcomeData, row_key: PRNGKeyArray) -> Psi:
@@ -95,7 +95,7 @@ class OutcomeTrainer(eqx.Module):
         *,
         key: PRNGKeyArray,
     ) -> tuple[Scalar, tuple[Scalar, Scalar]]:
-        """v-regression of ψ given s, plus v-regression of a given (s, ψ)."""
+        """The velocity loss of ψ given s plus that of a given (s, ψ); and both, separately."""
         world_denoiser, policy_denoiser = denoisers
         size = len(batch)
         world_key, policy_key, world_level_key, policy_level_key = jax.random.split(key, 4)
@@ -121,12 +121,12 @@ class OutcomeTrainer(eqx.Module):
         return world_loss + policy_loss, (world_loss, policy_loss)
 
     def levels(self, uniform: Float[Array, " k"]) -> Float[Array, " k"]:
-        """The noise levels σ/α that are trained at, of uniform numbers on [0, 1)."""
-        # Below t = 1e-3 (σ/α = 0.01) there is nothing left to denoise.
+        """The noise levels σ/α of training, from uniform numbers on [0, 1)."""
+        # Below t = 1e-3 (σ/α = 0.01) the noise is negligible.
         return self.schedule.ratio(1e-3 + (1 - 1e-3) * uniform)
 
     def held_out_loss(self, state: TrainingState) -> Scalar:
-        """The loss of the averaged world model on held-out rows, as far as `state.errors` know it."""
+        """The loss of the averaged world model on held-out rows, computed from `state.errors`."""
         uniform = (jnp.arange(256) + 0.5) / 256
         return jnp.mean(state.errors.of_velocity(self.levels(uniform)))
 
@@ -143,22 +143,22 @@ class OutcomeTrainer(eqx.Module):
         )
 
     def learning_rate(self, step: Int[Array, ""]) -> Scalar:
-        """Linear warm-up times a cosine to zero; that of `optax.warmup_cosine_decay_schedule` begins after it."""
+        """Linear warm-up times cosine decay; unlike in `optax.warmup_cosine_decay_schedule`, both start at step 0."""
         progress = step / self.config.updates
         cosine = 0.5 * (1 + jnp.cos(jnp.pi * progress))
         return self.config.learning_rate * cosine * jnp.minimum(1.0, (step + 1) / self.config.warmup)
 
     def batch_rows(self, key: PRNGKeyArray) -> tuple[Int[Array, " batch"], PRNGKeyArray]:
-        """The rows of the batch that is drawn where the state's key is `key`, and its key after that update."""
+        """The rows of the batch for the state's `key`, and the key after that update."""
         key, batch_key, _, _ = jax.random.split(key, 4)
         return jax.random.randint(batch_key, (self.config.batch_size,), 0, len(self.data)), key
 
     def update(
         self, state: TrainingState, chain: Chain, batch: OutcomeData | None = None
     ) -> tuple[TrainingState, tuple[Scalar, Scalar]]:
-        """One batch, one step of the optimiser, one step of the averages.
+        """One optimiser step on one batch; also updates the averages.
 
-        `batch`: that of `batch_rows`, where the data are not on the device.
+        `batch`: the rows of `batch_rows`, if the data are not on the device.
         """
         if batch is None:
             assert isinstance(self.data, OutcomeData)
@@ -178,14 +178,14 @@ class OutcomeTrainer(eqx.Module):
         return replicated(new_state), losses
 
     def updates(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, "updates 2"]]:
-        """`num_updates` updates in one scan, batches drawn on the device; the losses (world, policy) of each."""
+        """`num_updates` updates in one scan, batches drawn on the device; the next state and losses (world, policy)."""
         return self._scan(state, None, num_updates, lambda _: None)
 
     @eqx.filter_jit
     def updates_on(
         self, state: TrainingState, batches: Float[Array, "updates batch width"]
     ) -> tuple[TrainingState, Float[Array, "updates 2"]]:
-        """`updates` on batches of `OutcomeRows` that were read for them."""
+        """`updates` on given batches of `OutcomeRows`."""
         data = self.data
         assert isinstance(data, RowForm)
         return self._scan(state, batches, len(batches), data.unpack)
@@ -206,13 +206,13 @@ class OutcomeTrainer(eqx.Module):
         return scan_updates(update, state, batches, length=num_updates)
 
     def calibration_rows(self, key: PRNGKeyArray) -> Int[Array, " rows"]:
-        """The held-out rows that `recalibrated` looks at, where the state's key is `key`."""
+        """The held-out rows that `recalibrated` uses for the state's `key`."""
         return jax.random.randint(jax.random.split(key, 4)[1], (2048,), 0, len(self.held_out))
 
     def recalibrated(self, state: TrainingState, rows: OutcomeData | None = None) -> TrainingState:
-        """`state` with the errors of its averaged world model on held-out rows, which the bootstrap goes by.
+        """`state` with `errors` measured anew, for the averaged world model on held-out rows.
 
-        `rows`: those of `calibration_rows`, where they are not on the device.
+        `rows`: those of `calibration_rows`, if they are not on the device.
         """
         if rows is None:
             assert isinstance(self.held_out, OutcomeData)
@@ -226,12 +226,12 @@ class OutcomeTrainer(eqx.Module):
 
     @eqx.filter_jit
     def run_chunk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
-        """`num_updates` updates, then recalibration; mean losses (world, policy)."""
+        """`num_updates` updates, then recalibration; the next state and mean losses (world, policy)."""
         state, losses = self.updates(state, num_updates)
         return self.recalibrated(state), jnp.mean(losses, axis=0)
 
     def run_chunk_on_disk(self, state: TrainingState, num_updates: int) -> tuple[TrainingState, Float[Array, " 2"]]:
-        """`run_chunk` on `OutcomeRows`: while some updates are made, the batches of the next are read."""
+        """`run_chunk` on `OutcomeRows`: a thread reads the next batches while updates are made."""
         data, held_out, done, losses = self.data, self.held_out, 0, []
         assert isinstance(data, OutcomeRows) and isinstance(held_out, OutcomeRows)
         compiled = self._without_files()
@@ -241,20 +241,20 @@ class OutcomeTrainer(eqx.Module):
             return replicate(jnp.asarray(data.gather(np.asarray(rows)))), key
 
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
+            pending = reader.submit(read, state.key, min(_READ_AHEAD, num_updates))
             while done < num_updates:
-                batches, key = coming.result()
+                batches, key = pending.result()
                 done += len(batches)
                 if done < num_updates:
-                    coming = reader.submit(read, key, min(_READ_AHEAD, num_updates - done))
-                state, some = compiled.updates_on(state, batches)
-                losses.append(some)
+                    pending = reader.submit(read, key, min(_READ_AHEAD, num_updates - done))
+                state, batch_losses = compiled.updates_on(state, batches)
+                losses.append(batch_losses)
         rows = held_out.gather(np.asarray(self.calibration_rows(state.key)))
         return compiled._recalibrated_on(state, replicate(jnp.asarray(rows))), jnp.mean(jnp.concatenate(losses), axis=0)
 
     @eqx.filter_jit
     def _batches_ahead(self, key: PRNGKeyArray, num_updates: int) -> tuple[Int[Array, "updates batch"], PRNGKeyArray]:
-        """The rows of so many batches from here on, and the key after them."""
+        """The rows of the next `num_updates` batches, and the key after them."""
 
         def body(key: PRNGKeyArray, _: None) -> tuple[PRNGKeyArray, Int[Array, " batch"]]:
             rows, key = self.batch_rows(key)
@@ -269,13 +269,13 @@ class OutcomeTrainer(eqx.Module):
         return self.recalibrated(state, self.held_out.unpack(rows))
 
     def _bootstrap_chain(self, errors: ErrorCurve) -> Chain:
-        # Without bounds: what is bootstrapped may go beyond what was recorded.
+        # Without clipping: a bootstrapped outcome may exceed the range of recorded ones.
         return Chain.calibrated(errors, num_steps=self.config.bootstrap_steps, min_ratio=self.world_config.noise_floor)
 
     def run(self, state: TrainingState) -> Iterator[tuple[TrainingState, dict[str, float]]]:
-        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics.
+        """Train from `state` on in chunks of `report_every` updates; yields the state and a row of metrics.
 
-        Every batch is divided over all devices (`owma.train.devices`).
+        Every batch is sharded over all devices (`owma.train.devices`).
         """
         trainer, state = replicate((self, state))
         run_chunk = trainer.run_chunk if isinstance(self.data, OutcomeData) else trainer.run_chunk_on_disk
@@ -288,11 +288,11 @@ class OutcomeTrainer(eqx.Module):
             yield reached, row | {"world_held_out_loss": float(self.held_out_loss(reached))}
 
     def finish(self, state: TrainingState) -> tuple[WorldModel, ReadoutPolicy]:
-        """The averaged models, the world's chain calibrated on held-out rows."""
+        """The averaged models, with the world's chain calibrated to `state.errors`."""
         return self._without_files()._finish(on_one_device(state))
 
     def _without_files(self) -> "OutcomeTrainer":
-        """What is compiled: programs are kept for good, and the files are not to be kept with them."""
+        """The trainer without its files, for compilation: JAX caches programs, which would keep the files open."""
         if not (isinstance(self.data, OutcomeRows) and isinstance(self.held_out, OutcomeRows)):
             return self
         return dataclasses.replace(self, data=self.data.form, held_out=self.held_out.form)
@@ -305,20 +305,20 @@ class OutcomeTrainer(eqx.Module):
 
 
 _READ_AHEAD = 64
-"""Updates whose batches are read from disk at once, while the device works on the ones before."""
+"""Updates whose batches are read from disk at once, while the device computes the previous ones."""
 
 
 def split_episodes(
     transitions: Transitions, share: float, *, seed: int
 ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Row masks (training, held out): `share` of the episodes, at least one, are held out.
+    """Row masks (training, held out); a random fraction `share` of the episodes, at least one, is held out.
 
-    A dataset of one episode cannot be split; it is then held out and trained on at once.
+    A dataset of one episode cannot be split: both masks then select all of it.
     """
     episodes = transitions.num_episodes
     if episodes == 1:
-        everything = np.ones(len(transitions), bool)
-        return everything, everything
+        all_rows = np.ones(len(transitions), bool)
+        return all_rows, all_rows
     count = min(max(1, round(share * episodes)), episodes - 1)
     chosen = np.random.default_rng(seed).choice(episodes, count, replace=False)
     is_held_out = np.zeros(episodes, bool)

@@ -1,4 +1,4 @@
-"""What training reads of a dataset: on the device where it fits there, and on disk where it does not."""
+"""The training rows of a dataset: on the device if they fit there, else in a file that batches are read from."""
 
 import mmap
 import tempfile
@@ -18,20 +18,20 @@ from owma.outcomes.transitions import Transitions, release
 from owma.outcomes.world import WorldModel, cumulant_mapper
 
 _BLOCK_ROWS = 100_000
-"""Transitions whose targets are computed at once, where they are too many to be in memory."""
+"""Transitions whose targets are computed at once, if the dataset is not in memory."""
 
 _GATHERED_ROWS = 128
-"""Rows read before their pages are let go of: for each the system maps some sixteen pages, Linux 6.18 half a MiB."""
+"""Rows read before their pages are released: for each, the system maps some sixteen pages, Linux 6.18 half a MiB."""
 
 
 SAMPLE_ROWS = 100_000
-"""Transitions to which coordinates, values and tasks are fitted, where a dataset is not in memory."""
+"""Transitions that coordinates, values and tasks are fitted to, if the dataset is not in memory."""
 
 
 def sample_rows(transitions: Transitions, *, seed: int, most: int = SAMPLE_ROWS) -> Int[np.ndarray, " k"]:
-    """The rows of episodes drawn at random, whole ones, together at most `most`, in recorded order.
+    """The rows of randomly drawn whole episodes, at most `most` in total, in recorded order.
 
-    If the first that is drawn is longer, its first `most` rows.
+    If the first episode drawn is longer, its first `most` rows.
     """
     starts = transitions.episode_starts
     lengths = np.diff(starts, append=len(transitions))
@@ -43,7 +43,11 @@ def sample_rows(transitions: Transitions, *, seed: int, most: int = SAMPLE_ROWS)
 
 
 class OutcomeData(eqx.Module):
-    """What training reads of a dataset, on the device; one row a transition."""
+    """The training data of the outcome model and the policy, on the device; one row per transition.
+
+    Targets are `sums` + `discount` · ψ', ψ' being a bootstrap at `bootstrap_obs` or, if `terminal`, the terminal
+    outcome.
+    """
 
     obs: Float[Array, "n obs"]
     action: Float[Array, "n act"]
@@ -82,7 +86,7 @@ class OutcomeData(eqx.Module):
         horizon: int | None,
         absorbing: bool,
     ) -> "OutcomeData":
-        """`build`, where the cumulants are known (`owma.outcomes.world.cumulant_mapper`)."""
+        """`build` for one mask and given `cumulants` (as `owma.outcomes.world.cumulant_mapper` returns them)."""
         added, tail = cumulants
         terminal = tail if world.counts_terminal else None
         segments = Segments.build(added, transitions, discount=world.discount, horizon=horizon, terminal=terminal)
@@ -107,7 +111,7 @@ class OutcomeData(eqx.Module):
 
 @dataclass(frozen=True)
 class RowForm:
-    """How rows on disk are laid out, and how many there are: what compiled programs know of them."""
+    """The layout and number of rows in a file: the static part of `OutcomeRows`, for compiled programs."""
 
     num_rows: int
     obs_dim: int
@@ -118,7 +122,7 @@ class RowForm:
         return self.num_rows
 
     def unpack(self, rows: Float[Array, "n width"]) -> OutcomeData:
-        """What `OutcomeRows.gather` gave for a batch, on the device."""
+        """Unpack rows that `OutcomeRows.gather` returned, on the device."""
         ends = np.cumsum([self.obs_dim, self.action_dim, self.psi_dim, self.obs_dim]).tolist()
         obs, action, sums, bootstrap_obs, rest = jnp.split(rows, ends, axis=1)
         return OutcomeData(obs, action, sums, rest[:, 0], bootstrap_obs, rest[:, 1] > 0)
@@ -126,9 +130,9 @@ class RowForm:
 
 @dataclass(frozen=True, eq=False)
 class OutcomeRows:
-    """`OutcomeData` in a file that has no name and is gone with the process: one row of float32 after another.
+    """`OutcomeData` in an anonymous temporary file, as rows of float32.
 
-    What belongs to one transition lies together, so that a random batch costs one read for each of its rows.
+    The fields of one transition are contiguous, so that a random batch costs one read per row.
     """
 
     values: Float[np.ndarray, "n width"]
@@ -146,11 +150,11 @@ class OutcomeRows:
         horizon: int | None,
         absorbing: bool = False,
     ) -> "tuple[OutcomeRows, ...]":
-        """`OutcomeData.build` for each mask, a block of whole episodes at a time.
+        """As `OutcomeData.build`, for blocks of whole episodes in turn.
 
-        **Arguments:** `folder`: where there is room for the file, and leave to write it.
+        **Arguments:** `folder`: where the temporary files are created.
 
-        **Raises:** `DatasetError` if there is not.
+        **Raises:** `DatasetError` if they cannot be written there.
         """
         dims = transitions.obs.shape[1], transitions.action.shape[1], world.whitening.dims
         cumulant = cumulant_mapper(world)
@@ -175,23 +179,23 @@ class OutcomeRows:
                 f"({error.strerror or error}); free the place, or choose another one with --runs."
             ) from error
         width = 2 * dims[0] + dims[1] + dims[2] + 2
-        values = [np.frombuffer(one, np.float32).reshape(-1, width) for one in mapped]
+        values = [np.frombuffer(buffer, np.float32).reshape(-1, width) for buffer in mapped]
         return tuple(cls(rows, RowForm(len(rows), *dims)) for rows in values)
 
     def __len__(self) -> int:
         return len(self.values)
 
     def gather(self, index: Int[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch width"]:
-        """Some rows, copied into memory."""
+        """The rows at `index`, copied into memory."""
         flat = index.reshape(-1)
-        found = np.empty((len(flat), self.values.shape[1]), np.float32)
-        # In the order of the file: neighbours share pages.
+        rows = np.empty((len(flat), self.values.shape[1]), np.float32)
+        # In file order, because neighbours share pages.
         order = np.argsort(flat, kind="stable")
         for start in range(0, len(order), _GATHERED_ROWS):
             part = order[start : start + _GATHERED_ROWS]
-            found[part] = self.values[flat[part]]
+            rows[part] = self.values[flat[part]]
             release(self.values)
-        return found.reshape(*index.shape, -1)
+        return rows.reshape(*index.shape, -1)
 
 
 def _packed(data: OutcomeData) -> Float[np.ndarray, "n width"]:

@@ -22,9 +22,9 @@ class RewardFamily(eqx.Module):
     r"""Random reward functions of the state,
     $r_i(s) = \sum_b w_{ib}\exp(-\tfrac12\|m_i\odot(s - c_{ib})\|^2/\ell_i^2)$.
 
-    Bumps of either sign at states of the dataset, each function looking at a random subset $m_i$ of the coordinates
-    with a random width $\ell_i$: goals to reach, places to avoid, and mixtures of both, in standardised coordinates.
-    Where outcomes are of some coordinates alone, so are the functions: of others outcomes say little.
+    Bumps of either sign at states of the dataset, each function depending on a random subset $m_i$ of the standardised
+    coordinates, with a random width $\ell_i$: goals to reach, places to avoid, and mixtures of both. If outcomes cover
+    only some coordinates, the functions depend on those only, because outcomes say little about the others.
     """
 
     centres: Float[Array, "tasks bumps obs"]
@@ -41,14 +41,14 @@ class RewardFamily(eqx.Module):
         coordinates: slice = slice(None),
         key: PRNGKeyArray,
     ) -> "RewardFamily":
-        """`obs`: standardised states of the dataset, from which centres are drawn; `coordinates`: those that the
-        functions may look at.
+        """**Arguments:** `obs`: standardised states of the dataset, from which centres are drawn; `coordinates`: those
+        that the functions may depend on.
         """
         start, stop, _ = coordinates.indices(obs.shape[1])
         centre_key, weight_key, mask_key, width_key = jax.random.split(key, 4)
         rows = jax.random.randint(centre_key, (num_tasks, num_bumps), 0, obs.shape[0])
         mask = jax.random.bernoulli(mask_key, 0.6, (num_tasks, stop - start))
-        # A function that looks at nothing would be constant; it looks at everything instead.
+        # A function of no coordinate would be constant; it depends on all of them instead.
         mask = jnp.where(mask.any(axis=1, keepdims=True), mask, True)
         width = jnp.exp(jax.random.uniform(width_key, (num_tasks, 1), minval=np.log(0.3), maxval=np.log(1.5)))
         return cls(
@@ -66,14 +66,14 @@ def family_returns(
     family: RewardFamily, transitions: Transitions, observation: Standardisation, discount: float
 ) -> Float[np.ndarray, "n tasks"]:
     """Discounted returns of every transition under every function of the family, each standardised over the dataset."""
-    # Each row takes a number for every task, bump and coordinate: of eight thousand at once a third of a GiB.
+    # Each row takes a number for every task, bump and coordinate: eight thousand rows would take a third of a GiB.
     rewards = map_rows(lambda obs: family(observation(obs)), transitions.next_obs, chunk=1024)
     returns = monte_carlo(rewards, transitions, discount=discount, tail=rewards)
     return (returns - returns.mean(axis=0)) / np.maximum(returns.std(axis=0), 1e-6)
 
 
 class ValueState(eqx.Module):
-    """A training of the decoder after `step` updates."""
+    """The state of the decoder's training after `step` updates."""
 
     decoder: ValueDecoder
     average: ValueDecoder
@@ -86,8 +86,8 @@ class ValueState(eqx.Module):
 class ValueTrainer(eqx.Module):
     """Regresses the family's returns on outcomes; `init`, then `run`, then `finish`.
 
-    It has no checkpoints: training takes seconds and is a function of the data and the key, so that an interrupted one
-    is made again from its start, with the same result bit for bit.
+    There are no checkpoints: training takes seconds and is deterministic, so that an interrupted one is repeated with
+    the same result, bit for bit.
     """
 
     psi: Float[Array, "n psi"]
@@ -100,7 +100,7 @@ class ValueTrainer(eqx.Module):
         return ValueState(decoder, decoder, init_optimiser(decoder), jnp.zeros((), jnp.int32), key)
 
     def run(self, state: ValueState) -> Iterator[tuple[ValueState, dict[str, float]]]:
-        """Chunks of `report_every` updates from wherever `state` stands; yields the state and a row of metrics."""
+        """Train from `state` on in chunks of `report_every` updates; yields the state and a row of metrics."""
         trainer, state = replicate((self, state))
         return fit(trainer.run_chunk, state, self._fit_config)
 
@@ -122,7 +122,7 @@ class ValueTrainer(eqx.Module):
 
     @eqx.filter_jit
     def run_chunk(self, state: ValueState, num_updates: int) -> tuple[ValueState, dict[str, Scalar]]:
-        """`num_updates` updates in one scan, and their mean loss."""
+        """`num_updates` updates in one scan; the next state and the mean loss."""
         key, chunk_key = jax.random.split(state.key)
         state = eqx.tree_at(lambda s: s.key, state, key)
         state, losses = scan_updates(self._update, state, jax.random.split(chunk_key, num_updates))
@@ -143,7 +143,7 @@ class ValueTrainer(eqx.Module):
         size = self.config.batch_size
         rows = jax.random.randint(row_key, (size,), 0, self.psi.shape[0])
         tasks = jax.random.randint(task_key, (size,), 0, self.returns.shape[1])
-        # The draws that V will judge carry the chain's last noise; V is trained to see through a little of it.
+        # Draws of the chain contain the noise of its last transition; V is trained to be robust to a little of it.
         rows, tasks = shard_batch((rows, tasks))
         psi = self.psi[rows] + self.config.psi_noise * jax.random.normal(noise_key, (size, self.psi.shape[1]))
         z = decoder.embeddings[tasks]

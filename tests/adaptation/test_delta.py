@@ -109,9 +109,9 @@ def test_other_coordinates_are_the_same_model(getkey, delta_filter: AbstractDelt
     prepared = delta_filter.prepare(problem)
     delta, noise = delta_filter.zeros(prepared.denoiser), problem.noise(6, key=getkey())
     expected, _ = problem.draw(None, noise, with_reference=False)
-    found, _ = prepared.draw(delta, noise, with_reference=True)
-    np.testing.assert_allclose(found.psi, expected.psi, rtol=1e-4, atol=1e-5)
-    assert float(jnp.abs(found.kl).max()) < 1e-9
+    samples, _ = prepared.draw(delta, noise, with_reference=True)
+    np.testing.assert_allclose(samples.psi, expected.psi, rtol=1e-4, atol=1e-5)
+    assert float(jnp.abs(samples.kl).max()) < 1e-9
     # And what it adapts has an effect.
     moved, _ = prepared.draw(jax.tree.map(lambda x: x + 0.1, delta), noise, with_reference=True)
     assert float(moved.kl.min()) > 1e-4
@@ -164,14 +164,14 @@ def test_one_product_for_both_networks_is_what_two_products_are(getkey, delta_fi
     def drawn(delta, reference):
         adapted = problem.adapted(delta)
         assert same_network(adapted, reference) == (reference is problem.denoiser)
-        found = jax.vmap(lambda e: problem.chain.simulate(adapted, problem.context, e, reference=reference))(noise)
+        samples = jax.vmap(lambda e: problem.chain.simulate(adapted, problem.context, e, reference=reference))(noise)
         # What a readout records is there where one network serves both.
-        return jnp.sum(found.psi) + jnp.sum(found.kl), (found.psi, found.kl, found.log_weight, found.states)
+        return jnp.sum(samples.psi) + jnp.sum(samples.kl), (samples.psi, samples.kl, samples.log_weight, samples.states)
 
     (together, expected) = (jax.grad(drawn, has_aux=True)(delta, reference) for reference in (problem.denoiser, apart))
     assert float(together[1][1].min()) > 1e-3
-    for found, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-5)
+    for actual, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=2e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("delta_filter", [ReadoutParameters(), ReadoutParameters(0.5), AllParameters()], ids=str)
@@ -182,7 +182,7 @@ def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDe
     both = problem.draw_both(delta, noise)
     samples, values = problem.draw(delta, noise, with_reference=True)
     prior, prior_values = problem.draw(None, noise, with_reference=False)
-    for found, expected in (
+    for actual, expected in (
         (both.samples.psi, samples.psi),
         (both.samples.log_weight, samples.log_weight),
         (both.samples.kl, samples.kl),
@@ -191,7 +191,7 @@ def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDe
         (both.prior_values, prior_values),
         (both.prior.kl, np.zeros(6)),
     ):
-        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-5)
     # log dP'/dP of φ's paths, by the densities of their transitions: with u the shift of the means in widths,
     # u·ξ − ‖u‖²/2.
     means = [scaled_means(problem.chain, problem.adapted(d), problem.context, prior.states) for d in (delta, None)]
@@ -216,8 +216,8 @@ def test_levels_that_are_held_draw_as_the_trained_model_does(getkey, kind, share
     for level in (0, adapted - 1, problem.chain.num_steps):
         row = denoiser.condition(problem.chain.ratios[level], problem.context)
         table = conditioning_table(denoiser, problem.chain.ratios, problem.context)
-        for found, rows in zip(jax.tree.leaves(row), jax.tree.leaves(table), strict=True):
-            np.testing.assert_array_equal(found, rows[level])
+        for actual, rows in zip(jax.tree.leaves(row), jax.tree.leaves(table), strict=True):
+            np.testing.assert_array_equal(actual, rows[level])
 
 
 @pytest.mark.parametrize("share, adapted", [(1.0, 6), (0.5, 3)])
@@ -235,9 +235,9 @@ def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey, share: float, a
         return scaled_means(problem.chain, problem.adapted(delta), problem.context, samples.states)
 
     jacobian = jax.jacrev(means)(delta)
-    for found, leaf in zip(jax.tree.leaves(diagonal), jax.tree.leaves(jacobian), strict=True):
+    for estimate, leaf in zip(jax.tree.leaves(diagonal), jax.tree.leaves(jacobian), strict=True):
         expected = jnp.sum(jnp.square(leaf), axis=(0, 1, 2)) / 5
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+        np.testing.assert_allclose(estimate, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
     direction = jax.tree.map(lambda x: jax.random.normal(getkey(), x.shape), zeros)
     _, expected = jax.jvp(means, (delta,), (direction,))
     moved = expected[:, :adapted]
@@ -249,9 +249,9 @@ def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey, share: float, a
     many = jax.vmap(lambda k: SampledMetric().measure(problem, delta, samples, key=k)[0])(
         jax.random.split(getkey(), 4000)
     )
-    for found, exact in zip(jax.tree.leaves(many), jax.tree.leaves(diagonal), strict=True):
-        error = jnp.std(found, axis=0) / np.sqrt(4000)
-        assert float(jnp.max(jnp.abs(jnp.mean(found, axis=0) - exact) - 5 * error)) < 1e-3 * float(exact.max())
+    for estimate, exact in zip(jax.tree.leaves(many), jax.tree.leaves(diagonal), strict=True):
+        error = jnp.std(estimate, axis=0) / np.sqrt(4000)
+        assert float(jnp.max(jnp.abs(jnp.mean(estimate, axis=0) - exact) - 5 * error)) < 1e-3 * float(exact.max())
 
 
 def test_a_metric_of_readouts_needs_readouts(getkey) -> None:

@@ -174,18 +174,18 @@ def test_gradients_agree_at_the_start(getkey, gaussian_problem, gradient: Abstra
     problem = gaussian_problem(_MEAN, _VARIANCE, _WEIGHT, kl_coef=20.0)
     delta = _MEAN_ONLY.zeros(problem.denoiser)
     num = 100_000 if isinstance(gradient, RewardWeighted) else 8
-    found = eqx.filter_jit(gradient)(problem, delta, PathKL(), problem.noise(num, key=getkey()), key=getkey())
+    estimate = eqx.filter_jit(gradient)(problem, delta, PathKL(), problem.noise(num, key=getkey()), key=getkey())
     tolerance = 0.4 if isinstance(gradient, RewardWeighted) else 5e-3
-    np.testing.assert_allclose(found.gradient.mean, _WEIGHT, atol=tolerance)
+    np.testing.assert_allclose(estimate.gradient.mean, _WEIGHT, atol=tolerance)
 
 
 def test_a_truncated_gradient_sees_the_last_transitions_only(getkey, gaussian_problem) -> None:
     # Only the last draw, ψ = x̂₀(y_K) + noise, with y_K held: ∂ψ/∂m = 1 − S/(S + r²) = r²/(S + r²).
     problem = gaussian_problem(_MEAN, _VARIANCE, _WEIGHT)
     delta = _MEAN_ONLY.zeros(problem.denoiser)
-    found = Truncated(1)(problem, delta, PathKL(), problem.noise(8, key=getkey()), key=getkey())
+    estimate = Truncated(1)(problem, delta, PathKL(), problem.noise(8, key=getkey()), key=getkey())
     variance = np.asarray(_VARIANCE)
-    np.testing.assert_allclose(found.gradient.mean, np.asarray(_WEIGHT) * 0.05**2 / (variance + 0.05**2), rtol=1e-3)
+    np.testing.assert_allclose(estimate.gradient.mean, np.asarray(_WEIGHT) * 0.05**2 / (variance + 0.05**2), rtol=1e-3)
 
 
 def test_the_price_rises_to_its_own(getkey, gaussian_problem) -> None:

@@ -15,12 +15,12 @@ _MEAN, _VARIANCE, _WEIGHT = [1.0, 0.0], [2.0, 0.5], [0.5, 1.0]
 def test_the_optimum_of_a_gaussian_within_its_error(getkey, gaussian_problem, kl_coef: float) -> None:
     problem = gaussian_problem(_MEAN, _VARIANCE, _WEIGHT, kl_coef=kl_coef)
     delta = AllParameters().zeros(problem.denoiser)
-    found = eqx.filter_jit(estimate_optimum)(problem, delta, 32, key=getkey())
-    assert float(found.error) < 0.05
-    assert float(found.value) == pytest.approx(0.5 + 1 / (2 * kl_coef), abs=4 * float(found.error))
+    optimum = eqx.filter_jit(estimate_optimum)(problem, delta, 32, key=getkey())
+    assert float(optimum.error) < 0.05
+    assert float(optimum.value) == pytest.approx(0.5 + 1 / (2 * kl_coef), abs=4 * float(optimum.error))
     # 16,384 draws of unit standard deviation.
-    assert float(found.start) == pytest.approx(0.5, abs=4 / np.sqrt(32 * 512))
-    assert float(found.divergence) == pytest.approx(1 / (2 * kl_coef**2), abs=0.15)
+    assert float(optimum.start) == pytest.approx(0.5, abs=4 / np.sqrt(32 * 512))
+    assert float(optimum.divergence) == pytest.approx(1 / (2 * kl_coef**2), abs=0.15)
 
 
 def test_a_good_proposal_is_worth_many_draws(getkey, gaussian_problem) -> None:

@@ -78,8 +78,8 @@ def test_conditioned_inline_is_the_same_function(getkey) -> None:
     np.testing.assert_array_equal(inline.condition(jnp.asarray(3.0), context), context)
     chain = Chain.calibrated(ErrorCurve.untrained(3), num_steps=4, min_ratio=0.05)
     noise = chain.noise(key=getkey())
-    expected, found = (chain.simulate(d, context, noise) for d in (denoiser, inline))
-    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+    expected, actual = (chain.simulate(d, context, noise) for d in (denoiser, inline))
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(actual), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 

@@ -21,8 +21,8 @@ def test_of_a_gaussian(getkey, dims: int) -> None:
 
     def error(num_steps: int) -> float:
         likelihood = ODELikelihood(ExactTrace(), num_steps=num_steps)
-        found = jax.vmap(lambda x: likelihood(denoiser, jnp.zeros(1), x, key=jax.random.key(0)))
-        return float(np.abs(np.asarray(found(jnp.asarray(psi, jnp.float32))) - expected).max())
+        log_prob = jax.vmap(lambda x: likelihood(denoiser, jnp.zeros(1), x, key=jax.random.key(0)))
+        return float(np.abs(np.asarray(log_prob(jnp.asarray(psi, jnp.float32))) - expected).max())
 
     # Heun's method: four times the steps are about a sixteenth of the error.
     coarse, fine = error(64), error(256)
@@ -34,8 +34,8 @@ def test_of_a_mixture(getkey) -> None:
     mixture = GaussianMixtureDenoiser.two_modes(2, 4.0, 0.1, scale=0.5)
     psi = mixture.sample(32, key=getkey())
     likelihood = ODELikelihood(ExactTrace(), num_steps=128, min_ratio=0.02)
-    found = jax.jit(jax.vmap(lambda x: likelihood(mixture, jnp.zeros(1), x, key=jax.random.key(0))))(psi)
-    np.testing.assert_allclose(found, jax.vmap(mixture.log_prob)(psi), atol=0.06)
+    log_probs = jax.jit(jax.vmap(lambda x: likelihood(mixture, jnp.zeros(1), x, key=jax.random.key(0))))(psi)
+    np.testing.assert_allclose(log_probs, jax.vmap(mixture.log_prob)(psi), atol=0.06)
 
 
 def test_random_probes_are_unbiased(getkey) -> None:
@@ -47,6 +47,6 @@ def test_random_probes_are_unbiased(getkey) -> None:
     exact = ODELikelihood(ExactTrace(), num_steps=32)(mixture, jnp.zeros(1), psi, key=getkey())
     estimate = ODELikelihood(HutchinsonTrace(num_probes=2), num_steps=32)
     keys = jax.random.split(getkey(), 400)
-    found = np.asarray(jax.jit(jax.vmap(lambda k: estimate(mixture, jnp.zeros(1), psi, key=k)))(keys))
-    assert found.std() > 0.01  # it is an estimate
-    assert found.mean() == pytest.approx(float(exact), abs=4 * found.std() / np.sqrt(400))
+    estimates = np.asarray(jax.jit(jax.vmap(lambda k: estimate(mixture, jnp.zeros(1), psi, key=k)))(keys))
+    assert estimates.std() > 0.01  # it is an estimate
+    assert estimates.mean() == pytest.approx(float(exact), abs=4 * estimates.std() / np.sqrt(400))

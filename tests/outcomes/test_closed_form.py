@@ -30,8 +30,8 @@ def _transitions(rows: int = 40) -> Transitions:
 
 def test_polynomials_are_all_monomials_in_order() -> None:
     x, y = 2.0, -3.0
-    found = PolynomialFeatures(3)(jnp.asarray([x, y]))
-    np.testing.assert_allclose(found, [x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3])
+    monomials = PolynomialFeatures(3)(jnp.asarray([x, y]))
+    np.testing.assert_allclose(monomials, [x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3])
     four = build_features(FeaturesConfig(kind="polynomial", degree=2), 4, key=jax.random.key(0))(jnp.ones(4))
     assert four.shape == (math.comb(6, 2) - 1,)
 
@@ -117,9 +117,9 @@ def test_sizes_are_positive(name: str) -> None:
 def test_cumulants_of_some_coordinates_do_not_see_the_others() -> None:
     config, key = FeaturesConfig(num_features=8, coordinates=2), jax.random.key(0)
     obs = jnp.asarray([0.5, -1.0, 3.0, 4.0])
-    found = build_features(config, 4, key=key)(obs)
-    np.testing.assert_array_equal(found, build_features(config, 4, key=key)(obs.at[2:].set(0.0)))
-    np.testing.assert_array_equal(found, build_features(FeaturesConfig(num_features=8), 2, key=key)(obs[:2]))
+    cumulants = build_features(config, 4, key=key)(obs)
+    np.testing.assert_array_equal(cumulants, build_features(config, 4, key=key)(obs.at[2:].set(0.0)))
+    np.testing.assert_array_equal(cumulants, build_features(FeaturesConfig(num_features=8), 2, key=key)(obs[:2]))
     middle = build_features(dataclasses.replace(config, first_coordinate=1), 4, key=key)
     np.testing.assert_array_equal(middle(obs), build_features(FeaturesConfig(num_features=8), 2, key=key)(obs[1:3]))
     with pytest.raises(ConfigError, match="features.coordinates=2 from 3 on: the observations have 4; ask for no more"):

@@ -45,8 +45,8 @@ def _grid() -> tuple[np.ndarray, float]:
 
 def test_density(mixture) -> None:
     points = np.array([[-0.5, 0.3], [2.0, -1.0], [0.7, 0.1], [-4.0, 3.0]])
-    found = jax.vmap(mixture.log_prob)(jnp.asarray(points, jnp.float32))
-    np.testing.assert_allclose(found, np.log(_density(points)), rtol=1e-4)
+    log_density = jax.vmap(mixture.log_prob)(jnp.asarray(points, jnp.float32))
+    np.testing.assert_allclose(log_density, np.log(_density(points)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("ratio", [0.05, 0.7, 5.0])
@@ -63,8 +63,8 @@ def test_the_denoiser_is_tweedies(mixture, ratio: float) -> None:
         axis=1,
     )
     level = mixture.condition(jnp.asarray(ratio), jnp.zeros(1))
-    found = jax.vmap(lambda y: mixture(y, jnp.asarray(ratio), level))(jnp.asarray(points, jnp.float32))
-    np.testing.assert_allclose(found, points + ratio**2 * score, rtol=2e-3, atol=2e-4)
+    denoised = jax.vmap(lambda y: mixture(y, jnp.asarray(ratio), level))(jnp.asarray(points, jnp.float32))
+    np.testing.assert_allclose(denoised, points + ratio**2 * score, rtol=2e-3, atol=2e-4)
 
 
 def test_optimum_divergence_and_tilt_by_integration(mixture) -> None:
@@ -80,8 +80,8 @@ def test_optimum_divergence_and_tilt_by_integration(mixture) -> None:
     divergence = np.sum(tilted * (value / _LAMBDA - np.log(normaliser))) * area
     assert float(mixture.divergence(weight, _LAMBDA)) == pytest.approx(divergence, rel=1e-3)
     some = np.arange(0, len(points), 9973)
-    found = np.exp(jax.vmap(mixture.tilted(weight, _LAMBDA).log_prob)(jnp.asarray(points[some], jnp.float32)))
-    np.testing.assert_allclose(found, tilted[some], rtol=2e-3, atol=1e-6)
+    actual = np.exp(jax.vmap(mixture.tilted(weight, _LAMBDA).log_prob)(jnp.asarray(points[some], jnp.float32)))
+    np.testing.assert_allclose(actual, tilted[some], rtol=2e-3, atol=1e-6)
 
 
 def test_draws(getkey, mixture) -> None:

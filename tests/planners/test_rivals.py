@@ -76,9 +76,9 @@ def test_no_rival_reads_more_than_the_optimum(getkey, gaussian_model, config, pa
     # In units of a value scale of 2: the same problem as with V/2.
     model = gaussian_model(_MEAN, _VARIANCE, [2 * w for w in _WEIGHT], value_scale=2.0)
     psi, info = _decisions(config, model, 300, getkey())
-    found = _objective(model, info, _KL_COEF)
-    error = found.std() / np.sqrt(len(found))
-    assert _START + 3 * error < found.mean() < _OPTIMUM + 3 * error
+    objective = _objective(model, info, _KL_COEF)
+    error = objective.std() / np.sqrt(len(objective))
+    assert _START + 3 * error < objective.mean() < _OPTIMUM + 3 * error
     assert np.unique(info.nfe) == [passes]
     assert set(np.asarray(info.result)) == {PlanResult.PLANNED}
     # What is left of the last draw is its noise, √v_K < 0.05, and of the guided proposal a shift of as much again.
@@ -115,8 +115,8 @@ def test_many_draws_follow_the_tilt(getkey, gaussian_model, config) -> None:
     psi, info = _decisions(config, model, 500, getkey())
     # Standard errors √(S/500), and a twentieth for what finitely many draws leave.
     np.testing.assert_array_less(np.abs(psi.mean(axis=0) - _TILT), 4 * np.sqrt(np.array(_VARIANCE) / 500) + 0.1)
-    found = _objective(model, info, _KL_COEF).mean()
-    assert (found - _START) / (_OPTIMUM - _START) > 0.95
+    objective = _objective(model, info, _KL_COEF).mean()
+    assert (objective - _START) / (_OPTIMUM - _START) > 0.95
 
 
 def test_noise_optimisation_can_tilt_a_gaussian(getkey, gaussian_model) -> None:
@@ -169,9 +169,9 @@ def test_a_value_that_is_no_number_still_gives_a_finite_plan(getkey, gaussian_mo
 
     @eqx.filter_jit
     def plan(key: jax.Array) -> tuple[PlanInfo, Psi, PlanInfo]:
-        found = planner.plan(model, obs, None, key=key)
-        psi, _, guarded = guarded_plan(planner, model, obs, found, key=key)
-        return found[2], psi, guarded
+        proposed = planner.plan(model, obs, None, key=key)
+        psi, _, guarded = guarded_plan(planner, model, obs, proposed, key=key)
+        return proposed[2], psi, guarded
 
     info, psi, guarded = plan(getkey())
     assert not np.isfinite(info.value)

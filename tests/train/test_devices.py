@@ -43,11 +43,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
     return _found(_start(folder, devices=1)), folder
 
 
-def _assert_same(found: dict[str, Any], alone: dict[str, Any]) -> None:
-    steps = [row[0] for row in found["losses"]]
+def _assert_same(result: dict[str, Any], alone: dict[str, Any]) -> None:
+    steps = [row[0] for row in result["losses"]]
     expected = [row for row in alone["losses"] if row[0] in steps]
-    np.testing.assert_allclose(found["losses"], expected, rtol=1e-5)
-    np.testing.assert_allclose(found["value_loss"], alone["value_loss"], rtol=1e-5)
+    np.testing.assert_allclose(result["losses"], expected, rtol=1e-5)
+    np.testing.assert_allclose(result["value_loss"], alone["value_loss"], rtol=1e-5)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +90,6 @@ def test_two_processes_learn_what_one_does(alone: tuple[dict[str, Any], Path], t
         address = f"localhost:{free.getsockname()[1]}"
     both = [_start(tmp_path / "none", address, "2", str(i), devices=1) for i in range(2)]
     for process in both:
-        found = _found(process)
-        assert found["devices"] == 2
-        _assert_same(found, alone[0])
+        result = _found(process)
+        assert result["devices"] == 2
+        _assert_same(result, alone[0])

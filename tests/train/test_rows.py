@@ -43,12 +43,12 @@ def test_rows_are_those_in_memory(horizon: int | None, absorbing: bool, tmp_path
     for mask, on_disk, data in zip(masks, written, in_memory):
         assert len(on_disk) == len(data) == mask.sum()
         index = np.random.default_rng(0).integers(0, len(data), 23)
-        expected, found = (
+        expected, actual = (
             data.rows(jax.numpy.asarray(index)),
             on_disk.form.unpack(jax.numpy.asarray(on_disk.gather(index))),
         )
         for field in dataclasses.fields(OutcomeData):
-            left, right = getattr(expected, field.name), getattr(found, field.name)
+            left, right = getattr(expected, field.name), getattr(actual, field.name)
             assert left.dtype == right.dtype and left.shape == right.shape
             # Sums of blocks of another size may round differently.
             np.testing.assert_allclose(np.asarray(left, float), np.asarray(right, float), rtol=1e-6, atol=1e-6)

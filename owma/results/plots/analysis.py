@@ -20,19 +20,19 @@ from owma.results.plots.canvas import (
 )
 
 
-def calibration(path: Path, found: Mapping[str, Mapping[str, Any]]) -> Path:
+def calibration(path: Path, by_planner: Mapping[str, Mapping[str, Any]]) -> Path:
     """What plans promised against what came of them, an episode a dot, a panel a planner; on the diagonal is honest.
 
-    `found` is what `owma.results.analysis.calibration` returns. **Returns:** `path`.
+    `by_planner` is what `owma.results.analysis.calibration` returns. **Returns:** `path`.
     """
-    colours = planner_colours(found)
-    columns = min(4, len(found))
-    ends = np.concatenate([np.r_[entry["promised"], entry["realised"]] for entry in found.values()])
+    colours = planner_colours(by_planner)
+    columns = min(4, len(by_planner))
+    ends = np.concatenate([np.r_[entry["promised"], entry["realised"]] for entry in by_planner.values()])
     # An off-support promise can be a hundred times what is ever realised: the axis ends where most dots are.
     low, high = float(ends.min()), float(np.quantile(ends, 0.99))
     margin = 0.05 * (high - low + 1e-9)
-    with new_figure(path, 2.6 * columns, 2.7 * -(-len(found) // columns)) as figure:
-        for axes, (name, entry) in zip(panels(figure, len(found), columns), found.items()):
+    with new_figure(path, 2.6 * columns, 2.7 * -(-len(by_planner) // columns)) as figure:
+        for axes, (name, entry) in zip(panels(figure, len(by_planner), columns), by_planner.items()):
             promised = np.minimum(entry["promised"], high)
             axes.plot([low, high], [low, high], color=GREY, linewidth=1.0, linestyle="--")
             axes.plot(promised, entry["realised"], "o", color=colours[name], markersize=3.5, alpha=0.5)
@@ -42,18 +42,18 @@ def calibration(path: Path, found: Mapping[str, Mapping[str, Any]]) -> Path:
     return path
 
 
-def centres(path: Path, found: Mapping[str, Mapping[str, Any]], *, label: str, centre: str = "iqm") -> Path:
+def centres(path: Path, by_planner: Mapping[str, Mapping[str, Any]], *, label: str, centre: str = "iqm") -> Path:
     """A dot and its 95 % interval for each planner, best first, and small dots for its seeds.
 
-    `found` maps planners to mappings with `centre`, `interval` and, of each seed, `by_seed`, as
+    `by_planner` maps planners to mappings with `centre`, `interval` and, of each seed, `by_seed`, as
     `owma.results.analysis.robust` and `probability_of_improvement` give them. **Returns:** `path`.
     """
-    colours = planner_colours(found)
-    ordered = sorted(found, key=lambda name: found[name][centre])
+    colours = planner_colours(by_planner)
+    ordered = sorted(by_planner, key=lambda name: by_planner[name][centre])
     with new_figure(path, 6.0, 0.8 + 0.26 * len(ordered)) as figure:
         (axes,) = panels(figure, 1)
         for place, name in enumerate(ordered):
-            entry = found[name]
+            entry = by_planner[name]
             low, high = entry["interval"] or [entry[centre]] * 2
             axes.plot([low, high], [place, place], color=colours[name], linewidth=3, alpha=0.4)
             axes.plot(entry[centre], place, "o", color=colours[name], markersize=6)
@@ -149,8 +149,8 @@ def value_before_after(path: Path, traces: Mapping[str, Mapping[str, np.ndarray]
         (axes,) = panels(figure, 1)
         for place, (name, trace) in enumerate(traces.items()):
             pairs = ((trace["decision_prior_value"], GREY, -0.18), (trace["decision_value"], colours[name], 0.18))
-            for found, colour, shift in pairs:
-                kept = found[np.isfinite(found)]
+            for values, colour, shift in pairs:
+                kept = values[np.isfinite(values)]
                 if kept.size:
                     style: dict[str, Any] = {"widths": 0.3, "showfliers": False, "patch_artist": True}
                     boxes = axes.boxplot([kept], positions=[place + shift], **style)
@@ -161,8 +161,8 @@ def value_before_after(path: Path, traces: Mapping[str, Mapping[str, np.ndarray]
     return path
 
 
-def _mean_over_episodes(found: Float[np.ndarray, "episodes decisions"]) -> tuple[np.ndarray, np.ndarray]:
+def _mean_over_episodes(values: Float[np.ndarray, "episodes decisions"]) -> tuple[np.ndarray, np.ndarray]:
     """Means over the episodes that had not ended, and where there were any."""
-    known = np.isfinite(found)
+    known = np.isfinite(values)
     counted = np.asarray(known.any(axis=0))
-    return np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), counted
+    return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), counted

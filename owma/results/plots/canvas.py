@@ -99,8 +99,8 @@ def seeds_of(entry: Mapping[str, Any], key: str) -> list[float]:
     """The mean of each seed, of an entry of `owma.results.tables.summarise`; none of one seed, whose mean is drawn
     already.
     """
-    found = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
-    return found if len(found) > 1 else []
+    means = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
+    return means if len(means) > 1 else []
 
 
 def seed_dots(axes: "Axes", x: list[float], y: list[float], colour: str) -> None:

@@ -116,8 +116,8 @@ def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         axes.set(xscale="log", xlabel="milliseconds a decision, p50", title="Latency")
         plain_logarithms(axes.xaxis)
         for part in parts[1:]:
-            for axes, (group, found) in zip(panels(part, len(groups), 3), groups.items()):
-                x, ms = [float(row["name"]) for row in found], [row["ms_p50"] for row in found]
+            for axes, (group, group_rows) in zip(panels(part, len(groups), 3), groups.items()):
+                x, ms = [float(row["name"]) for row in group_rows], [row["ms_p50"] for row in group_rows]
                 axes.plot(x, ms, "o-", color=INK, markersize=4)
                 axes.set(xlabel=group, ylabel="ms", ylim=(0, None))
     return path

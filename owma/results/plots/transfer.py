@@ -71,21 +71,21 @@ def maze_heat(
     lines = -(-max(1, len(shares)) // columns)
     shade = colormaps["YlGn"]
     with new_figure(path, 3.0 * columns, (3.0 * rows / cols + 0.4) * lines) as figure:
-        for axes, (title, found) in zip(panels(figure, len(shares), columns), shares.items()):
+        for axes, (title, success) in zip(panels(figure, len(shares), columns), shares.items()):
             draw_walls(axes, maze_map, 1.0)
             for row in range(rows):
                 for col in range(cols):
                     if maze_map[row][col] == 1:
                         continue
                     x, y = col + 0.5 - cols / 2, rows / 2 - row - 0.5
-                    if (row, col) not in found:
+                    if (row, col) not in success:
                         axes.plot(x, y, "x", color=GREY)
                         continue
-                    share = found[row, col]
+                    share = success[row, col]
                     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=shade(share), edgecolor="white"))
                     ink = "white" if share > 0.6 else "black"
                     axes.text(x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=ink)
-            mean = sum(found.values()) / max(1, len(found))
+            mean = sum(success.values()) / max(1, len(success))
             axes.set_title(f"{spoken(title)}: {100 * mean:.0f} %", fontsize=8)
             axes.set(aspect="equal", xticks=[], yticks=[], xlim=(-cols / 2, cols / 2), ylim=(-rows / 2, rows / 2))
             axes.spines[:].set_visible(False)
