@@ -43,13 +43,13 @@ def main() -> None:
     from owma._internal.json import jsonable
     from owma.data import open_by_name, summarise_dataset
 
-    recording = open_by_name(
+    source = open_by_name(
         arguments.dataset,
         download=arguments.download,
         episode_steps=arguments.episode_steps,
         obs_keys=arguments.obs_keys,
     )
-    facts = summarise_dataset(recording)
+    facts = summarise_dataset(source)
     if arguments.json:
         print(json.dumps(jsonable(facts), indent=1))
     else:

@@ -51,6 +51,19 @@ def test_modules_of_a_room_are_not_taken_for_old_names() -> None:
     assert checkpoint.__name__ == "owma.runs.checkpoint" and owma.load is importlib.import_module("owma.runs.load").load
 
 
+@pytest.mark.parametrize(
+    ("package", "old", "new"),
+    [("owma.data", "Recording", "DatasetSource"), ("owma.envs", "mistakes_of_the_environment", "environment_errors")],
+)
+def test_a_renamed_name_of_a_package_still_works(package: str, old: str, new: str) -> None:
+    module = importlib.import_module(package)
+    with pytest.warns(DeprecationWarning, match=f"{package}.{old} is named {new} now"):
+        value = getattr(module, old)
+    assert value is getattr(module, new)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing
+
+
 def test_parts_that_count_their_passes_by_the_old_name_still_do() -> None:
     with pytest.warns(DeprecationWarning, match="Mine.passes is named `nfe_per_draw` now"):
 

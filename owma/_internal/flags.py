@@ -30,7 +30,7 @@ def _with_flags(sentence: str, prefix: str, names: list[str]) -> str:
     name = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     return re.sub(
         rf"(?<![\w.-])(?:[a-z]\w*\.)*({name})=",
-        lambda found: f"--{prefix}{found[1]}=".replace("_", "-"),
+        lambda match: f"--{prefix}{match[1]}=".replace("_", "-"),
         sentence,
     )
 

@@ -45,12 +45,12 @@ def choice_name(cls: type) -> str:
 
 def arguments_of(root: Any) -> tuple[list[Subcommand], list[Flag]]:
     """The subcommands and flags of a command's class, or union of classes; those of all members of a union."""
-    found = list(_walk(root, ""))
+    items = list(_walk(root, ""))
     flags: dict[str, Flag] = {}
-    for item in found:
+    for item in items:
         if isinstance(item, Flag):
             flags.setdefault(item.name, item)
-    return [item for item in found if isinstance(item, Subcommand)], list(flags.values())
+    return [item for item in items if isinstance(item, Subcommand)], list(flags.values())
 
 
 def field_doc(cls: type, field: str) -> str:
@@ -171,10 +171,9 @@ def _field_docs(cls: type) -> dict[str, str]:
 
 
 def _described(flag: Flag, root: Any, start: Subcommand | None) -> str:
-    """The first sentence on a flag, and its default."""
-    return (
-        f"{_first_sentence(field_doc(flag.owner, flag.field))} (default: {_shown(_default(flag, root, start))})".strip()
-    )
+    """The first sentence of a flag's documentation, and its default."""
+    sentence, default = _first_sentence(field_doc(flag.owner, flag.field)), _value_text(_default(flag, root, start))
+    return f"{sentence} (default: {default})".strip()
 
 
 def _default(flag: Flag, root: Any, start: Subcommand | None) -> Any:
@@ -187,7 +186,7 @@ def _default(flag: Flag, root: Any, start: Subcommand | None) -> Any:
     return None
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, tuple | list):
         return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
@@ -198,12 +197,12 @@ def _first_sentence(text: str) -> str:
 
 
 def _by_field(subcommands: Iterator[Subcommand]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    by_field: dict[str, list[str]] = {}
     for item in subcommands:
         field, _, name = item.name.partition(":")
-        if name not in found.setdefault(field, []):
-            found[field].append(name)
-    return found
+        if name not in by_field.setdefault(field, []):
+            by_field[field].append(name)
+    return by_field
 
 
 def _width() -> int:

@@ -30,13 +30,13 @@ def on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str
 
     def getattr_(name: str) -> Any:
         if name in homes:
-            found = getattr(import_module(homes[name]), name)
+            value = getattr(import_module(homes[name]), name)
         elif f"{package}.{name}" in homes.values():
-            found = import_module(f"{package}.{name}")
+            value = import_module(f"{package}.{name}")
         else:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        setattr(module, name, found)  # asked for once
-        return found
+        setattr(module, name, value)  # asked for once
+        return value
 
     def dir_() -> list[str]:
         return sorted({*vars(module), *homes})

@@ -3,7 +3,7 @@
 import importlib.abc
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -143,6 +143,19 @@ def old_names(module: str) -> Callable[[str], Any]:
                 warnings.warn(said, DeprecationWarning, stacklevel=2)
                 return value
         raise AttributeError(f"module 'owma.{module}' is {' and '.join(homes)} now, which have no attribute {name!r}")
+
+    return getattr_
+
+
+def renamed(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """`__getattr__` of a package in which some names are deprecated; `names`: from the old name to the new one."""
+
+    def getattr_(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        said = f"{package}.{name} is named {names[name]} now; the old name goes with the next minor version."
+        warnings.warn(said, DeprecationWarning, stacklevel=2)
+        return getattr(import_module(package), names[name])
 
     return getattr_
 

@@ -1,7 +1,7 @@
 """Small pytree helpers that know nothing of the domain."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,6 +17,11 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     """Whether every inexact array leaf of `tree` is finite everywhere."""
     leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))]
     return jnp.all(jnp.stack(leaves)) if leaves else jnp.asarray(True)
+
+
+def is_prng_key(leaf: Any) -> bool:
+    """Whether an array (or the shape of one) is of typed JAX random keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def strongly_typed(tree: T) -> T:

@@ -20,7 +20,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import ConfigError
 from owma._internal.types import Float
-from owma.collect.claim import Progress, check_positive, missing, record
+from owma.collect.claim import OnSteps, check_positive, missing, recorder_for
 from owma.collect.recorder import Recorder
 from owma.collect.waypoints import Cell, waypoints_to
 from owma.config.data import AntMazeCollect
@@ -49,7 +49,7 @@ _ARRIVAL_RADIUS = 1.0
 """Metres within which a waypoint counts as reached: about the length of the ant's legs."""
 
 
-def collect_antmaze(config: AntMazeCollect, progress: Progress | None = None) -> str:
+def collect_antmaze(config: AntMazeCollect, progress: OnSteps | None = None) -> str:
     """Collect an AntMaze dataset in the form of Minari's D4RL sets: one goal an episode, and no episode terminates.
 
     The environment to evaluate in (`owma.envs.AntMazeEnv`) has the start and the goal of `EVALUATION_CELLS`.
@@ -147,19 +147,19 @@ def marked(maze_map: MazeMap, starts: tuple[Cell, ...], goals: tuple[Cell, ...])
     return cells
 
 
-def _collect(config: AntMazeCollect, progress: Progress | None) -> None:
+def _collect(config: AntMazeCollect, progress: OnSteps | None) -> None:
     rng = np.random.default_rng(config.seed)
     env, eval_env = environments(config)
     length = gym.spec(_ENV_IDS[config.maze]).max_episode_steps
     assert length is not None
     description = f"AntMaze {config.maze}, {config.goals}: one goal an episode, which stays when it is reached."
     algorithm = "jittered waypoints, direction-following ant (soft actor-critic), Gaussian action noise"
-    with record(config, env, eval_env, description, algorithm) as recorded:
-        recorded.resume(rng)
-        while recorded.num_steps < config.steps:
-            _roll(recorded, min(length, config.steps - recorded.num_steps), config, rng)
+    with recorder_for(config, env, eval_env, description, algorithm) as recorder:
+        recorder.resume(rng)
+        while recorder.num_steps < config.steps:
+            _roll(recorder, min(length, config.steps - recorder.num_steps), config, rng)
             if progress is not None:
-                progress(recorded.num_steps, config.steps)
+                progress(recorder.num_steps, config.steps)
 
 
 def environments(config: AntMazeCollect) -> tuple[gym.Env, EnvSpec]:
@@ -183,18 +183,18 @@ def environments(config: AntMazeCollect) -> tuple[gym.Env, EnvSpec]:
     return env, eval_env
 
 
-def _roll(recorded: Recorder, steps: int, config: AntMazeCollect, rng: np.random.Generator) -> None:
+def _roll(recorder: Recorder, steps: int, config: AntMazeCollect, rng: np.random.Generator) -> None:
     """One episode of `steps` steps, or until the ant has lain on its back for too long."""
-    maze = cast(Any, recorded.env.unwrapped).maze
-    obs = recorded.reset(seed=int(rng.integers(2**31)))
+    maze = cast(Any, recorder.env.unwrapped).maze
+    obs = recorder.reset(seed=int(rng.integers(2**31)))
     ant = WaypointAnt(maze.maze_map, obs, config.action_noise, rng)
     fallen = 0
     for _ in range(steps):
-        obs = recorded.step(ant.act(obs))
+        obs = recorder.step(ant.act(obs))
         fallen = fallen + 1 if is_on_its_back(obs["observation"]) else 0
         if fallen and fallen == config.fallen_steps:
             break
-    recorded.keep(rng)
+    recorder.keep(rng)
 
 
 def is_on_its_back(body: Float[np.ndarray, "27"]) -> bool:

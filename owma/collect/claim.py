@@ -12,11 +12,11 @@ from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import ConfigError, DatasetError
 from owma.collect.recorder import Recorder
-from owma.collect.store import check_dataset_id, claimed, recording, stored_settings
+from owma.collect.store import check_dataset_id, claimed, dataset_recorder, stored_settings
 from owma.config.data import CollectConfig, HopperCollect, OGBenchPlayCollect, StitchCollect, TwoRoutesCollect
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called now and then with the number of steps simulated and of steps to simulate."""
+OnSteps: TypeAlias = Callable[[int, int], None]
+"""A callback that is called from time to time with the number of steps simulated so far and in total."""
 
 HOPPER_TASKS = 4
 """Searches that precede a dataset of Hopper."""
@@ -54,7 +54,7 @@ def is_collected(config: CollectConfig) -> bool:
 
 
 @contextmanager
-def missing(config: CollectConfig, progress: Progress | None) -> Iterator[bool]:
+def missing(config: CollectConfig, progress: OnSteps | None) -> Iterator[bool]:
     """Whether the dataset is to be collected, and nobody else does; a process that is at it already is waited for."""
     # In both places: a refusal does not wait, and what was waited for is there.
     if is_collected(config):
@@ -69,15 +69,15 @@ def missing(config: CollectConfig, progress: Progress | None) -> Iterator[bool]:
         yield not is_collected(config)
 
 
-def record(
+def recorder_for(
     config: CollectConfig,
     env: gym.Env,
     eval_env: EnvSpec,
     description: str,
     algorithm: str = "jittered waypoints, proportional-derivative control, Gaussian action noise",
 ) -> AbstractContextManager[Recorder]:
-    """`recording` of the dataset that `config` names; `algorithm`: what acts, in a few words."""
-    return recording(
+    """`dataset_recorder` for the dataset that `config` names; `algorithm`: a short description of the policy."""
+    return dataset_recorder(
         config.name,
         env,
         eval_env=eval_env,

@@ -1,7 +1,7 @@
 """Collecting whichever dataset a configuration is of."""
 
 from owma.collect.ant_maze import collect_antmaze
-from owma.collect.claim import Progress
+from owma.collect.claim import OnSteps
 from owma.collect.hopper import collect_hopper
 from owma.collect.ogbench import collect_ogbench_maze, collect_ogbench_play
 from owma.collect.point_maze import collect_pointmaze, collect_stitch, collect_two_routes
@@ -16,7 +16,7 @@ from owma.config.data import (
 )
 
 
-def collect(config: CollectConfig, progress: Progress | None = None) -> str:
+def collect(config: CollectConfig, progress: OnSteps | None = None) -> str:
     """Collect whichever dataset `config` is of; see the functions below."""
     if isinstance(config, TwoRoutesCollect):
         return collect_two_routes(config, progress)

@@ -12,7 +12,7 @@ import numpy as np
 
 from owma._internal.errors import ConfigError
 from owma._internal.types import Float
-from owma.collect.claim import Progress, check_positive, missing, num_steps, record
+from owma.collect.claim import OnSteps, check_positive, missing, num_steps, recorder_for
 from owma.collect.hopper_policies import HOPPER_ID, LinearPolicies, load_policies, search_policies
 from owma.collect.recorder import Recorder
 from owma.config.data import HopperCollect
@@ -26,7 +26,7 @@ _RANDOM_LENGTH = 22.7
 """Mean steps until uniformly random actions end in a fall."""
 
 
-def collect_hopper(config: HopperCollect, progress: Progress | None = None) -> str:
+def collect_hopper(config: HopperCollect, progress: OnSteps | None = None) -> str:
     """Search for policies, or take those given; then collect episodes of them, one policy drawn for each.
 
     They are drawn so that each is to fill as many steps as any other, however soon it falls. The option `policy` of an
@@ -64,24 +64,24 @@ def _collect(config: HopperCollect, given: LinearPolicies | None, progress: Call
     assert eval_env.max_episode_steps is not None
     description = "Hopper-v5: policies for forward, backward, stand and jump at three stages, and random actions."
     algorithm = "linear policies found by CMA-ES, Gaussian action noise; uniformly random actions"
-    with record(config, env, eval_env, description, algorithm) as recorded:
+    with recorder_for(config, env, eval_env, description, algorithm) as recorder:
         policies = given or search_policies(
-            recorded.folder,
+            recorder.folder,
             seed=config.seed,
             steps=config.search_steps,
             action_noise=config.action_noise,
             progress=lambda done: progress(done, total),
         )
-        policies.save(recorded.folder / POLICIES_FILE)
-        recorded.files.append(recorded.folder / POLICIES_FILE)
-        recorded.notes[POLICIES_KEY] = policies.rows()
+        policies.save(recorder.folder / POLICIES_FILE)
+        recorder.files.append(recorder.folder / POLICIES_FILE)
+        recorder.notes[POLICIES_KEY] = policies.rows()
         shares = _shares(policies, config.random_share)
         rng = np.random.default_rng(config.seed)
-        recorded.resume(rng)
-        while recorded.num_steps < config.steps:
-            steps = min(eval_env.max_episode_steps, config.steps - recorded.num_steps)
-            _roll(recorded, policies, int(rng.choice(len(shares), p=shares)) - 1, steps, config.action_noise, rng)
-            progress(searched + recorded.num_steps, total)
+        recorder.resume(rng)
+        while recorder.num_steps < config.steps:
+            steps = min(eval_env.max_episode_steps, config.steps - recorder.num_steps)
+            _roll(recorder, policies, int(rng.choice(len(shares), p=shares)) - 1, steps, config.action_noise, rng)
+            progress(searched + recorder.num_steps, total)
 
 
 def _shares(policies: LinearPolicies, random_share: float) -> Float[np.ndarray, " behaviours"]:
@@ -92,7 +92,7 @@ def _shares(policies: LinearPolicies, random_share: float) -> Float[np.ndarray, 
 
 
 def _roll(
-    recorded: Recorder,
+    recorder: Recorder,
     policies: LinearPolicies,
     policy: int,
     steps: int,
@@ -100,12 +100,12 @@ def _roll(
     rng: np.random.Generator,
 ) -> None:
     """One episode, until it terminates or `steps` are done; of random actions if `policy` is -1."""
-    obs = recorded.reset(seed=int(rng.integers(2**31)), options={"policy": np.array(policy)})
+    obs = recorder.reset(seed=int(rng.integers(2**31)), options={"policy": np.array(policy)})
     is_random = policy < 0
     drawn = rng.uniform(-1.0, 1.0, (steps, 3)) if is_random else rng.normal(0.0, action_noise, (steps, 3))
     for row in drawn:
         action = row if is_random else policies.act(policy, obs) + row
-        obs = recorded.step(np.minimum(np.maximum(action, -1.0), 1.0).astype(np.float32))
-        if recorded.has_ended:
+        obs = recorder.step(np.minimum(np.maximum(action, -1.0), 1.0).astype(np.float32))
+        if recorder.has_ended:
             break
-    recorded.keep(rng)
+    recorder.keep(rng)

@@ -109,11 +109,11 @@ def load_policies(path: Path) -> LinearPolicies:
         count = len(arrays["weight"])
         shapes = {"weight": (count, _ACTIONS, _OBS), "bias": (count, _ACTIONS)}
         for name in ("task", "stage", *_ARRAYS):
-            found, wanted = arrays[name], shapes.get(name, (count,))
+            array, wanted = arrays[name], shapes.get(name, (count,))
             kind = "U" if name in ("task", "stage") else "i" if name in ("seed", "generation") else "f"
-            if found.shape != wanted or found.dtype.kind != kind:
-                raise ValueError(f"`{name}` is of shape {found.shape} and type {found.dtype}")
-            if kind == "f" and not np.isfinite(found).all():
+            if array.shape != wanted or array.dtype.kind != kind:
+                raise ValueError(f"`{name}` is of shape {array.shape} and type {array.dtype}")
+            if kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"`{name}` is not finite")
         if not count or not (arrays["steps"] >= 1).all():
             raise ValueError("it holds no policy, or one that takes no step")
@@ -154,7 +154,7 @@ def search_policies(
     del cma
     env: Any = gym.make(HOPPER_ID, disable_env_checker=True)
     try:
-        found = []
+        populations = []
         for number, task in enumerate(TASKS):
             kept = folder / f"policies-{task}.npz"
             if not kept.exists():
@@ -162,11 +162,11 @@ def search_policies(
                 for done in search.run(folder / f"search-{task}.npz", steps):
                     progress(number * steps + min(done, steps))
                 search.kept().save(kept)
-            found.append(load_policies(kept))
+            populations.append(load_policies(kept))
             progress((number + 1) * steps)
     finally:
         env.close()
-    return joined(found)
+    return joined(populations)
 
 
 def joined(parts: Sequence[LinearPolicies]) -> LinearPolicies:
@@ -238,17 +238,17 @@ class _Search:
             distances = np.abs(returns - first - share * (best - first))
             distances[chosen] = np.inf  # none twice
             chosen.append(int(distances.argmin()))
-        found = [checked[i] for i in sorted(chosen, key=lambda i: returns[i])]
-        affine = [self._affine(policy) for _, policy, _ in found]
+        ranked = [checked[i] for i in sorted(chosen, key=lambda i: returns[i])]
+        affine = [self._affine(policy) for _, policy, _ in ranked]
         return LinearPolicies(
             task=(self._task,) * len(STAGES),
             stage=tuple(STAGES),
             seed=np.full(len(STAGES), self._seed),
-            generation=np.array([generation for generation, _, _ in found]),
+            generation=np.array([generation for generation, _, _ in ranked]),
             weight=np.stack([weight for weight, _ in affine]),
             bias=np.stack([bias for _, bias in affine]),
-            returns=np.array([worth[0] for _, _, worth in found]),
-            steps=np.array([worth[1] for _, _, worth in found]),
+            returns=np.array([worth[0] for _, _, worth in ranked]),
+            steps=np.array([worth[1] for _, _, worth in ranked]),
         )
 
     def _eligible(self) -> Iterator[tuple[int, np.ndarray]]:

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from owma.collect.claim import Progress, check_positive, missing, record
+from owma.collect.claim import OnSteps, check_positive, missing, recorder_for
 from owma.collect.recorder import Recorder
 from owma.config.data import OGBenchMazeCollect, OGBenchPlayCollect
 from owma.envs import OGBENCH_ID
@@ -25,7 +25,7 @@ _LENGTHS = {"navigate": 1000, "stitch": 200}
 _PLAY_LENGTH = 1000
 
 
-def collect_ogbench_maze(config: OGBenchMazeCollect, progress: Progress | None = None) -> str:
+def collect_ogbench_maze(config: OGBenchMazeCollect, progress: OnSteps | None = None) -> str:
     """Collect a pointmaze of OGBench: the unit vector to the next cell on a shortest way, noise added.
 
     *navigate*: 1000 steps an episode from a random cell to one random dead end, corner or junction after another.
@@ -49,16 +49,16 @@ def collect_ogbench_maze(config: OGBenchMazeCollect, progress: Progress | None =
             env, eval_env = _environments(f"pointmaze-{config.maze}", length)
             description = f"OGBench's pointmaze-{config.maze}, {config.kind}."
             algorithm = "OGBench's oracle of directions, Gaussian action noise"
-            with record(config, env, eval_env, description, algorithm) as recorded:
-                recorded.resume(rng)
-                while recorded.num_steps < config.steps:
-                    _roll_maze(recorded, min(length, config.steps - recorded.num_steps), config, rng)
+            with recorder_for(config, env, eval_env, description, algorithm) as recorder:
+                recorder.resume(rng)
+                while recorder.num_steps < config.steps:
+                    _roll_maze(recorder, min(length, config.steps - recorder.num_steps), config, rng)
                     if progress is not None:
-                        progress(recorded.num_steps, config.steps)
+                        progress(recorder.num_steps, config.steps)
     return config.name
 
 
-def collect_ogbench_play(config: OGBenchPlayCollect, progress: Progress | None = None) -> str:
+def collect_ogbench_play(config: OGBenchPlayCollect, progress: OnSteps | None = None) -> str:
     """Collect *play* of an OGBench arm: plans of its oracles, noise on the plans, one random target after another.
 
     **Arguments:**
@@ -78,13 +78,13 @@ def collect_ogbench_play(config: OGBenchPlayCollect, progress: Progress | None =
             env, eval_env = _environments(config.scene, _PLAY_LENGTH)
             description = f"OGBench's {config.scene}, play."
             algorithm = "OGBench's plan oracles, smoothed noise on plans"
-            with record(config, env, eval_env, description, algorithm) as recorded:
-                recorded.resume(rng)
-                oracles = _plan_oracles(config, cast(Any, recorded.env.unwrapped).inner)
-                while recorded.num_steps < config.steps:
-                    _roll_play(recorded, oracles, min(_PLAY_LENGTH, config.steps - recorded.num_steps), rng)
+            with recorder_for(config, env, eval_env, description, algorithm) as recorder:
+                recorder.resume(rng)
+                oracles = _plan_oracles(config, cast(Any, recorder.env.unwrapped).inner)
+                while recorder.num_steps < config.steps:
+                    _roll_play(recorder, oracles, min(_PLAY_LENGTH, config.steps - recorder.num_steps), rng)
                     if progress is not None:
-                        progress(recorded.num_steps, config.steps)
+                        progress(recorder.num_steps, config.steps)
     return config.name
 
 
@@ -94,8 +94,8 @@ def _environments(name: str, length: int) -> tuple[gym.Env, EnvSpec]:
     return env, copy.deepcopy(gym.spec(f"owma/ogbench-{name}-v0"))
 
 
-def _roll_maze(recorded: Recorder, steps: int, config: OGBenchMazeCollect, rng: np.random.Generator) -> None:
-    maze: Any = cast(Any, recorded.env.unwrapped).inner
+def _roll_maze(recorder: Recorder, steps: int, config: OGBenchMazeCollect, rng: np.random.Generator) -> None:
+    maze: Any = cast(Any, recorder.env.unwrapped).inner
     cells = [(int(row), int(col)) for row, col in np.argwhere(maze.maze_map == 0)]
     start = cells[rng.integers(len(cells))]
     goals = _turns(maze.maze_map, cells)
@@ -105,7 +105,7 @@ def _roll_maze(recorded: Recorder, steps: int, config: OGBenchMazeCollect, rng: 
         goals = [cell for cell in cells if distances[cell] == STITCH_DISTANCE] or [start]
     goal = goals[rng.integers(len(goals))]
     options = {"reset_cell": np.array(start), "goal_cell": np.array(goal)}
-    obs = recorded.reset(seed=int(rng.integers(2**31)), options=options)
+    obs = recorder.reset(seed=int(rng.integers(2**31)), options=options)
     target = np.array(maze.cur_goal_xy)
     for noise in rng.normal(0.0, config.action_noise, (steps, 2)):
         subgoal = maze.get_oracle_subgoal(obs, target)[0]
@@ -114,11 +114,11 @@ def _roll_maze(recorded: Recorder, steps: int, config: OGBenchMazeCollect, rng: 
             subgoal = target
         ahead = subgoal - obs
         direction = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
-        obs = recorded.step(np.clip(direction + noise, -1.0, 1.0).astype(np.float32))
+        obs = recorder.step(np.clip(direction + noise, -1.0, 1.0).astype(np.float32))
         if config.kind == "navigate" and maze.compute_success():
             target = np.array(maze.ij_to_xy(goals[rng.integers(len(goals))]))
             maze.set_goal(goal_xy=target)
-    recorded.keep(rng)
+    recorder.keep(rng)
 
 
 def _turns(maze_map: np.ndarray, cells: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -149,20 +149,20 @@ def _plan_oracles(config: OGBenchPlayCollect, inner: Any) -> Mapping[str, Any]:
     }
 
 
-def _roll_play(recorded: Recorder, oracles: Mapping[str, Any], steps: int, rng: np.random.Generator) -> None:
-    env: Any = recorded.env.unwrapped
-    obs = recorded.reset(seed=int(rng.integers(2**31)))
+def _roll_play(recorder: Recorder, oracles: Mapping[str, Any], steps: int, rng: np.random.Generator) -> None:
+    env: Any = recorder.env.unwrapped
+    obs = recorder.reset(seed=int(rng.integers(2**31)))
     info = env.inner.compute_ob_info()
     oracle = oracles[info["privileged/target_task"]]
     with env.own_numbers():  # those that plans are drawn from
         oracle.reset(obs, info)
     for _ in range(steps):
         action = np.clip(oracle.select_action(obs, info), -1.0, 1.0)
-        obs = recorded.step(action.astype(np.float32))
+        obs = recorder.step(action.astype(np.float32))
         info = env.inner.compute_ob_info()
         if oracle.done:
             with env.own_numbers():
                 obs_of_target, info = env.inner.set_new_target()
                 oracle = oracles[info["privileged/target_task"]]
                 oracle.reset(obs_of_target, info)
-    recorded.keep(rng)
+    recorder.keep(rng)

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import ConfigError
-from owma.collect.claim import Progress, check_positive, missing, record
+from owma.collect.claim import OnSteps, check_positive, missing, recorder_for
 from owma.collect.recorder import Recorder
 from owma.collect.waypoints import (
     Cell,
@@ -28,7 +28,7 @@ from owma.config.data import PointMazeCollect, StitchCollect, TwoRoutesCollect
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, Route, corner_cell, load_robotics
 
 
-def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = None) -> str:
+def collect_two_routes(config: TwoRoutesCollect, progress: OnSteps | None = None) -> str:
     """Collect a two-route dataset: round(skew · episodes) episodes, at random places, take the lower route.
 
     **Arguments:**
@@ -49,7 +49,7 @@ def collect_two_routes(config: TwoRoutesCollect, progress: Progress | None = Non
     return config.name
 
 
-def _collect_two_routes(config: TwoRoutesCollect, progress: Progress | None) -> None:
+def _collect_two_routes(config: TwoRoutesCollect, progress: OnSteps | None) -> None:
     rng = np.random.default_rng(config.seed)
     rare = np.arange(config.episodes) < round(config.skew * config.episodes)
     routes: list[Route] = ["lower" if is_rare else "upper" for is_rare in rng.permutation(rare)]
@@ -57,17 +57,17 @@ def _collect_two_routes(config: TwoRoutesCollect, progress: Progress | None) -> 
     description = f"Around a block, top left to bottom right; {share} by the lower route, the others by the upper."
     # No Gymnasium checker: it checks every observation and action, of an environment of our own.
     env = gym.make(TWO_ROUTES_ID, max_episode_steps=config.steps, disable_env_checker=True)
-    with record(config, env, gym.spec(TWO_ROUTES_ID), description) as recorded:
-        for number in range(recorded.resume(rng) + 1, config.episodes + 1):
+    with recorder_for(config, env, gym.spec(TWO_ROUTES_ID), description) as recorder:
+        for number in range(recorder.resume(rng) + 1, config.episodes + 1):
             corner = corner_cell(routes[number - 1])
             path = cell_path(MAZE_MAP, START_CELL, corner) + cell_path(MAZE_MAP, corner, GOAL_CELL)[1:]
             follower = WaypointFollower(jittered_waypoints(MAZE_MAP, path[1:], rng))
-            _roll(recorded, follower, config.steps, config.action_noise, rng)
+            _roll(recorder, follower, config.steps, config.action_noise, rng)
             if progress is not None:
                 progress(number * config.steps, config.episodes * config.steps)
 
 
-def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None) -> str:
+def collect_pointmaze(config: PointMazeCollect, progress: OnSteps | None = None) -> str:
     """Collect a PointMaze dataset: shortest paths to uniformly random free cells, a new goal on arrival within 0.45 m.
 
     The environment to evaluate in is the maze with the start and the goal of one task (`task_cells`).
@@ -88,7 +88,7 @@ def collect_pointmaze(config: PointMazeCollect, progress: Progress | None = None
     return config.name
 
 
-def _collect_pointmaze(config: PointMazeCollect, progress: Progress | None) -> None:
+def _collect_pointmaze(config: PointMazeCollect, progress: OnSteps | None) -> None:
     rng = np.random.default_rng(config.seed)
     # In the data the environment moves its goal on arrival, and the controller follows; an evaluation has one goal.
     env, eval_env = _pointmaze(config.maze, reset_target=True)
@@ -96,17 +96,17 @@ def _collect_pointmaze(config: PointMazeCollect, progress: Progress | None) -> N
     maze: Any = env.unwrapped
     _mark(eval_env, maze.maze.maze_map)
     description = f"PointMaze {config.maze}: from one random goal to the next."
-    with record(config, env, eval_env, description) as recorded:
-        done = recorded.resume(rng) * eval_env.max_episode_steps  # the last may be shorter
+    with recorder_for(config, env, eval_env, description) as recorder:
+        done = recorder.resume(rng) * eval_env.max_episode_steps  # the last may be shorter
         while done < config.steps:
             steps = min(eval_env.max_episode_steps, config.steps - done)
-            _roll(recorded, GoalSeeker(maze.maze.maze_map, rng), steps, config.action_noise, rng)
+            _roll(recorder, GoalSeeker(maze.maze.maze_map, rng), steps, config.action_noise, rng)
             done += steps
             if progress is not None:
                 progress(done, config.steps)
 
 
-def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> str:
+def collect_stitch(config: StitchCollect, progress: OnSteps | None = None) -> str:
     """Collect pieces of ways through a PointMaze: from one random free cell towards another, `config.steps` long.
 
     No pair of cells is drawn whose shortest path passes both the start and the goal of the task (`task_cells`). The
@@ -128,22 +128,22 @@ def collect_stitch(config: StitchCollect, progress: Progress | None = None) -> s
     return config.name
 
 
-def _collect_stitch(config: StitchCollect, progress: Progress | None) -> None:
+def _collect_stitch(config: StitchCollect, progress: OnSteps | None) -> None:
     rng = np.random.default_rng(config.seed)
     env, eval_env = _pointmaze(config.maze, reset_target=False)
     maze_map: MazeMap = cast(Any, env.unwrapped).maze.maze_map
     start, goal = _mark(eval_env, maze_map)
     cells = free_cells(maze_map)
     description = f"PointMaze {config.maze}: pieces of ways, none from {start} to {goal}."
-    with record(config, env, eval_env, description) as recorded:
-        for number in range(recorded.resume(rng) + 1, config.episodes + 1):
+    with recorder_for(config, env, eval_env, description) as recorder:
+        for number in range(recorder.resume(rng) + 1, config.episodes + 1):
             path = [start, goal]
             while start in path and goal in path:
                 first, last = rng.choice(len(cells), 2, replace=False)
                 path = cell_path(maze_map, cells[first], cells[last])
             follower = WaypointFollower(jittered_waypoints(maze_map, path[1:], rng))
             options = {"reset_cell": np.array(path[0]), "goal_cell": np.array(path[-1])}
-            _roll(recorded, follower, config.steps, config.action_noise, rng, options)
+            _roll(recorder, follower, config.steps, config.action_noise, rng, options)
             if progress is not None:
                 progress(number * config.steps, config.episodes * config.steps)
 
@@ -172,7 +172,7 @@ def _mark(eval_env: EnvSpec, maze_map: MazeMap) -> tuple[Cell, Cell]:
 
 
 def _roll(
-    recorded: Recorder,
+    recorder: Recorder,
     controller: WaypointFollower | GoalSeeker,
     steps: int,
     action_noise: float,
@@ -181,11 +181,11 @@ def _roll(
 ) -> None:
     """One episode of exactly `steps` steps."""
     noise = rng.normal(0.0, action_noise, (steps, 2))
-    obs = recorded.reset(seed=int(rng.integers(2**31)), options=options)
+    obs = recorder.reset(seed=int(rng.integers(2**31)), options=options)
     for row in noise:
         action = np.minimum(np.maximum(controller.act(obs) + row, -1.0), 1.0)
-        obs = recorded.step(action.astype(np.float32))
-    recorded.keep(rng)
+        obs = recorder.step(action.astype(np.float32))
+    recorder.keep(rng)
 
 
 _POINTMAZE_IDS = {"umaze": "PointMaze_UMaze-v3", "medium": "PointMaze_Medium-v3", "large": "PointMaze_Large-v3"}

@@ -69,7 +69,7 @@ def stored_settings(dataset_id: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def recording(
+def dataset_recorder(
     dataset_id: str,
     env: gym.Env,
     *,

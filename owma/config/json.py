@@ -117,7 +117,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
 
 def _decode_dataclass(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict) or value.get(_TAG) != cls.__name__:
-        raise ConfigError(f"{where} is {_shown(value)}, not a {cls.__name__}.")
+        raise ConfigError(f"{where} is {_described(value)}, not a {cls.__name__}.")
     fields = [field for field in dataclasses.fields(cls) if field.init]
     names = [field.name for field in fields]
     for name in value:
@@ -142,7 +142,7 @@ def _decode_dataclass(cls: Any, value: Any, where: str) -> Any:
 
 def _decode_items(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise ConfigError(f"{where} is {_shown(value)}, not a list.")
+        raise ConfigError(f"{where} is {_described(value)}, not a list.")
     if origin is list or arguments[-1] is Ellipsis:
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
@@ -164,7 +164,7 @@ def _decode_union(members: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError:
             continue
     names = ", ".join(getattr(member, "__name__", str(member)) for member in members)
-    raise ConfigError(f"{where} is {_shown(value)}; accepted: {names}.")
+    raise ConfigError(f"{where} is {_described(value)}; accepted: {names}.")
 
 
 def _decode_plain(hint: Any, value: Any, where: str) -> Any:
@@ -184,8 +184,8 @@ def _decode_plain(hint: Any, value: Any, where: str) -> Any:
             return value
     else:
         raise ConfigError(f"{where} is annotated {hint}, which has no JSON form here.")
-    raise ConfigError(f"{where} is {_shown(value)}, not a {getattr(hint, '__name__', hint)}.")
+    raise ConfigError(f"{where} is {_described(value)}, not a {getattr(hint, '__name__', hint)}.")
 
 
-def _shown(value: Any) -> str:
+def _described(value: Any) -> str:
     return f"a {value[_TAG]}" if isinstance(value, dict) and _TAG in value else repr(value)

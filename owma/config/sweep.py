@@ -92,7 +92,7 @@ def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tu
         return any(other == field or other.startswith(f"{field}.") for other in set_ones)
 
     notes: dict[str, None] = {}
-    found: dict[str, Point] = {}
+    by_key: dict[str, Point] = {}
     for combination, seed in itertools.product(combinations, config.seeds):
         ours = [choice for choice in combination if choice.shown.split(".")[0] not in config.planners]
         settings = {field: value for choice in ours for field, value in choice.fields.items()}
@@ -113,12 +113,12 @@ def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tu
                 # The default among an axis's values: the row is that of the planner itself.
                 changes = {}
             point = Point(experiment, varied, name + label_changes(changes), name, settings, changes)
-            if found.setdefault(point.key, point) != point:
+            if by_key.setdefault(point.key, point) != point:
                 raise ConfigError(f"Two points of the sweep are called {point.key!r}; vary their fields in two sweeps.")
     if warn is not None:
         for note in notes:
             warn(note)
-    return tuple(found.values())
+    return tuple(by_key.values())
 
 
 def _base(config: SweepConfig) -> tuple[ExperimentConfig, dict[str, dict[str, Any]]]:
@@ -168,9 +168,9 @@ def read_points(rows: Iterable[Mapping[str, Any]]) -> tuple[Point, ...]:
     return tuple(from_json(Point, row) for row in rows)
 
 
-def write_points(found: Iterable[Point]) -> list[dict[str, Any]]:
+def write_points(points: Iterable[Point]) -> list[dict[str, Any]]:
     """Points as JSON: a sweep goes on with the configurations that it began with, whatever defaults have become."""
-    return [to_json(point) for point in found]
+    return [to_json(point) for point in points]
 
 
 def _all_of(field: str) -> str:

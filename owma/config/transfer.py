@@ -79,13 +79,13 @@ class TransferConfig:
                     "PLANNER.FIELD=VALUE,VALUE,..."
                 )
             varied[owners.pop()].append({field.partition(".")[2]: value for field, value in choice.fields.items()})
-        found: dict[str, AbstractPlannerConfig] = {}
+        planners: dict[str, AbstractPlannerConfig] = {}
         for name, planner in usual.items():
-            found[name] = planner
+            planners[name] = planner
             for changes in varied[name]:
                 # With what it has already it is the planner itself.
                 other = override(planner, changes)
                 label = name if other == planner else name + label_changes(changes)
-                if found.setdefault(label, other) != other:
+                if planners.setdefault(label, other) != other:
                     raise ConfigError(f"each: two settings are called {label!r}; give them in two transfers.")
-        return found
+        return planners

@@ -1,5 +1,8 @@
 """Offline datasets: reading them, and making them by scripted control or trained policies."""
 
+from typing import TYPE_CHECKING
+
+from owma._internal.moved import renamed
 from owma.collect.ant_maze import collect_antmaze as collect_antmaze
 from owma.collect.claim import is_collected as is_collected, num_steps as num_steps
 from owma.collect.dispatch import collect as collect
@@ -42,9 +45,9 @@ from owma.data.cache import (
     write_cache as write_cache,
 )
 from owma.data.dataset import (
+    DatasetSource as DatasetSource,
     OfflineDataset as OfflineDataset,
     Origin as Origin,
-    Recording as Recording,
     env_settings as env_settings,
     read_origin as read_origin,
     read_whole as read_whole,
@@ -64,3 +67,6 @@ from owma.data.minari import (
     reward_is_constant as reward_is_constant,
 )
 from owma.data.summary import summarise_dataset as summarise_dataset
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed("owma.data", {"Recording": "DatasetSource"})

@@ -19,12 +19,12 @@ import numpy as np
 
 from owma._internal.errors import ConfigError, DatasetError
 from owma._internal.json import canonical, jsonable
-from owma.data.dataset import ActionBounds, OfflineDataset, Recording, are_references, checked_pieces, rows_in_piece
+from owma.data.dataset import ActionBounds, DatasetSource, OfflineDataset, are_references, checked_pieces, rows_in_piece
 from owma.envs import env_json, read_env
 from owma.outcomes.transitions import Transitions
 
-Progress: TypeAlias = Callable[[int], None]
-"""Called now and then with the number of transitions written since the last call."""
+OnWritten: TypeAlias = Callable[[int], None]
+"""A callback that is called from time to time with the number of transitions written since the last call."""
 
 MANIFEST = "manifest.json"
 _FORMAT = "owma transitions 1"
@@ -43,10 +43,10 @@ def caches_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "owma" / "datasets"
 
 
-def cache_folder(recording: Recording) -> Path:
-    """Where the cache of a recording is, whether it was written or not: another one once a file was changed."""
-    digest = hashlib.sha256(canonical(_source(recording)).encode()).hexdigest()
-    return caches_root() / f"{recording.dataset_id.replace('/', '-')}-{digest[:12]}"
+def cache_folder(source: DatasetSource) -> Path:
+    """The folder of the cache of `source`, which need not exist yet; it is another one after a file has changed."""
+    digest = hashlib.sha256(canonical(_source(source)).encode()).hexdigest()
+    return caches_root() / f"{source.dataset_id.replace('/', '-')}-{digest[:12]}"
 
 
 def is_cache(folder: Path) -> bool:
@@ -54,35 +54,35 @@ def is_cache(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and (folder / "obs.npy").is_file()
 
 
-def cached(recording: Recording, progress: Progress | None = None) -> OfflineDataset:
+def cached(source: DatasetSource, progress: OnWritten | None = None) -> OfflineDataset:
     """The dataset, its transitions memory-mapped; its cache is written if it is not there.
 
-    **Raises:** `DatasetError` if the recording cannot be read or is unfit, the cache cannot be written, or is damaged.
+    **Raises:** `DatasetError` if the source cannot be read or is unfit, or the cache cannot be written or is damaged.
     """
-    folder = cache_folder(recording)
+    folder = cache_folder(source)
     if not is_cache(folder):
-        write_cache(recording, folder, progress)
+        write_cache(source, folder, progress)
     # A copy of before references were kept lacks them.
-    return dataclasses.replace(open_cache(folder), references=recording.references)
+    return dataclasses.replace(open_cache(folder), references=source.references)
 
 
-def write_cache(recording: Recording, folder: Path, progress: Progress | None = None) -> None:
-    """Copy a recording into `folder`, which is there when all of it is written, and not before.
+def write_cache(source: DatasetSource, folder: Path, progress: OnWritten | None = None) -> None:
+    """Copy a dataset into `folder`, which appears only when the copy is complete.
 
-    **Raises:** `DatasetError` if the recording cannot be read or is unfit, or `folder` cannot be written.
+    **Raises:** `DatasetError` if the source cannot be read or is unfit, or `folder` cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder.parent).free
-        if free < recording.num_bytes:
+        if free < source.num_bytes:
             raise DatasetError(
-                f"The memory-mapped copy of {recording.dataset_id} takes {recording.num_bytes / 2**30:.1f} GiB and "
+                f"The memory-mapped copy of {source.dataset_id} takes {source.num_bytes / 2**30:.1f} GiB and "
                 f"{folder.parent} has {free / 2**30:.1f} left; free some, or set XDG_CACHE_HOME to another place."
             )
         with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.parent) as staging:
             whole = Path(staging) / "whole"
             whole.mkdir()
-            _write(recording, whole, progress)
+            _write(source, whole, progress)
             try:
                 whole.rename(folder)
             except OSError:
@@ -131,7 +131,7 @@ def open_cache(folder: Path) -> OfflineDataset:
     )
 
 
-def recording_of_cache(folder: Path) -> Recording:
+def source_of_cache(folder: Path) -> DatasetSource:
     """A cache as a recording, to be read a piece at a time."""
     dataset, content = open_cache(folder), _read_manifest(folder)
     transitions = dataset.transitions
@@ -141,7 +141,7 @@ def recording_of_cache(folder: Path) -> Recording:
     def pieces() -> Iterator[Transitions]:
         return (transitions.rows(slice(start, start + step)) for start in range(0, len(transitions), step))
 
-    return Recording(
+    return DatasetSource(
         dataset_id=dataset.dataset_id,
         form=f"{content['source']['form']}, memory-mapped copy",
         files=tuple(folder / f"{name}.npy" for name in _FIELDS),
@@ -161,26 +161,26 @@ def recording_of_cache(folder: Path) -> Recording:
     )
 
 
-def _source(recording: Recording) -> dict[str, Any]:
+def _source(source: DatasetSource) -> dict[str, Any]:
     """What identifies the data without reading them."""
-    stats = [(str(path.resolve()), path.stat()) for path in recording.files]
+    stats = [(str(path.resolve()), path.stat()) for path in source.files]
     return {
-        "form": recording.form,
-        "options": recording.options,
+        "form": source.form,
+        "options": source.options,
         "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
     }
 
 
-def _write(recording: Recording, folder: Path, progress: Progress | None) -> None:
+def _write(source: DatasetSource, folder: Path, progress: OnWritten | None) -> None:
     bounds, rows = ActionBounds(), 0
-    widths = {"obs": (recording.obs_dim,), "action": (recording.action_dim,), "next_obs": (recording.obs_dim,)}
+    widths = {"obs": (source.obs_dim,), "action": (source.action_dim,), "next_obs": (source.obs_dim,)}
     shapes = {name: widths.get(name, ()) for name in _FIELDS}
     files = {name: (folder / f"{name}.npy").open("w+b") for name in _FIELDS}
     try:
         # How many rows there are is known at the end; NumPy leaves room in the header for the number to grow.
         for name, file in files.items():
             _write_header(file, name, (0, *shapes[name]))
-        for piece in checked_pieces(recording):
+        for piece in checked_pieces(source):
             bounds.see(np.asarray(piece.action))
             for name, file in files.items():
                 file.write(np.ascontiguousarray(getattr(piece, name), _FIELDS[name]).data)
@@ -196,18 +196,18 @@ def _write(recording: Recording, folder: Path, progress: Progress | None) -> Non
     finally:
         for file in files.values():
             file.close()
-    low, high = bounds.within(recording.action_low, recording.action_high)
+    low, high = bounds.within(source.action_low, source.action_high)
     content = {
-        "dataset_id": recording.dataset_id,
-        "source": _source(recording),
-        "notes": [*recording.notes, *recording.found().notes],
+        "dataset_id": source.dataset_id,
+        "source": _source(source),
+        "notes": [*source.notes, *source.row_facts().notes],
         "fields": {name: [[rows, *shapes[name]], (folder / f"{name}.npy").stat().st_size] for name in _FIELDS},
-        "obs_keys": None if recording.obs_keys is None else list(recording.obs_keys),
+        "obs_keys": None if source.obs_keys is None else list(source.obs_keys),
         "action_low": low,
         "action_high": high,
-        "env_spec": None if recording.env_spec is None else env_json(recording.env_spec),
-        "env_refusal": recording.env_refusal,
-        "references": recording.references,
+        "env_spec": None if source.env_spec is None else env_json(source.env_spec),
+        "env_refusal": source.env_refusal,
+        "references": source.references,
     }
     content = jsonable(content)
     manifest = {"format": _FORMAT, "sha256": _digest(content), "content": content}

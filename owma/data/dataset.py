@@ -68,8 +68,8 @@ class OfflineDataset:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is known of a dataset once its rows were read."""
+class RowFacts:
+    """Facts about a dataset that are known after its rows have been read."""
 
     notes: tuple[str, ...] = ()
     """A sentence each."""
@@ -84,8 +84,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A dataset that was opened and whose form was checked, but whose rows have not been read."""
+class DatasetSource:
+    """An opened dataset: its form has been checked, its rows are read on demand."""
 
     dataset_id: str
     form: str
@@ -114,7 +114,7 @@ class Recording:
     references: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     """What the reader decided where the dataset leaves it open; a sentence each."""
-    found: Callable[[], Found] = Found
+    row_facts: Callable[[], RowFacts] = RowFacts
     """What reading the rows has shown; to be asked when `pieces` was read to its end."""
 
     @property
@@ -134,7 +134,7 @@ class Recording:
             env_spec=self.env_spec,
             env_refusal=self.env_refusal,
             references=self.references,
-            notes=(*self.notes, *self.found().notes),
+            notes=(*self.notes, *self.row_facts().notes),
         )
 
 
@@ -194,31 +194,31 @@ class ActionBounds:
         return np.where(np.isfinite(low), low, self.low), np.where(np.isfinite(high), high, self.high)
 
 
-def read_whole(recording: Recording) -> OfflineDataset:
-    """All of a recording in memory.
+def read_whole(source: DatasetSource) -> OfflineDataset:
+    """Read a whole dataset into memory.
 
     **Raises:** `DatasetError` if it is empty or not finite, or where its rows cannot be read.
     """
     bounds, pieces = ActionBounds(), []
-    for piece in checked_pieces(recording):
+    for piece in checked_pieces(source):
         bounds.see(np.asarray(piece.action))
         pieces.append(piece)
     fields = [field.name for field in dataclasses.fields(Transitions)]
     joined = {name: np.concatenate([np.asarray(getattr(piece, name)) for piece in pieces]) for name in fields}
-    return recording.dataset(Transitions(**joined), bounds)
+    return source.dataset(Transitions(**joined), bounds)
 
 
-def checked_pieces(recording: Recording) -> Iterator[Transitions]:
-    """The pieces of a recording that have rows. Raises `DatasetError` if there is none, or one is not finite."""
+def checked_pieces(source: DatasetSource) -> Iterator[Transitions]:
+    """The pieces of a dataset that have rows. Raises `DatasetError` if there is none, or one is not finite."""
     start = 0
-    for piece in recording.pieces():
+    for piece in source.pieces():
         if len(piece):
-            check_finite(piece, recording.dataset_id, start)
+            check_finite(piece, source.dataset_id, start)
             start += len(piece)
             yield piece
     if start == 0:
         raise DatasetError(
-            f"Dataset {recording.dataset_id} is empty: no step of it leads from one observation to another; "
+            f"Dataset {source.dataset_id} is empty: no step of it leads from one observation to another; "
             "collect or choose another one."
         )
 

@@ -41,8 +41,8 @@ def is_digest(value: Any) -> bool:
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """In a few words, by what two datasets differ; `None` if they do not. Their names are of no account."""
     shapes = [
-        f"{found['transitions']:,} transitions of {found['obs']} numbers observed and {found['action']} acted"
-        for found in (before, now)
+        f"{digest['transitions']:,} transitions of {digest['obs']} numbers observed and {digest['action']} acted"
+        for digest in (before, now)
     ]
     if shapes[0] != shapes[1]:
         return f"{shapes[0]} then, {shapes[1]} now"

@@ -236,14 +236,14 @@ def _last_rows(part: str, values: np.ndarray, rows: int) -> Bool[np.ndarray, " n
 
 def _once(lengths: Float[np.ndarray, " n"]) -> Float[np.ndarray, " k"]:
     """Lengths of episodes of which each is there as often as it says; of none where one is not."""
-    found, at = [], 0
+    once, at = [], 0
     while at < len(lengths):
         length = lengths[at]
         if not 1 <= length <= len(lengths) - at or (lengths[at : at + int(length)] != length).any():
             return np.zeros(0)
-        found.append(length)
+        once.append(length)
         at += int(length)
-    return np.array(found)
+    return np.array(once)
 
 
 def _holds_no_step(path: Path, names: Mapping[str, str], borders: Mapping[str, np.ndarray]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from owma._internal.errors import DatasetError
 from owma.data.arrays import ArrayFile, checked, require
 from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, Column, read_columns, read_rows
-from owma.data.dataset import Found, Recording
+from owma.data.dataset import DatasetSource, RowFacts
 from owma.data.ends import limited
 from owma.data.names import CUT_PARTS, check_ends_are_known, ends_of_others, fitting, named, parts_of
 from owma.data.precision import Precision
@@ -26,7 +26,7 @@ _READING = 4
 """Of the rules by which files are read: a memory-mapped copy made by others is not taken for one of today's."""
 
 
-def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
+def open_d4rl(file: Path, *, episode_steps: int | None = None) -> DatasetSource:
     """A D4RL file (Fu et al., arXiv 2004.07219): `observations`, `actions`, `rewards`, `terminals`, `timeouts`.
 
     Where there is no `next_observations` (or they repeat `observations`, as in the kitchen's files), each step leads
@@ -84,25 +84,25 @@ def open_d4rl(file: Path, *, episode_steps: int | None = None) -> Recording:
             cut = int((ends.any & ~before).sum())
             said = f"{cut:,} episodes are cut after {episode_steps} steps, as --data.episode-steps says."
             ends = dataclasses.replace(ends, notes=(*ends.notes, said))
-        found = survey(form.arrays, ends, precision)
-        if (never_set or not form.cuts) and episode_steps is None and found.large:
+        seen = survey(form.arrays, ends, precision)
+        if (never_set or not form.cuts) and episode_steps is None and seen.large:
             never = "is never set" if form.cuts == [form.names.get("truncated")] else "marks no cut within the file"
             unset = f"{' and '.join(f'`{name}`' for name in form.cuts)} {never}" if form.cuts else "no array marks cuts"
             how = f"all end by `{names['terminated']}`" if "terminated" in names else "the file is one episode"
             raise DatasetError(
-                f"{file}: {unset}, and after {found.large:,} steps, the first of row {found.first_large}, the next "
+                f"{file}: {unset}, and after {seen.large:,} steps, the first of row {seen.first_large}, the next "
                 "observation is as far away as a reset; say after how many steps episodes were cut with "
                 f"{_EPISODE_STEPS} (0: none was, {how})."
             )
-        return found
+        return seen
 
-    return _recording("D4RL file", file, (file,), [form], look, notes, {"episode_steps": episode_steps})
+    return _source("D4RL file", file, (file,), [form], look, notes, {"episode_steps": episode_steps})
 
 
 _EPISODE_STEPS = "--data.episode-steps N, or --episode-steps N of owma.inspect"
 
 
-def open_ogbench(file: Path) -> Recording:
+def open_ogbench(file: Path) -> DatasetSource:
     """An OGBench file (Park et al., arXiv 2410.20092): `observations`, `actions`, `terminals`, an npz.
 
     `terminals` mark the rows that hold the last observation of an episode, and no step; episodes are cut by time, so
@@ -148,10 +148,10 @@ def open_ogbench(file: Path) -> Recording:
             )
         return survey(form.arrays, ends, precision)
 
-    return _recording("OGBench file", file, (file,), [form], look, notes, {})
+    return _source("OGBench file", file, (file,), [form], look, notes, {})
 
 
-def open_folder(folder: Path) -> Recording:
+def open_folder(folder: Path) -> DatasetSource:
     """A folder of arrays of your own: npz or HDF5 files, each with one episode or several, read in order of name.
 
     Arrays in each file, one row a step: `obs` (T, obs) and `action` (T, act), numbers; `reward` (T,), zeros if absent;
@@ -200,7 +200,7 @@ def open_folder(folder: Path) -> Recording:
             ends = dataclasses.replace(ends, notes=(said, *ends.notes))
         return survey(form.arrays, ends, precision)
 
-    return _recording("folder of arrays", folder, tuple(files), forms, look, notes, {})
+    return _source("folder of arrays", folder, tuple(files), forms, look, notes, {})
 
 
 def _own_form(path: Path) -> ArrayFile:
@@ -232,7 +232,7 @@ def _repeats(file: Path, first: str, second: str) -> bool:
     )
 
 
-def _recording(
+def _source(
     form: str,
     source: Path,
     files: tuple[Path, ...],
@@ -240,7 +240,7 @@ def _recording(
     look: Callable[[ArrayFile, Mapping[str, Precision]], Survey],
     notes: list[str],
     options: dict[str, int | None],
-) -> Recording:
+) -> DatasetSource:
     """`look` reads one file through; that is done when its rows are first asked for, and once."""
     unread = list(dict.fromkeys(name for part in forms for name in part.unread))
     if unread:
@@ -251,18 +251,18 @@ def _recording(
     forms = [part for part in forms if part.rows > part.one_more] or forms[:1]
 
     @functools.cache
-    def looked() -> tuple[list[Survey], Found]:
+    def looked() -> tuple[list[Survey], RowFacts]:
         precision = {part: Precision(kind) for part, kind in _KINDS.items()}
         surveys = [look(part, precision) for part in forms if part.rows > part.one_more]
-        for part, found in zip(forms, surveys):
-            _check_order(part, found)
-        return surveys, _found(forms, surveys, precision)
+        for part, part_survey in zip(forms, surveys):
+            _check_order(part, part_survey)
+        return surveys, _row_facts(forms, surveys, precision)
 
     def pieces() -> Iterator[Transitions]:
-        for part, found in zip(forms, looked()[0]):
-            yield from to_transitions(part.steps(found.ends))
+        for part, part_survey in zip(forms, looked()[0]):
+            yield from to_transitions(part.steps(part_survey.ends))
 
-    return Recording(
+    return DatasetSource(
         dataset_id=source.resolve().stem,
         form=form,
         files=files,
@@ -273,7 +273,7 @@ def _recording(
         dtypes=dict(forms[0].dtypes),
         pieces=pieces,
         notes=tuple(notes),
-        found=lambda: looked()[1],
+        row_facts=lambda: looked()[1],
     )
 
 
@@ -281,12 +281,12 @@ _FEW = 10
 """Jumps, up to which a file may be of very short episodes."""
 
 
-def _check_order(form: ArrayFile, found: Survey) -> None:
+def _check_order(form: ArrayFile, seen: Survey) -> None:
     """Raises `DatasetError` where rows do not follow each other as a rule."""
-    if found.jumps > max(_FEW, found.inside / 2):
+    if seen.jumps > max(_FEW, seen.inside / 2):
         obs, next_obs = form.names["obs"], form.names["next_obs"]
         raise DatasetError(
-            f"{form.path}: after {found.jumps:,} of {found.inside:,} steps, the first of row {found.first_jump}, the "
+            f"{form.path}: after {seen.jumps:,} of {seen.inside:,} steps, the first of row {seen.first_jump}, the "
             f"next row begins elsewhere than `{next_obs}` says: the rows are shuffled, or `{next_obs}` are on another "
             f"scale than `{obs}`; write rows in the order of recording and both on one scale, or, if each row is an "
             "episode of its own, mark all in `truncated`."
@@ -298,74 +298,74 @@ _MOST_NOTES = 5
 """Of files of a folder that differ; the rest is counted."""
 
 
-def _found(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Mapping[str, Precision]) -> Found:
-    notes = list(dict.fromkeys(note for found in surveys for note in found.ends.notes))
+def _row_facts(forms: Sequence[ArrayFile], surveys: Sequence[Survey], precision: Mapping[str, Precision]) -> RowFacts:
+    notes = list(dict.fromkeys(note for seen in surveys for note in seen.ends.notes))
     if len(notes) > _MOST_NOTES:
         notes = [*notes[:_MOST_NOTES], f"The same holds of {len(notes) - _MOST_NOTES} more files."]
     pairs = list(zip(forms, surveys))
-    jumping = [(form, found) for form, found in pairs if found.jumps]
+    jumping = [(form, seen) for form, seen in pairs if seen.jumps]
     if jumping:
-        form, found = jumping[0]
-        never = "truncated" in form.names and found.ends.truncated.sum() == found.jumps
+        form, seen = jumping[0]
+        never = "truncated" in form.names and seen.ends.truncated.sum() == seen.jumps
         unset = f"`{form.names['truncated']}` is never set, but " if never else ""
         notes.append(
-            f"{unset}`{form.names['next_obs']}` show {sum(found.jumps for _, found in jumping):,} steps within "
-            f"episodes, the first in row {found.first_jump} of {form.path.name}, after which the next row begins "
+            f"{unset}`{form.names['next_obs']}` show {sum(seen.jumps for _, seen in jumping):,} steps within "
+            f"episodes, the first in row {seen.first_jump} of {form.path.name}, after which the next row begins "
             "elsewhere: episodes are cut there, as truncated."
         )
-    seamless = [(form, found) for form, found in pairs if found.seamless]
+    seamless = [(form, seen) for form, seen in pairs if seen.seamless]
     if seamless:
-        form, found = seamless[0]
+        form, seen = seamless[0]
         notes.append(
-            f"At {sum(found.seamless for _, found in seamless):,} ends of episodes the next row begins where "
+            f"At {sum(seen.seamless for _, seen in seamless):,} ends of episodes the next row begins where "
             f"`{form.names['next_obs']}` end: either the environment went on without a reset, or they hold first "
             "observations of the next episode there instead of last ones."
         )
-    large = [(form, found) for form, found in pairs if found.large]
+    large = [(form, seen) for form, seen in pairs if seen.large]
     if large:
-        form, found = large[0]
+        form, seen = large[0]
         unmarked = f"not marked by {named(form.cuts)}" if form.cuts else "no array says where episodes were cut"
         next_obs = form.names.get("next_obs")
         shown = f", by `{next_obs}`," if next_obs else ""
         notes.append(
-            f"{sum(found.large for _, found in large):,} steps, the first in row {found.first_large} of "
+            f"{sum(seen.large for _, seen in large):,} steps, the first in row {seen.first_large} of "
             f"{form.path.name}, are{shown} more than 10 times as long as the median one, and {unmarked}: if an "
             "environment was reset there, mark the steps before in `truncated`."
         )
     notes += _notes_on_next_obs(pairs)
     notes += [note for kind in precision.values() for note in kind.notes()]
     is_dropping = any("next_obs" not in form.names and not form.one_more for form in forms)
-    return Found(
+    return RowFacts(
         notes=tuple(notes),
         rounded=tuple(precision["obs"].lost()),
         too_large={part: kind.too_large for part, kind in precision.items()},
-        lengths=np.concatenate([found.lengths for found in surveys]) if is_dropping and surveys else None,
-        returns=np.concatenate([found.returns for found in surveys]) if is_dropping and surveys else None,
+        lengths=np.concatenate([seen.lengths for seen in surveys]) if is_dropping and surveys else None,
+        returns=np.concatenate([seen.returns for seen in surveys]) if is_dropping and surveys else None,
     )
 
 
 def _notes_on_next_obs(pairs: Sequence[tuple[ArrayFile, Survey]]) -> list[str]:
     notes = []
-    far = [(form, found) for form, found in pairs if found.far]
+    far = [(form, seen) for form, seen in pairs if seen.far]
     if far:
-        form, found = far[0]
+        form, seen = far[0]
         notes.append(
-            f"`{form.names['next_obs']}` of {sum(found.far for _, found in far):,} last steps of episodes, the first "
-            f"in row {found.first_far} of {form.path.name}, are more than 10 times as far away as after the median "
+            f"`{form.names['next_obs']}` of {sum(seen.far for _, seen in far):,} last steps of episodes, the first "
+            f"in row {seen.first_far} of {form.path.name}, are more than 10 times as far away as after the median "
             "step: if they hold first observations of the next episode, or nothing, write the last ones there."
         )
-    unknown = [(form, found) for form, found in pairs if found.unknown]
+    unknown = [(form, seen) for form, seen in pairs if seen.unknown]
     if unknown:
-        form, found = unknown[0]
+        form, seen = unknown[0]
         notes.append(
-            f"`{form.names['next_obs']}` are not finite in {sum(found.unknown for _, found in unknown):,} rows, the "
-            f"first in row {found.first_unknown} of {form.path.name}: training refuses them."
+            f"`{form.names['next_obs']}` are not finite in {sum(seen.unknown for _, seen in unknown):,} rows, the "
+            f"first in row {seen.first_unknown} of {form.path.name}: training refuses them."
         )
-    lost = [(form, found) for form, found in pairs if found.lost]
+    lost = [(form, seen) for form, seen in pairs if seen.lost]
     if lost:
         form = lost[0][0]
         notes.append(
-            f"{sum(found.lost for _, found in lost):,} episodes, the first in {form.path.name}, hold a single step "
+            f"{sum(seen.lost for _, seen in lost):,} episodes, the first in {form.path.name}, hold a single step "
             "that was cut, and nothing that followed it: no transition is left of them."
         )
     return notes

@@ -8,27 +8,27 @@ import numpy as np
 from owma._internal.errors import DatasetError
 from owma.config.data import ArrayFolder, D4rlFile, FileConfig, OgbenchFile
 from owma.config.task import MinariDataset
-from owma.data.cache import is_cache, recording_of_cache
+from owma.data.cache import is_cache, source_of_cache
 from owma.data.columns import HDF5_SUFFIXES, NPZ_SUFFIX, read_columns, read_rows
-from owma.data.dataset import Recording
+from owma.data.dataset import DatasetSource
 from owma.data.files import open_d4rl, open_folder, open_ogbench
 from owma.data.minari import open_minari
 from owma.data.names import is_ogbench
 
 
-def open_files(config: FileConfig) -> Recording:
+def open_files(config: FileConfig) -> DatasetSource:
     """The dataset that a configuration of files names. Raises `DatasetError` if it is missing or of another form."""
     if isinstance(config, D4rlFile):
         return open_d4rl(config.file.expanduser(), episode_steps=config.episode_steps)
     if isinstance(config, OgbenchFile):
         return open_ogbench(config.file.expanduser())
     folder = config.folder.expanduser()
-    return recording_of_cache(folder) if is_cache(folder) else open_folder(folder)
+    return source_of_cache(folder) if is_cache(folder) else open_folder(folder)
 
 
 def open_by_name(
     name: str, *, download: bool = False, episode_steps: int | None = None, obs_keys: Sequence[str] = ()
-) -> Recording:
+) -> DatasetSource:
     """The dataset that `config_by_name` names.
 
     **Raises:** `DatasetError` if there is no such dataset, or it is of another form.

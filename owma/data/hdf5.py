@@ -45,10 +45,10 @@ def _outside(group: Any, depth: int) -> str | None:
         name = f"{group.name}/{key}".lstrip("/")
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             return f"a link at {name!r}"
-        found = group[key]
-        if isinstance(found, h5py.Dataset) and (found.external is not None or found.is_virtual):
+        member = group[key]
+        if isinstance(member, h5py.Dataset) and (member.external is not None or member.is_virtual):
             return f"an array at {name!r} that is stored elsewhere"
-        below = _outside(found, depth + 1) if isinstance(found, h5py.Group) else None
+        below = _outside(member, depth + 1) if isinstance(member, h5py.Group) else None
         if below is not None:
             return below
     return None

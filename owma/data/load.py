@@ -10,9 +10,9 @@ from owma.config.task import DataConfig, MinariDataset
 from owma.data import (
     MEMORY_GIB,
     CollectConfig,
+    DatasetSource,
     FileConfig,
     OfflineDataset,
-    Recording,
     cache_folder,
     cached,
     collect,
@@ -45,8 +45,8 @@ def load_dataset(config: DataConfig, progress: Progress, *, memory_gib: float = 
         whole = dataset.num_bytes <= most
         return dataclasses.replace(dataset, transitions=dataset.transitions.rows(slice(None))) if whole else dataset
     if isinstance(config, FileConfig):
-        recording = open_files(config)
-        return read_whole(recording) if recording.num_bytes <= most else _cached(recording, progress)
+        source = open_files(config)
+        return read_whole(source) if source.num_bytes <= most else _cached(source, progress)
     if not isinstance(config, MinariDataset):
         if not is_collected(config):
             _collect(config, progress)
@@ -73,11 +73,11 @@ def _collect(config: CollectConfig, progress: Progress) -> None:
             raise ConfigError(re.sub(r"(?<!\S)--(?=[a-z])", "--data.", str(error))) from error
 
 
-def _cached(recording: Recording, progress: Progress) -> OfflineDataset:
-    if is_cache(cache_folder(recording)):
-        return cached(recording)
-    with progress(f"copying {recording.dataset_id} to {cache_folder(recording)}", recording.rows, 0) as advance:
-        dataset = cached(recording, advance)
+def _cached(source: DatasetSource, progress: Progress) -> OfflineDataset:
+    if is_cache(cache_folder(source)):
+        return cached(source)
+    with progress(f"copying {source.dataset_id} to {cache_folder(source)}", source.rows, 0) as advance:
+        dataset = cached(source, advance)
         # Rows that are no transitions were counted too.
-        advance(recording.rows - len(dataset.transitions))
+        advance(source.rows - len(dataset.transitions))
         return dataset

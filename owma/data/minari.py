@@ -11,7 +11,7 @@ from owma._internal.errors import ConfigError, DatasetError
 from owma._internal.types import Float, Int
 from owma.collect.store import dataset_folder
 from owma.config.data import command_for
-from owma.data.dataset import ActionBounds, OfflineDataset, Recording, row_bytes, rows_in_piece
+from owma.data.dataset import ActionBounds, DatasetSource, OfflineDataset, row_bytes, rows_in_piece
 from owma.data.hdf5 import check_hdf5
 from owma.data.hub import download_dataset
 from owma.data.minari_metadata import environment, is_collected_here, read_metadata, references, unreadable
@@ -53,16 +53,16 @@ def load_minari(
     choice = Choice(episodes, obs_parts, obs_keys, goal=goal)
     transitions, seen = _join(episodes, choice.keys, name), Seen()
     seen.see(episodes, choice.keys)
-    recording = _recording(data_path, dataset, choice, lambda: iter([transitions]), seen)
-    _check_spaces(transitions, recording, name)
+    source = _source(data_path, dataset, choice, lambda: iter([transitions]), seen)
+    _check_spaces(transitions, source, name)
     bounds = ActionBounds()
     bounds.see(np.asarray(transitions.action))
-    return recording.dataset(transitions, bounds)
+    return source.dataset(transitions, bounds)
 
 
 def open_minari(
     name: str, *, download: bool = False, obs_keys: Sequence[str] = (), goal_in_state: bool = True
-) -> Recording:
+) -> DatasetSource:
     """A Minari dataset whose episodes are read when they are asked for; as `load_minari`, which has all in memory.
 
     A dataset whose observations have goals to read is read once in any case, to see what they repeat.
@@ -86,13 +86,13 @@ def open_minari(
 
     def joined(episodes: list[dict[str, Any]]) -> Transitions:
         transitions = _join(episodes, choice.keys, name, strict=False)
-        _check_spaces(transitions, recording, name)
+        _check_spaces(transitions, source, name)
         seen.see(episodes, choice.keys)
         return transitions
 
-    recording = _recording(data_path, dataset, choice, pieces, seen)
-    rows = rows_in_piece(recording.obs_dim, recording.action_dim)
-    return recording
+    source = _source(data_path, dataset, choice, pieces, seen)
+    rows = rows_in_piece(source.obs_dim, source.action_dim)
+    return source
 
 
 def minari_bytes(name: str, *, download: bool = False, obs_keys: Sequence[str] = ()) -> int:
@@ -116,16 +116,16 @@ def _opened(
     return dataset, obs_parts, data_path, goal
 
 
-def _recording(
+def _source(
     data_path: Path,
     dataset: Any,
     choice: Choice,
     pieces: Callable[[], Iterator[Transitions]],
     seen: Seen,
-) -> Recording:
+) -> DatasetSource:
     space, actions, keys = dataset.observation_space, dataset.action_space, choice.keys
     env_spec, env_refusal = environment(data_path)
-    return Recording(
+    return DatasetSource(
         dataset_id=dataset.id,
         form="Minari dataset",
         files=tuple(sorted(path for path in data_path.iterdir() if path.is_file())),
@@ -142,15 +142,15 @@ def _recording(
         env_refusal=env_refusal,
         references=references(data_path),
         notes=tuple(filter(None, [statistics_note(env_spec, f"Dataset {dataset.id}"), choice.note(space)])),
-        found=seen.found,
+        row_facts=seen.row_facts,
     )
 
 
-def _check_spaces(transitions: Transitions, recording: Recording, name: str) -> None:
+def _check_spaces(transitions: Transitions, source: DatasetSource, name: str) -> None:
     """Rows are as wide as the spaces say, which is what they are copied by."""
     for field, rows, width in (
-        ("observation", transitions.obs, recording.obs_dim),
-        ("action", transitions.action, recording.action_dim),
+        ("observation", transitions.obs, source.obs_dim),
+        ("action", transitions.action, source.action_dim),
     ):
         if rows.shape[1] != width:
             raise DatasetError(

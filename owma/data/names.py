@@ -62,14 +62,15 @@ def parts_of(columns: Mapping[str, Column], file: Path) -> dict[str, str]:
     """
     names, written = {}, as_spelled(columns)
     for part, spellings in NAMES.items():
-        found = [written[name] for name in spellings if name in written]
-        if part not in DATA_PARTS and len(found) > 1:
-            found = _of_a_form_in_use(part, columns, found, names)
-            found = found[:1] if len(found) == 1 or _tell_the_same(part, columns, found, file) else found
-        if len(found) > 1:
-            raise DatasetError(f"{file} has both `{found[0]}` and `{found[1]}`; keep one of them.")
-        if found:
-            names[part] = found[0]
+        candidates = [written[name] for name in spellings if name in written]
+        if part not in DATA_PARTS and len(candidates) > 1:
+            candidates = _of_a_form_in_use(part, columns, candidates, names)
+            if len(candidates) == 1 or _tell_the_same(part, columns, candidates, file):
+                candidates = candidates[:1]
+        if len(candidates) > 1:
+            raise DatasetError(f"{file} has both `{candidates[0]}` and `{candidates[1]}`; keep one of them.")
+        if candidates:
+            names[part] = candidates[0]
     plain = [written[name] for name in COUNTS_IF_THEY_RESTART if name in written]
     plain = [name for name in plain if "counts" not in names and _counts_from_0(columns[name], name, file)]
     return names | ({"counts": plain[0]} if plain else {})
@@ -126,18 +127,18 @@ def _is_a_row_of_numbers(column: Column) -> bool:
 
 
 def _of_a_form_in_use(
-    part: str, columns: Mapping[str, Column], found: list[str], names: Mapping[str, str]
+    part: str, columns: Mapping[str, Column], candidates: list[str], names: Mapping[str, str]
 ) -> list[str]:
     """Those of several arrays of one part that may tell it; the first, if none does."""
     if part not in ("done", *AUXILIARY_PARTS):
-        return found
+        return candidates
     rows = {columns[names[data]].shape[:1] for data in ("obs", "action") if data in names}
     fits = [
         name
-        for name in found
+        for name in candidates
         if _is_a_row_of_numbers(columns[name]) and (part not in ROW_PARTS or columns[name].shape[:1] in rows)
     ]
-    return fits or found[:1]
+    return fits or candidates[:1]
 
 
 def _tell_the_same(part: str, columns: Mapping[str, Column], names: list[str], file: Path) -> bool:

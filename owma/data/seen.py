@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from owma.data.dataset import Found
+from owma.data.dataset import RowFacts
 from owma.data.names import named
 from owma.data.precision import Precision
 
@@ -29,13 +29,13 @@ class Seen:
                 precision.see(values if values.ndim == 2 else values[:, None])
             self._unread |= dict.fromkeys(episode["unread"])
 
-    def found(self) -> Found:
+    def row_facts(self) -> RowFacts:
         """So far."""
         notes = [note for kind in (self._obs, *self._others.values()) for note in kind.notes()]
         if self._unread:
             notes.append(f"Arrays that are not read: {named(list(self._unread))}.")
         large = {part: kind.too_large for part, kind in (("obs", self._obs), *self._others.items())}
-        return Found(notes=tuple(notes), rounded=tuple(self._obs.lost()), too_large=large)
+        return RowFacts(notes=tuple(notes), rounded=tuple(self._obs.lost()), too_large=large)
 
 
 def names_below(value: Any, name: str) -> list[str]:

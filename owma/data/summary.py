@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from owma._internal.types import Bool, Float
-from owma.data.dataset import ActionBounds, Recording
+from owma.data.dataset import ActionBounds, DatasetSource
 from owma.outcomes.transitions import Transitions
 
 _SAMPLE = 200_000
@@ -74,8 +74,8 @@ class _Moments:
         return [{"low": a, "high": b, "mean": c, "std": d} for a, b, c, d in (map(float, row) for row in columns)]
 
 
-def summarise_dataset(recording: Recording) -> dict[str, Any]:
-    """Read a recording once, a bounded piece at a time, and say what it holds.
+def summarise_dataset(source: DatasetSource) -> dict[str, Any]:
+    """Read a dataset once, a bounded piece at a time, and summarise it.
 
     **Returns:** plain values: `dataset`, `form`, `files`, `env` (or `None`), `env_refusal` (why, if it names one),
     `obs_keys`, `observations`, `actions` and `rewards` (`shape`, `dtype` as recorded, and `low`, `high`, `mean`, `std`
@@ -87,8 +87,8 @@ def summarise_dataset(recording: Recording) -> dict[str, Any]:
 
     **Raises:** `DatasetError` if a file turns out to be damaged.
     """
-    reading = _Reading(recording)
-    for piece in recording.pieces():
+    reading = _Reading(source)
+    for piece in source.pieces():
         if len(piece):
             reading.see(piece)
     return reading.summary()
@@ -97,16 +97,16 @@ def summarise_dataset(recording: Recording) -> dict[str, Any]:
 class _Reading:
     """What has been seen so far."""
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.obs, self.action = _Moments.nothing(recording.obs_dim), _Moments.nothing(recording.action_dim)
-        self.reward, self.last_obs = _Moments.nothing(1), _Moments.nothing(recording.obs_dim)
+    def __init__(self, source: DatasetSource) -> None:
+        self.source = source
+        self.obs, self.action = _Moments.nothing(source.obs_dim), _Moments.nothing(source.action_dim)
+        self.reward, self.last_obs = _Moments.nothing(1), _Moments.nothing(source.obs_dim)
         self.bounds = ActionBounds()
         self.lengths: list[int] = []
         self.returns: list[float] = []
         self.terminated = self.rows = 0
         self.open_length, self.open_return = 0, 0.0
-        self.stride = max(1, -(-recording.rows // _SAMPLE))
+        self.stride = max(1, -(-source.rows // _SAMPLE))
         self.sample: list[Transitions] = []
 
     def see(self, piece: Transitions) -> None:
@@ -135,46 +135,46 @@ class _Reading:
         self.open_length, self.open_return = int(lengths[-1]), float(returns[-1])
 
     def summary(self) -> dict[str, Any]:
-        recording = self.recording
+        source = self.source
         facts: dict[str, Any] = {
-            "dataset": recording.dataset_id,
-            "form": recording.form,
-            "files": len(recording.files),
-            "env": None if recording.env_spec is None else recording.env_spec.id,
-            "env_refusal": recording.env_refusal,
-            "obs_keys": None if recording.obs_keys is None else list(recording.obs_keys),
+            "dataset": source.dataset_id,
+            "form": source.form,
+            "files": len(source.files),
+            "env": None if source.env_spec is None else source.env_spec.id,
+            "env_refusal": source.env_refusal,
+            "obs_keys": None if source.obs_keys is None else list(source.obs_keys),
             "transitions": self.rows,
             "episodes": len(self.lengths),
             "terminated": self.terminated,
             "truncated": len(self.lengths) - self.terminated,
-            "megabytes": round(recording.num_bytes / 1e6, 3),
+            "megabytes": round(source.num_bytes / 1e6, 3),
         }
-        found = recording.found()
-        notes = [*recording.notes, *found.notes]
-        if recording.env_refusal is not None:
-            notes.insert(0, recording.env_refusal)
+        row_facts = source.row_facts()
+        notes = [*source.notes, *row_facts.notes]
+        if source.env_refusal is not None:
+            notes.insert(0, source.env_refusal)
         if not self.rows:
             empty = "There is no transition in it: no step leads from one observation to another."
             return facts | {"warnings": [*notes, empty]}
         for name, moments, part in (("observations", self.obs, "obs"), ("actions", self.action, "action")):
-            dtype = recording.dtypes[part]
+            dtype = source.dtypes[part]
             facts[name] = {"shape": [len(moments.mean)], "dtype": dtype, "columns": moments.as_columns()}
         facts["rewards"] = {"shape": [], "columns": self.reward.as_columns()}
         sample = Transitions(
             *(np.concatenate([getattr(part, name) for part in self.sample]) for name in vars(self.sample[0]))
         )
-        low, high = self.bounds.within(recording.action_low, recording.action_high)
+        low, high = self.bounds.within(source.action_low, source.action_high)
         facts |= {
-            "lengths": _quantiles(self.lengths if found.lengths is None else found.lengths),
-            "returns": _quantiles(self.returns if found.returns is None else found.returns),
+            "lengths": _quantiles(self.lengths if row_facts.lengths is None else row_facts.lengths),
+            "returns": _quantiles(self.returns if row_facts.returns is None else row_facts.returns),
             "coverage": _coverage(np.asarray(sample.obs)[:, :2], self.obs),
             "at_bounds": float(_at_bounds(np.asarray(sample.action), low, high).mean()),
             "duplicates": _duplicates(sample),
         }
-        return facts | {"warnings": [*notes, *self._warnings(facts, found.rounded, found.too_large)]}
+        return facts | {"warnings": [*notes, *self._warnings(facts, row_facts.rounded, row_facts.too_large)]}
 
     def _warnings(self, facts: dict[str, Any], rounded: Collection[int], too_large: Mapping[str, int]) -> list[str]:
-        found = []
+        warnings = []
         parts = (
             ("observations", self.obs, "obs"),
             ("actions", self.action, "action"),
@@ -183,31 +183,31 @@ class _Reading:
         for name, moments, part in parts:
             # What is too large for float32 is infinite in it, and named as what it is.
             if (count := moments.not_finite - too_large.get(part, 0)) > 0:
-                found.append(f"{count:,} {name} are not finite: training refuses them.")
+                warnings.append(f"{count:,} {name} are not finite: training refuses them.")
         if self.last_obs.not_finite and not too_large.get("obs"):
-            found.append(f"{self.last_obs.not_finite:,} last observations of episodes are not finite.")
+            warnings.append(f"{self.last_obs.not_finite:,} last observations of episodes are not finite.")
         for name, moments in (("Observation", self.obs), ("Action", self.action)):
             vary = rounded if moments is self.obs else ()  # as recorded, though not in float32
             if constant := [i for i in moments.constant if i not in vary]:
-                found.append(f"{name} coordinates that never vary: {', '.join(map(str, constant))}.")
+                warnings.append(f"{name} coordinates that never vary: {', '.join(map(str, constant))}.")
             if nearly := moments.nearly_constant:
-                found.append(
+                warnings.append(
                     f"{name} coordinates that vary by less than a millionth of their size, and count as constant in "
                     f"training: {', '.join(map(str, nearly))}."
                 )
         if self.reward.low[0] == self.reward.high[0]:
-            found.append(
+            warnings.append(
                 f"The recorded reward is {self.reward.low[0]:g} throughout: train with a task of another kind."
             )
         if not self.terminated:
-            found.append("No episode terminates, all are cut: outcomes go on after every last step.")
+            warnings.append("No episode terminates, all are cut: outcomes go on after every last step.")
         if facts["at_bounds"] > _MANY_AT_BOUNDS:
-            found.append(f"{facts['at_bounds']:.0%} of all action entries are at their smallest or largest value.")
+            warnings.append(f"{facts['at_bounds']:.0%} of all action entries are at their smallest or largest value.")
         if facts["duplicates"] > _MANY_DUPLICATES:
-            found.append(f"{facts['duplicates']:.1%} of the transitions are there more than once.")
+            warnings.append(f"{facts['duplicates']:.1%} of the transitions are there more than once.")
         if len(self.lengths) == 1:
-            found.append("There is one episode only: none can be held out, so that training judges itself.")
-        return found
+            warnings.append("There is one episode only: none can be held out, so that training judges itself.")
+        return warnings
 
 
 def _quantiles(values: list[Any] | np.ndarray) -> dict[str, float]:

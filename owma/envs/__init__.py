@@ -1,13 +1,16 @@
 """Gymnasium environments of our own; importing this package registers them and loads no simulator."""
 
+from typing import TYPE_CHECKING
+
 import gymnasium as gym
 
+from owma._internal.moved import renamed
 from owma.envs.ant_maze import ANT_MAZE_ID as ANT_MAZE_ID, AntMazeEnv as AntMazeEnv
 from owma.envs.guards import (
     actions_inside as actions_inside,
     check_rewards as check_rewards,
+    environment_errors as environment_errors,
     finite_observations as finite_observations,
-    mistakes_of_the_environment as mistakes_of_the_environment,
 )
 from owma.envs.make import (
     MOST_STEPS as MOST_STEPS,
@@ -59,3 +62,6 @@ if TWO_ROUTES_ID not in gym.registry:
 if ANT_MAZE_ID not in gym.registry:
     gym.register(id=ANT_MAZE_ID, entry_point="owma.envs.ant_maze:AntMazeEnv", max_episode_steps=1000)
 register_ogbench()
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed("owma.envs", {"mistakes_of_the_environment": "environment_errors"})

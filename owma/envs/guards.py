@@ -1,4 +1,4 @@
-"""Between an agent and an environment that may be anybody's: what passes is finite and inside its bounds."""
+"""Checks between an agent and an environment of the user's: actions are within bounds, observations are finite."""
 
 import contextlib
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ def actions_inside(
 
 
 @contextlib.contextmanager
-def mistakes_of_the_environment(when: str) -> Iterator[None]:
-    """What an environment raises is its own mistake: an `OwmaError` that says where it made it."""
+def environment_errors(when: str) -> Iterator[None]:
+    """Re-raises what the environment raises as `OwmaError`, with file and line; `when`: for the message."""
     try:
         yield
     except (Exception, SystemExit) as error:

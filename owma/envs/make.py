@@ -99,12 +99,12 @@ def statistics_note(recorded: EnvSpec | None, where: str) -> str | None:
 
 def _running_statistics(env: gym.Env[Any, Any]) -> list[str]:
     """The wrappers of an environment whose statistics go on: what it shows depends on what it has seen."""
-    found = []
+    names = []
     while isinstance(env, gym.Wrapper):
         if isinstance(env, NormalizeObservation | NormalizeReward) and env.update_running_mean:
-            found.append(type(env).__name__)
+            names.append(type(env).__name__)
         env = env.env
-    return found
+    return names
 
 
 def make_env(
@@ -214,11 +214,11 @@ def _check_form(
         raise ConfigError(
             f"The environment {env.id!r} does not fit the dataset: {said}; choose another environment."
         ) from error
-    found = obs.shape[1:]
+    shape = obs.shape[1:]
     is_continuous = isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating)
-    if found != (obs_dim,) or not is_continuous or space.shape != (action_dim,):
+    if shape != (obs_dim,) or not is_continuous or space.shape != (action_dim,):
         raise ConfigError(
-            f"The environment {env.id!r} does not fit the dataset: its observations are of shape {found} and its "
+            f"The environment {env.id!r} does not fit the dataset: its observations are of shape {shape} and its "
             f"actions are {space}, those of the dataset of shape ({obs_dim},) and ({action_dim},); choose another "
             "environment."
         )

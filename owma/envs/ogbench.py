@@ -169,8 +169,8 @@ def _met(obs: Float[np.ndarray, "*batch obs"], condition: Condition, falloff: fl
 def ogbench_name(env: EnvSpec) -> str | None:
     """Which of `EPISODE_STEPS` an environment is, whatever its task; `None` of all others."""
     env_id = str(env.kwargs.get("env_id", env.id))
-    found = re.fullmatch(r"(.+?)(-singletask)?(-task[1-5])?-v0", env_id)
-    return found[1] if found and found[1] in EPISODE_STEPS else None
+    match = re.fullmatch(r"(.+?)(-singletask)?(-task[1-5])?-v0", env_id)
+    return match[1] if match and match[1] in EPISODE_STEPS else None
 
 
 def env_of_reward(spec: str) -> EnvSpec | None:

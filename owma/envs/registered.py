@@ -130,10 +130,10 @@ def _foreign(described: dict[str, Any], spec: EnvSpec) -> str | None:
     load_robotics()
     known = gym.registry.get(spec.id)
     for field in ("entry_point", "vector_entry_point"):
-        found = described.get(field)
+        described_as = described.get(field)
         wanted = None if known is None else getattr(known, field)
-        if found is not None and found != _name(wanted):
-            return repr(found)
+        if described_as is not None and described_as != _name(wanted):
+            return repr(described_as)
     if known is None:
         return "nothing that is known"
     for text in _texts(spec.kwargs):

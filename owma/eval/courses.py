@@ -15,8 +15,8 @@ from owma.config.task import RecordedTaskConfig, RewardTaskConfig, TaskConfig
 from owma.envs import (
     actions_inside,
     check_rewards,
+    environment_errors,
     finite_observations,
-    mistakes_of_the_environment,
     pays,
     reported_success,
 )
@@ -126,7 +126,7 @@ def drive(
     n = envs.num_envs
     # gymnasium's annotation forgets that a list is accepted; simulators with generators of old take 32 bits.
     seeds: Any = [(1000 * seed + i) % 2**32 for i in range(n)]
-    with mistakes_of_the_environment("as it was reset"):
+    with environment_errors("as it was reset"):
         raw_obs, _ = envs.reset(seed=seeds)
     goals = raw_obs.get("desired_goal") if isinstance(raw_obs, Mapping) else None
     visited, actions, rewards = [finite_observations(flatten(raw_obs), 0)], [], []
@@ -138,7 +138,7 @@ def drive(
         actions.append(np.array(action))  # the environment may work in the array that it is given
         # An environment that has ended is reset by the next step and goes on; nothing of that is kept.
         active = ~done
-        with mistakes_of_the_environment(f"after {step} steps"):
+        with environment_errors(f"after {step} steps"):
             raw_obs, reward, termination, truncation, infos = envs.step(action)
         visited.append(np.where(active[:, None], flatten(raw_obs), visited[-1]))
         finite_observations(visited[-1], step + 1)

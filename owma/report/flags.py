@@ -41,9 +41,9 @@ def eval_command(run: str, planner: Any, evaluation: EvaluationConfig, seed: int
 
 
 def _shortest(module: str, config: Any, presets: Mapping[str, Any]) -> str:
-    found = {name: _words(config, preset, "") for name, preset in presets.items()}
-    name = min(found, key=lambda name: sum(map(len, found[name])))
-    subcommands, flags = found[name]
+    words = {name: _words(config, preset, "") for name, preset in presets.items()}
+    name = min(words, key=lambda name: sum(map(len, words[name])))
+    subcommands, flags = words[name]
     return _command(module, name, *subcommands, *flags)
 
 

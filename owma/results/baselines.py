@@ -86,9 +86,9 @@ def summarise_with_baselines(
 
     An environment of which one row says that it speaks of success spoke of it to all, planners and random actions.
     """
-    found = summarise(with_known_success(rows, random_among(baselines)))
+    summary = summarise(with_known_success(rows, random_among(baselines)))
     beside = summarise_baselines(baselines, rows)
-    return found | ({"baselines": beside} if beside else {})
+    return summary | ({"baselines": beside} if beside else {})
 
 
 def random_among(baselines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -104,12 +104,12 @@ def summarise_baselines(
     Of `DATA` it is the row; where rows of several datasets, or seeds, differ, the means over all their episodes.
     `planners`: rows of the planners beside them, by which it may be known that the environment speaks of success.
     """
-    found = dict(summarise(with_known_success(random_among(rows), planners))["planners"])
+    by_planner = dict(summarise(with_known_success(random_among(rows), planners))["planners"])
     keys = ("episodes", "success", "return", "steps", "intervals", "discounted")
     of_data = [{key: row[key] for key in keys} for row in rows if row["planner"] == DATA]
     if of_data:
-        found[DATA] = of_data[0] if all(row == of_data[0] for row in of_data) else _together(of_data)
-    return found
+        by_planner[DATA] = of_data[0] if all(row == of_data[0] for row in of_data) else _together(of_data)
+    return by_planner
 
 
 def _together(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -138,8 +138,8 @@ def _of_mean(values: Float[np.ndarray, " n"]) -> list[float] | None:
 def _of_share(successes: np.ndarray) -> list[float]:
     from scipy.stats import binomtest
 
-    found = binomtest(int(successes.sum()), len(successes)).proportion_ci(0.95, method="wilson")
-    return [float(found.low), float(found.high)]
+    limits = binomtest(int(successes.sum()), len(successes)).proportion_ci(0.95, method="wilson")
+    return [float(limits.low), float(limits.high)]
 
 
 def _is_data_row(row: Mapping[str, Any]) -> bool:
@@ -152,7 +152,7 @@ def _is_data_row(row: Mapping[str, Any]) -> bool:
         and (success is None or _is_number(success))
         and isinstance(intervals, dict)
         and {"return", "success"} <= set(intervals)
-        and all(found is None or _is_range(found) for found in intervals.values())
+        and all(interval is None or _is_range(interval) for interval in intervals.values())
         and _is_range(row.get("discounted"))
     )
 

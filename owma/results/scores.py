@@ -101,7 +101,7 @@ def d4rl_name(dataset: str) -> str | None:
     """
     name = dataset.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".hdf5").replace("_", "-")
     files = (re.fullmatch(pattern, name) for pattern in D4RL_FILES)
-    own = next((found.expand(D4RL_FILES[found.re.pattern]) for found in files if found), name)
+    own = next((match.expand(D4RL_FILES[match.re.pattern]) for match in files if match), name)
     return own if any(re.fullmatch(pattern, own) for pattern in D4RL_REFERENCES) else None
 
 
@@ -139,15 +139,15 @@ def ogbench_success(successes: Mapping[int, Sequence[bool] | Bool[HostArray, " n
 
     Raises `ConfigError` if it is not the five tasks, or one has no episode: a mean over fewer is another metric.
     """
-    if set(successes) != set(OGBENCH_TASKS) or any(len(found) == 0 for found in successes.values()):
+    if set(successes) != set(OGBENCH_TASKS) or any(len(rates) == 0 for rates in successes.values()):
         raise ConfigError(
             f"OGBench's success is over tasks {', '.join(map(str, OGBENCH_TASKS))}, and there are episodes of "
-            f"{', '.join(str(task) for task, found in successes.items() if len(found)) or 'none'}; evaluate all five."
+            f"{', '.join(str(task) for task, rates in successes.items() if len(rates)) or 'none'}; evaluate all five."
         )
     shares = {task: np.asarray(successes[task], np.float64) for task in OGBENCH_TASKS}
-    tasks = {str(task): float(found.mean()) for task, found in shares.items()}
+    tasks = {str(task): float(rates.mean()) for task, rates in shares.items()}
     mean = float(np.mean(list(tasks.values())))
-    limits = np.array([wilson(float(found.mean()), float(len(found))) for found in shares.values()])
+    limits = np.array([wilson(float(rates.mean()), float(len(rates))) for rates in shares.values()])
     below, above = np.linalg.norm(limits - np.array(list(tasks.values()))[:, None], axis=0) / len(tasks)
     return {"ogbench_success": mean, "interval": [float(mean - below), float(mean + above)], "tasks": tasks}
 
@@ -166,20 +166,20 @@ def dense_return(positions: Float[HostArray, "steps 2"], goal: Float[HostArray, 
 
 def unfit_scores(origin: Origin, env: EnvSpec) -> dict[str, str]:
     """The scores on a dataset that episodes in `env` have no claim to, each with a sentence that says why."""
-    found = {}
+    reasons = {}
     name = d4rl_name(origin.dataset_id)
     misfit = None if name is None else _d4rl_misfit(name, env)
     if misfit is not None:
-        found["d4rl_normalized_score"] = (
+        reasons["d4rl_normalized_score"] = (
             f"no D4RL normalized score is given: that of {name} is for {misfit}, which {env.id} is not, as it is here."
         )
     said = origin.env_id, origin.env_settings
     if origin.references is not None and origin.env_id is not None and said != (env.id, env_settings(env)):
-        found["minari_normalized_score"] = (
+        reasons["minari_normalized_score"] = (
             f"no Minari normalized score is given: that of {origin.dataset_id} is for {origin.env_id} with "
             f"{origin.env_settings}, and the environment is {env.id} with {env_settings(env)}."
         )
-    return found
+    return reasons
 
 
 def with_scores(rows: Sequence[Mapping[str, Any]], origin: Origin, env: EnvSpec) -> list[dict[str, Any]]:
@@ -191,16 +191,16 @@ def with_scores(rows: Sequence[Mapping[str, Any]], origin: Origin, env: EnvSpec)
     """
     paid = [row.get("env_return", row["return"]) for row in rows]
     returns = np.array([np.nan if value is None else float(value) for value in paid])
-    found = {}
+    by_key = {}
     if d4rl_name(origin.dataset_id) is not None:
-        found["d4rl_normalized_score"] = d4rl_normalized_score(returns, origin.dataset_id)
+        by_key["d4rl_normalized_score"] = d4rl_normalized_score(returns, origin.dataset_id)
     if origin.references is not None:
         low, high = origin.references
-        found["minari_normalized_score"] = (returns - low) / (high - low)
+        by_key["minari_normalized_score"] = (returns - low) / (high - low)
     unfit = unfit_scores(origin, env)
     fit = {
         key: [score if np.isfinite(score) else None for score in scores.tolist()]
-        for key, scores in found.items()
+        for key, scores in by_key.items()
         if key not in unfit
     }
     return [dict(row) | {key: scores[i] for key, scores in fit.items()} for i, row in enumerate(rows)]

@@ -111,12 +111,12 @@ def with_known_success(
     Many environments speak of success only when it comes. `beside`: further rows of it that may know, and are not
     returned. By those no `env_success` comes to rows from before there was one.
     """
-    found = list(rows)
+    copies = list(rows)
     for key in _BOUNDS:
-        knows = any(row.get(key) is not None for row in found)
+        knows = any(row.get(key) is not None for row in copies)
         if knows or any(row.get(key) is not None for row in beside):
-            found = [{**row, key: False} if row.get(key) is None and (knows or key in row) else row for row in found]
-    return found
+            copies = [{**row, key: False} if row.get(key) is None and (knows or key in row) else row for row in copies]
+    return copies
 
 
 def paired_difference(rows: Sequence[Mapping[str, Any]], a: str, b: str, key: str) -> dict[str, Any]:
@@ -232,9 +232,9 @@ def of_each_seed(entry: Mapping[str, Any], key: str) -> str:
     """A planner's mean success (in %) or return on each seed, in order, such as `0 / 94 / 94`."""
     scale, form = (100.0, ".0f") if key == "success" else (1.0, ".3g")
     means = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
-    shown = [_shown(mean, form, scale) for mean in means]
+    shown = [_number(mean, form, scale) for mean in means]
     if len(means) > _MOST_SEEDS:
-        return f"{_shown(min(means), form, scale)} to {_shown(max(means), form, scale)}"
+        return f"{_number(min(means), form, scale)} to {_number(max(means), form, scale)}"
     return " / ".join(shown) or "–"
 
 
@@ -293,15 +293,15 @@ def scores_in(results: Mapping[str, Any], *, wide: bool = False) -> tuple[str, .
 def _cells(name: str, entry: Mapping[str, Any], scores: Sequence[str]) -> list[str]:
     return [
         name,
-        _spread(entry, "success", ".0f", 100.0),
-        _spread(entry, "return"),
+        _with_interval(entry, "success", ".0f", 100.0),
+        _with_interval(entry, "return"),
         *(_score(entry, key) for key in scores),
-        _shown(entry.get("value"), ".3g"),
-        _shown(entry.get("promise_gap"), ".3g"),
-        _shown(entry.get("kl"), ".3g"),
-        _shown(entry.get("nfe"), ".0f"),
-        _shown(entry.get("ms_p50"), ".3g"),
-        _shown(entry.get("ms_p95"), ".3g"),
+        _number(entry.get("value"), ".3g"),
+        _number(entry.get("promise_gap"), ".3g"),
+        _number(entry.get("kl"), ".3g"),
+        _number(entry.get("nfe"), ".0f"),
+        _number(entry.get("ms_p50"), ".3g"),
+        _number(entry.get("ms_p95"), ".3g"),
     ]
 
 
@@ -311,16 +311,16 @@ def counts(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _score(entry: Mapping[str, Any], key: str) -> str:
-    return _spread(entry, key, ".0f", 100.0) if key in _BOUNDS else _spread(entry, key)
+    return _with_interval(entry, key, ".0f", 100.0) if key in _BOUNDS else _with_interval(entry, key)
 
 
-def _spread(entry: Mapping[str, Any], key: str, form: str = ".3g", scale: float = 1.0) -> str:
+def _with_interval(entry: Mapping[str, Any], key: str, form: str = ".3g", scale: float = 1.0) -> str:
     ends = entry.get("intervals", {}).get(key)
-    middle = _shown(entry.get(key), form, scale)
-    return middle if ends is None else f"{middle} [{_shown(ends[0], form, scale)}, {_shown(ends[1], form, scale)}]"
+    middle = _number(entry.get(key), form, scale)
+    return middle if ends is None else f"{middle} [{_number(ends[0], form, scale)}, {_number(ends[1], form, scale)}]"
 
 
-def _shown(value: float | None, form: str, scale: float = 1.0) -> str:
+def _number(value: float | None, form: str, scale: float = 1.0) -> str:
     if value is None:
         return "–"
     scaled = value * scale
@@ -362,14 +362,14 @@ def former_names(results: Mapping[str, Any]) -> dict[str, str]:
     """Planners of older rows that have another name today, to that name; told by their network calls."""
     planners = results["planners"]
     known = [(name, draws) for name, draws in (("static", 1), ("random_shooting", 1000)) if name in planners]
-    found = {}
+    renamed = {}
     for name, (today, most) in _CHEAP_BEFORE.items():
         if known and name in planners and planners[name].get("nfe") is not None:
             reference, draws = known[0]
             one_draw = (planners[reference].get("nfe") or 0) / draws
             if planners[name]["nfe"] < most * one_draw:
-                found[name] = today
-    return found
+                renamed[name] = today
+    return renamed
 
 
 def kind_of_interval(seeds: Iterable[int]) -> str:

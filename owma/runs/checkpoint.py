@@ -26,6 +26,7 @@ import numpy as np
 
 from owma._internal.errors import CheckpointError, DamagedError
 from owma._internal.json import canonical, replace_text
+from owma._internal.tree import is_prng_key
 from owma._internal.types import PyTree
 
 _Tree = TypeVar("_Tree")
@@ -208,10 +209,6 @@ def _is_array(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _array_leaves(tree: PyTree) -> list[Any]:
     return jtu.tree_leaves(eqx.filter(tree, _is_array))
 
@@ -220,7 +217,7 @@ def _storable(leaf: Any) -> Any:
     """What orbax can hold in place of `leaf`: it knows neither typed keys nor NumPy scalars, and in one of several
     processes no arrays of JAX's that this one has alone.
     """
-    if _is_key(leaf):
+    if is_prng_key(leaf):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf) if isinstance(leaf, np.generic) or jax.process_count() > 1 else leaf
 
@@ -230,7 +227,7 @@ def _target(leaf: Any) -> Any:
     if isinstance(leaf, np.ndarray | np.generic):
         return np.asarray(leaf)
     sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    if _is_key(leaf):
+    if is_prng_key(leaf):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
@@ -241,7 +238,7 @@ def _like_leaf(stored: Any, leaf: Any) -> Any:
     is_placed = leaf.committed if isinstance(leaf, jax.Array) else getattr(leaf, "sharding", None) is not None
     if isinstance(stored, jax.Array) and not is_placed:
         stored = jax.device_put(np.asarray(stored))
-    if _is_key(leaf):
+    if is_prng_key(leaf):
         impl: Any = jax.random.key_impl(leaf) if isinstance(leaf, jax.Array) else leaf.dtype._impl.name
         return jax.random.wrap_key_data(stored, impl=impl)
     return leaf.dtype.type(stored) if isinstance(leaf, np.generic) else stored

@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from owma._internal.errors import ConfigError
+from owma._internal.tree import is_prng_key
 from owma._internal.types import PyTree
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -53,7 +54,7 @@ def replicate(tree: _Tree) -> _Tree:
     def placed(leaf: jax.Array) -> jax.Array:
         if jax.process_count() == 1:
             return jax.device_put(leaf, everywhere)
-        if _is_key(leaf):
+        if is_prng_key(leaf):
             return jax.random.wrap_key_data(placed(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
         return jax.make_array_from_process_local_data(everywhere, np.asarray(leaf), leaf.shape)
 
@@ -81,11 +82,11 @@ def broadcast_from_process_0(tree: _Tree) -> _Tree:
     if jax.process_count() == 1:
         return tree
     arrays, rest = eqx.partition(tree, eqx.is_array)
-    plain = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, arrays)
+    plain = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_prng_key(leaf) else leaf, arrays)
     received = jax.tree.map(jnp.asarray, multihost_utils.broadcast_one_to_all(plain))
 
     def rewrapped(leaf: jax.Array, data: jax.Array) -> jax.Array:
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else data
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf)) if is_prng_key(leaf) else data
 
     return eqx.combine(jax.tree.map(rewrapped, arrays, received), rest)
 
@@ -99,10 +100,6 @@ def is_same_on_all_processes(content: bytes) -> bool:
     """Whether all processes hold the same `content`, which must be of the same length on each."""
     gathered = multihost_utils.process_allgather(np.frombuffer(content, np.uint8)).reshape(jax.process_count(), -1)
     return bool((gathered == gathered[0]).all())
-
-
-def _is_key(leaf: jax.Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _sharding(spec: PartitionSpec) -> NamedSharding:

@@ -118,8 +118,8 @@ def test_a_record_of_another_form_is_refused(run: Path, invoke) -> None:
 def test_the_digest_is_that_of_the_rows_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write(tmp_path / "a.hdf5", rows=30_000)
-    recording = open_folder(tmp_path)
-    whole, mapped = read_whole(recording), cached(recording)
+    source = open_folder(tmp_path)
+    whole, mapped = read_whole(source), cached(source)
     assert mapped.transitions.is_mapped and digest_of(whole) == digest_of(mapped)
     write(tmp_path / "a.hdf5", rows=30_000, scale=1 + 1e-6)
     assert digest_of(read_whole(open_folder(tmp_path)))["sha256"] != digest_of(whole)["sha256"]

@@ -110,14 +110,14 @@ def test_minari_datasets_with_and_without_goals(write: Any, episode: Any) -> Non
 
 
 def test_nothing_is_left_of_a_copy_that_fails(file: Path, caches: Path) -> None:
-    recording = open_ogbench(file)
+    source = open_ogbench(file)
 
     def pieces() -> Iterator[Transitions]:
-        yield next(recording.pieces())
+        yield next(source.pieces())
         raise DatasetError("the rest is gone")
 
     with pytest.raises(DatasetError, match="the rest is gone"):
-        cached(dataclasses.replace(recording, pieces=pieces))
+        cached(dataclasses.replace(source, pieces=pieces))
     assert list(caches.iterdir()) == []
     arrays = dict(np.load(file))
     arrays["observations"][30] = np.nan
@@ -128,25 +128,25 @@ def test_nothing_is_left_of_a_copy_that_fails(file: Path, caches: Path) -> None:
 
 
 def test_the_faster_of_two_wins(file: Path, caches: Path) -> None:
-    recording = open_ogbench(file)
-    cached(recording)
-    write_cache(recording, cache_folder(recording))
-    assert len(list(caches.iterdir())) == 1 and is_cache(cache_folder(recording))
+    source = open_ogbench(file)
+    cached(source)
+    write_cache(source, cache_folder(source))
+    assert len(list(caches.iterdir())) == 1 and is_cache(cache_folder(source))
 
 
 def test_a_disk_without_room(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recording = open_ogbench(file)
+    source = open_ogbench(file)
     with pytest.raises(DatasetError, match=r"takes 931\.\d GiB and .* has .* left; free some, or set XDG_CACHE_HOME"):
-        cached(dataclasses.replace(recording, rows=10**12 // 38))
+        cached(dataclasses.replace(source, rows=10**12 // 38))
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))  # no folder
     with pytest.raises(DatasetError, match="Could not write .*set XDG_CACHE_HOME"):
-        cached(recording)
+        cached(source)
 
 
 def test_damage_is_found(file: Path) -> None:
-    recording = open_ogbench(file)
-    cached(recording)
-    folder = cache_folder(recording)
+    source = open_ogbench(file)
+    cached(source)
+    folder = cache_folder(source)
     whole = (folder / "action.npy").read_bytes()
     (folder / "action.npy").write_bytes(whole[:-1])
     with pytest.raises(DatasetError, match="is damaged .`action.npy` is not of .* delete it, it is written again"):
@@ -208,8 +208,8 @@ def test_a_copy_names_no_code(file: Path, tmp_path: Path) -> None:
     assert dataset.env_spec is None and not mark.exists()
     assert dataset.env_refusal is not None and "'os:mkdir', which is not what is registered" in dataset.env_refusal
     # What was refused when the copy was written is said by the copy.
-    recording = dataclasses.replace(open_ogbench(file), env_refusal="It would run something.")
-    write_cache(recording, tmp_path / "copy")
+    source = dataclasses.replace(open_ogbench(file), env_refusal="It would run something.")
+    write_cache(source, tmp_path / "copy")
     assert open_cache(tmp_path / "copy").env_refusal == "It would run something."
     with pytest.raises(ConfigError, match="It would run something"):
         gather(ArrayFolder(tmp_path / "copy"), RecordedTaskConfig(), _no_progress)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from owma._internal.errors import DatasetError
-from owma.data import Origin, Recording, open_by_name, open_d4rl, open_folder, open_ogbench, read_whole
+from owma.data import DatasetSource, Origin, open_by_name, open_d4rl, open_folder, open_ogbench, read_whole
 from owma.outcomes.transitions import Transitions
 
 
@@ -38,8 +38,8 @@ def flags(rows: int, *at: int) -> np.ndarray:
     return np.isin(np.arange(rows), at)
 
 
-def read(recording: Recording) -> Transitions:
-    return read_whole(recording).transitions
+def read(source: DatasetSource) -> Transitions:
+    return read_whole(source).transitions
 
 
 def shown(data: Transitions) -> list[tuple[int, int, str]]:
@@ -107,9 +107,9 @@ def test_d4rl_cut_by_a_number_of_steps(tmp_path: Path, piece: int) -> None:
 def test_d4rl_next_observations_that_repeat_are_not_used(tmp_path: Path) -> None:
     rows, ends = counted(4), {"terminals": flags(4, 3), "timeouts": flags(4)}
     file = write_hdf5(tmp_path / "kitchen.hdf5", **rows, next_observations=rows["observations"], **ends)
-    recording = open_d4rl(file)
-    assert "`next_observations` repeat `observations`" in recording.notes[0]
-    assert shown(read(recording)) == [(0, 1, ""), (1, 2, ""), (2, 3, ""), (3, 3, "T")]
+    source = open_d4rl(file)
+    assert "`next_observations` repeat `observations`" in source.notes[0]
+    assert shown(read(source)) == [(0, 1, ""), (1, 2, ""), (2, 3, ""), (3, 3, "T")]
 
 
 def test_ogbench_rows_that_end_episodes_are_no_steps(tmp_path: Path, piece: int) -> None:
@@ -144,16 +144,16 @@ def test_a_folder_of_ones_own(tmp_path: Path, piece: int) -> None:
     # All is said, and nothing is rewarded.
     write_npz(tmp_path / "3.npz", obs=obs[:2], action=action[:2], next_obs=obs[:2] + 1, truncated=flags(2, 0))
     (tmp_path / "README").write_text("not read")
-    recording = open_folder(tmp_path)
-    data = read(recording)
+    source = open_folder(tmp_path)
+    data = read(source)
     assert shown(data) == [
         *[(0, 1, ""), (1, 2, ""), (2, 3, ""), (3, 4, "T")],
         *[(10, 11, ""), (11, 11, "T"), (12, 13, ""), (13, 14, "t")],
         *[(0, 1, "t"), (1, 2, "t")],
     ]
     assert data.reward.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 0]
-    assert recording.rows >= len(data) and "`reward` is not in every file" in recording.notes[0]
-    dataset = read_whole(recording)
+    assert source.rows >= len(data) and "`reward` is not in every file" in source.notes[0]
+    dataset = read_whole(source)
     assert dataset.env_spec is None and dataset.action_low.tolist() == [0]
     np.testing.assert_allclose(dataset.action_high, 0.3, rtol=1e-6)
 
@@ -200,8 +200,8 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
     arrays = {**counted(4), "terminals": flags(4, 3)}
     write_npz(tmp_path / "a.npz", **arrays, extra=np.array([Trap()], dtype=object))
-    for recording in (open_ogbench(tmp_path / "a.npz"), open_folder(tmp_path)):
-        assert len(read(recording)) and "Arrays that are not read: `extra`." in recording.notes
+    for source in (open_ogbench(tmp_path / "a.npz"), open_folder(tmp_path)):
+        assert len(read(source)) and "Arrays that are not read: `extra`." in source.notes
     write_npz(tmp_path / "a.npz", **arrays | {"rewards": np.array([Trap()] * 4, dtype=object)})
     for read_it in (lambda: open_ogbench(tmp_path / "a.npz"), lambda: open_folder(tmp_path)):
         with pytest.raises(DatasetError, match="`rewards` holds Python objects, which owma never loads"):

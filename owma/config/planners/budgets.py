@@ -109,14 +109,14 @@ def planner_name(config: AbstractPlannerConfig) -> str:
     `OnlineAdaptation(kl_coef=0.1)` is `online_adaptation-kl_coef=0.1`, as in a sweep. Of several names that are of its
     class it is the one from which the fewest settings differ. A planner of another class has the name of that class.
     """
-    found: list[tuple[int, str, str]] = []
+    candidates: list[tuple[int, str, str]] = []
     for place, (name, named) in enumerate(NAMED.items()):
         if type(named) is type(config) and dataclasses.is_dataclass(config):
             fields = [field.name for field in dataclasses.fields(config)]
             changes = {field: getattr(config, field) for field in fields}
             changes = {field: value for field, value in changes.items() if value != getattr(named, field)}
-            found.append((len(changes) * len(NAMED) + place, name, label_changes(changes)))
-    if not found:
+            candidates.append((len(changes) * len(NAMED) + place, name, label_changes(changes)))
+    if not candidates:
         return type(config).__name__
-    _, name, changed = min(found)
+    _, name, changed = min(candidates)
     return name + changed
