@@ -232,9 +232,9 @@ def of_each_seed(entry: Mapping[str, Any], key: str) -> str:
     """A planner's mean success (in %) or return on each seed, in order, such as `0 / 94 / 94`."""
     scale, form = (100.0, ".0f") if key == "success" else (1.0, ".3g")
     means = [mean for mean in entry.get("by_seed", {}).get(key, {}).values() if mean is not None]
-    shown = [_number(mean, form, scale) for mean in means]
+    shown = [_formatted(mean, form, scale) for mean in means]
     if len(means) > _MOST_SEEDS:
-        return f"{_number(min(means), form, scale)} to {_number(max(means), form, scale)}"
+        return f"{_formatted(min(means), form, scale)} to {_formatted(max(means), form, scale)}"
     return " / ".join(shown) or "–"
 
 
@@ -296,12 +296,12 @@ def _cells(name: str, entry: Mapping[str, Any], scores: Sequence[str]) -> list[s
         _with_interval(entry, "success", ".0f", 100.0),
         _with_interval(entry, "return"),
         *(_score(entry, key) for key in scores),
-        _number(entry.get("value"), ".3g"),
-        _number(entry.get("promise_gap"), ".3g"),
-        _number(entry.get("kl"), ".3g"),
-        _number(entry.get("nfe"), ".0f"),
-        _number(entry.get("ms_p50"), ".3g"),
-        _number(entry.get("ms_p95"), ".3g"),
+        _formatted(entry.get("value"), ".3g"),
+        _formatted(entry.get("promise_gap"), ".3g"),
+        _formatted(entry.get("kl"), ".3g"),
+        _formatted(entry.get("nfe"), ".0f"),
+        _formatted(entry.get("ms_p50"), ".3g"),
+        _formatted(entry.get("ms_p95"), ".3g"),
     ]
 
 
@@ -316,11 +316,13 @@ def _score(entry: Mapping[str, Any], key: str) -> str:
 
 def _with_interval(entry: Mapping[str, Any], key: str, form: str = ".3g", scale: float = 1.0) -> str:
     ends = entry.get("intervals", {}).get(key)
-    middle = _number(entry.get(key), form, scale)
-    return middle if ends is None else f"{middle} [{_number(ends[0], form, scale)}, {_number(ends[1], form, scale)}]"
+    middle = _formatted(entry.get(key), form, scale)
+    return (
+        middle if ends is None else f"{middle} [{_formatted(ends[0], form, scale)}, {_formatted(ends[1], form, scale)}]"
+    )
 
 
-def _number(value: float | None, form: str, scale: float = 1.0) -> str:
+def _formatted(value: float | None, form: str, scale: float = 1.0) -> str:
     if value is None:
         return "–"
     scaled = value * scale
