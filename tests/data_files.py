@@ -50,12 +50,12 @@ def hdf5(path: Path, **arrays: Any) -> Path:
 
 def facts(path: Path, **options: Any) -> tuple[list[float], int, str]:
     """Returns of the episodes (smallest, median, largest, mean), how many terminated, and all warnings."""
-    found = summarise_dataset(open_by_name(str(path), **options))
-    assert found["episodes"] == len(LENGTHS), found["warnings"]
-    returns = found["returns"]
+    summary = summarise_dataset(open_by_name(str(path), **options))
+    assert summary["episodes"] == len(LENGTHS), summary["warnings"]
+    returns = summary["returns"]
     assert returns["mean"] == np.mean(RETURNS) and returns["median"] == np.median(RETURNS)
     assert (returns["smallest"], returns["largest"]) == (min(RETURNS), max(RETURNS))
-    return returns, found["terminated"], " ".join(found["warnings"])
+    return returns, summary["terminated"], " ".join(summary["warnings"])
 
 
 def ways_to_say(lengths: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -69,9 +69,9 @@ def test_the_data_of_several_seeds_are_one_row_where_they_are_the_same() -> None
     other = row | {"return": 6.0, "episodes": 6, "discounted": [-1.0, 3.0]}
     same = summarise_baselines([row | {"seed": 1}, row | {"seed": 2}])["data"]
     assert same == {key: value for key, value in row.items() if key != "planner"}
-    found = summarise_baselines([row, other])["data"]
-    assert (found["return"], found["episodes"], found["discounted"]) == (5.25, 8, [-1.0, 4.0])
-    assert found["intervals"]["return"] is None and summarise_baselines([]) == {}
+    entry = summarise_baselines([row, other])["data"]
+    assert (entry["return"], entry["episodes"], entry["discounted"]) == (5.25, 8, [-1.0, 4.0])
+    assert entry["intervals"]["return"] is None and summarise_baselines([]) == {}
 
 
 def _spoken(planner: str, successes: list[bool | None]) -> list[dict]:
@@ -85,12 +85,12 @@ def _spoken(planner: str, successes: list[bool | None]) -> list[dict]:
 @pytest.mark.parametrize(("planner", "random"), [((True, None), (0.5, 0.0)), ((None, None), (None, None))])
 def test_who_never_heard_of_success_had_none_where_another_did(planner: tuple, random: tuple) -> None:
     silent = _spoken("random_actions", [None, None])
-    found = summarise_with_baselines(_spoken("static", list(planner)), silent)
-    assert (found["planners"]["static"]["success"], found["baselines"]["random_actions"]["success"]) == random
+    summary = summarise_with_baselines(_spoken("static", list(planner)), silent)
+    assert (summary["planners"]["static"]["success"], summary["baselines"]["random_actions"]["success"]) == random
     # And the other way: only random actions came upon it.
     lucky = [row | {"planner": "random_actions"} for row in _spoken("static", list(planner))]
-    found = summarise_with_baselines(_spoken("static", [None, None]), lucky)
-    assert (found["baselines"]["random_actions"]["success"], found["planners"]["static"]["success"]) == random
+    summary = summarise_with_baselines(_spoken("static", [None, None]), lucky)
+    assert (summary["baselines"]["random_actions"]["success"], summary["planners"]["static"]["success"]) == random
     # What the dataset says of itself is not of these episodes, and rows from before have no `env_success` to be filled.
     data = data_row(_episodes(2, 2), np.ones(4, np.float32), np.ones(4), 1.0)
     assert summarise_with_baselines(silent, [data])["planners"]["random_actions"]["success"] is None

@@ -69,9 +69,9 @@ def test_a_compact_program_keeps_its_loops_and_acts_alike(gaussian_model, tmp_pa
     robots = [load_exported(path) for path in (whole, compact)]
     states = [robot.init() for robot in robots]
     for key in jax.random.split(jax.random.key(5), 3):
-        found = [robot.act(_OBS, state, key=key) for robot, state in zip(robots, states)]
-        states = [state for _, state, _ in found]
-        (action, _, info), (compact_action, _, compact_info) = found
+        steps = [robot.act(_OBS, state, key=key) for robot, state in zip(robots, states)]
+        states = [state for _, state, _ in steps]
+        (action, _, info), (compact_action, _, compact_info) = steps
         np.testing.assert_allclose(compact_action, action, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(compact_info.value, info.value, rtol=1e-4)
 

@@ -173,20 +173,20 @@ def _dataset(data: dict[str, np.ndarray], tmp_path: Path) -> owma.OfflineDataset
 def test_data_in_any_form_are_the_same(form: Callable[..., Any], tmp_path: Path) -> None:
     data = recorded(3)
     with given_data(form(data, tmp_path), shown_progress(False)) as given:
-        found, kept = given.dataset, given.arrays is not None
+        dataset, kept = given.dataset, given.arrays is not None
         (tmp_path / "run").mkdir()
         given.keep(tmp_path / "run")
     assert all(
-        np.array_equal(getattr(found.transitions, field.name), getattr(_transitions(data, tmp_path), field.name))
+        np.array_equal(getattr(dataset.transitions, field.name), getattr(_transitions(data, tmp_path), field.name))
         for field in dataclasses.fields(owma.Transitions)
     )
     if form is _dataset:
-        assert found.action_low == -2 and found.env_spec is not None and found.dataset_id == "mine"
+        assert dataset.action_low == -2 and dataset.env_spec is not None and dataset.dataset_id == "mine"
     # What was in memory is in the run's folder; what is on disk stays where it is.
     again = kept_data(given.config, tmp_path / "run")
     assert (again == given.config) != kept
     with given_data(again, shown_progress(False)) as given:
-        assert np.array_equal(given.dataset.transitions.obs, found.transitions.obs)
+        assert np.array_equal(given.dataset.transitions.obs, dataset.transitions.obs)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ def _two_levels(rng: np.random.Generator, seeds: int, episodes: int) -> tuple[np
 
 
 def _ends(*arguments: Any, **options: Any) -> list[float]:
-    found = interval(*arguments, **options)
-    assert found is not None
-    return found
+    ends = interval(*arguments, **options)
+    assert ends is not None
+    return ends
 
 
 def test_it_is_the_bootstrap_written_out() -> None:
@@ -30,9 +30,9 @@ def test_it_is_the_bootstrap_written_out() -> None:
     for _ in range(20_000):
         chosen = [groups[i] for i in rng.integers(len(groups), size=len(groups))]
         drawn.append(np.concatenate([rng.choice(group, size=len(group)) for group in chosen]).mean())
-    found = _ends(np.concatenate(groups), np.repeat([5, 1, 9, 2, 8, 3, 7, 4], sizes))
+    ends = _ends(np.concatenate(groups), np.repeat([5, 1, 9, 2, 8, 3, 7, 4], sizes))
     # t is 2.3646 with seven degrees of freedom, and times √(8/7) it is 2.5279, beyond which a normal has 0.00574.
-    np.testing.assert_allclose(found, np.quantile(drawn, (0.00574, 1 - 0.00574)), atol=0.06)
+    np.testing.assert_allclose(ends, np.quantile(drawn, (0.00574, 1 - 0.00574)), atol=0.06)
 
 
 def test_the_variance_of_resamples_is_that_of_the_two_level_mean() -> None:
@@ -82,12 +82,12 @@ def test_one_seed_is_a_bootstrap_over_its_episodes() -> None:
 def test_order_changes_nothing_and_parts_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     values, seeds = _two_levels(rng, 4, 10)
-    found, order = _ends(values, seeds), rng.permutation(40)
-    assert _ends(values[order], seeds[order]) == found
+    ends, order = _ends(values, seeds), rng.permutation(40)
+    assert _ends(values[order], seeds[order]) == ends
     monkeypatch.setattr(intervals, "_CHUNK", 40 * 300)
     parts = list(resamples((10,) * 4))
     assert [len(part) for part in parts] == [300] * 33 + [100] and all((part.sum(axis=1) == 40).all() for part in parts)
-    np.testing.assert_allclose(_ends(values, seeds), found, atol=0.25)
+    np.testing.assert_allclose(_ends(values, seeds), ends, atol=0.25)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -96,8 +96,8 @@ def test_successes_that_all_agree_are_never_a_point(value: float) -> None:
     z, t = 1.959964, 4.302653
     width = z**2 / (48 * (z / t) ** 2 + z**2)
     expected = [0.0, width] if value == 0 else [1 - width, 1.0]
-    found = _ends(np.full(48, value), np.repeat([1, 2, 3], 16), bounds=(0.0, 1.0))
-    assert found == pytest.approx(expected, abs=1e-5) and width == pytest.approx(0.278, abs=1e-3)
+    ends = _ends(np.full(48, value), np.repeat([1, 2, 3], 16), bounds=(0.0, 1.0))
+    assert ends == pytest.approx(expected, abs=1e-5) and width == pytest.approx(0.278, abs=1e-3)
     # More seeds of as many episodes say more; one seed says nothing of others, and counts its episodes.
     widths = [np.ptp(_ends(np.full(48, value), np.arange(48) % n, bounds=(0.0, 1.0))) for n in (2, 3, 6, 24)]
     assert widths == sorted(widths, reverse=True) and widths[-1] < 0.1

@@ -76,7 +76,7 @@ def test_parts_that_count_their_passes_by_the_old_name_still_do() -> None:
             def passes(self, beside, num_transitions):
                 return (3 + beside[0]) * num_transitions
 
-    assert Mine().nfe_per_draw((1, 1), 5) == 20
+    assert Mine().nfe_per_draw((1, 1), 5) == 20  # pyright: ignore[reportAbstractUsage]
 
 
 def test_what_agents_were_asked_for_before_is_what_they_decide(gaussian_model) -> None:

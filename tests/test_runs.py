@@ -121,10 +121,10 @@ def test_rows_after_a_checkpoint_are_dropped_in_one_step(tmp_path: Path) -> None
 
 
 def test_versions_name_what_a_result_depends_on() -> None:
-    found = versions()
-    assert found["packages"]["jax"] and found["packages"]["mujoco"] and found["cpu_count"] >= 1
-    assert found["git_commit"] is None or len(found["git_commit"]) == 40
-    json.dumps(found)
+    recorded = versions()
+    assert recorded["packages"]["jax"] and recorded["packages"]["mujoco"] and recorded["cpu_count"] >= 1
+    assert recorded["git_commit"] is None or len(recorded["git_commit"]) == 40
+    json.dumps(recorded)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -148,8 +148,8 @@ def test_a_d4rl_score_is_of_d4rls_kind_of_episodes_only(dataset: str, env: EnvSp
 def test_minaris_score_is_without_the_hundred_and_of_its_environment() -> None:
     rows, env = [{"return": 10.0}, {"return": 30.0}], EnvSpec("Hopper-v5")
     settings, origin = env_settings(env), functools.partial(Origin, "mine/hops-v0", references=(10.0, 50.0))
-    found = with_scores(rows, origin("Hopper-v5", settings), env)
-    assert found == [rows[0] | {"minari_normalized_score": 0.0}, rows[1] | {"minari_normalized_score": 0.5}]
+    scored = with_scores(rows, origin("Hopper-v5", settings), env)
+    assert scored == [rows[0] | {"minari_normalized_score": 0.0}, rows[1] | {"minari_normalized_score": 0.5}]
     elsewhere = origin("Hopper-v4", settings)
     assert with_scores(rows, elsewhere, env) == rows
     said = str(unfit_scores(elsewhere, env))
@@ -168,14 +168,14 @@ def test_dense_return_by_hand() -> None:
 
 def test_ogbench_success_is_a_mean_over_tasks_and_not_over_episodes() -> None:
     successes = {1: [True] * 8, 2: [True, False], 3: [False], 4: [False] * 3, 5: [True, True, False, False]}
-    found = ogbench_success(successes)
-    assert found["ogbench_success"] == pytest.approx((1 + 0.5 + 0 + 0 + 0.5) / 5)
-    assert found["tasks"] == {"1": 1.0, "2": 0.5, "3": 0.0, "4": 0.0, "5": 0.5}
+    score = ogbench_success(successes)
+    assert score["ogbench_success"] == pytest.approx((1 + 0.5 + 0 + 0 + 0.5) / 5)
+    assert score["tasks"] == {"1": 1.0, "2": 0.5, "3": 0.0, "4": 0.0, "5": 0.5}
     # Wilson's limits of 8 of 8, 1 of 2, 0 of 1, 0 of 3 and 2 of 4, whose distances add up as squares.
     limits = np.array([(0.6756, 1.0), (0.0945, 0.9055), (0.0, 0.7935), (0.0, 0.5615), (0.15, 0.85)])
     distances = np.linalg.norm(limits - np.array([[1.0], [0.5], [0.0], [0.0], [0.5]]), axis=0) / 5
-    np.testing.assert_allclose(found["interval"], 0.4 + distances * [-1, 1], atol=1e-4)
-    assert ogbench_success(successes) == found
+    np.testing.assert_allclose(score["interval"], 0.4 + distances * [-1, 1], atol=1e-4)
+    assert ogbench_success(successes) == score
 
 
 def test_episodes_that_all_agree_are_no_certainty() -> None:

@@ -35,18 +35,18 @@ def _rows(planner: str, returns: list[float], **fields: Any) -> list[dict[str, A
 
 
 def test_summary_by_hand() -> None:
-    found = summarise(_rows("b", [0.0, 1.0, 2.0, 5.0]) + _rows("a", [1.0]))["planners"]
-    assert list(found) == ["b", "a"]
-    assert found["b"]["success"] == 0.75 and found["b"]["return"] == 2.0 and found["b"]["value"] == 4.0
-    assert found["b"]["ms_p50"] == 5.5 and found["b"]["nfe"] == 320.0
-    assert found["b"]["episodes"] == 4 and found["b"]["seeds"] == 2
-    assert found["b"]["fallbacks"] == 4 and found["b"]["clipped"] == 8
-    low, high = found["b"]["intervals"]["return"]
+    by_planner = summarise(_rows("b", [0.0, 1.0, 2.0, 5.0]) + _rows("a", [1.0]))["planners"]
+    assert list(by_planner) == ["b", "a"]
+    assert by_planner["b"]["success"] == 0.75 and by_planner["b"]["return"] == 2.0 and by_planner["b"]["value"] == 4.0
+    assert by_planner["b"]["ms_p50"] == 5.5 and by_planner["b"]["nfe"] == 320.0
+    assert by_planner["b"]["episodes"] == 4 and by_planner["b"]["seeds"] == 2
+    assert by_planner["b"]["fallbacks"] == 4 and by_planner["b"]["clipped"] == 8
+    low, high = by_planner["b"]["intervals"]["return"]
     assert 0.0 <= low < 2.0 < high <= 5.0
-    assert found["b"]["intervals"]["kl"] == [0.5, 0.5]  # all equal: the point
-    assert found["a"]["intervals"]["return"] is None  # one episode says nothing about the spread
-    assert "missing" not in found["b"]
-    json.dumps(found, allow_nan=False)
+    assert by_planner["b"]["intervals"]["kl"] == [0.5, 0.5]  # all equal: the point
+    assert by_planner["a"]["intervals"]["return"] is None  # one episode says nothing about the spread
+    assert "missing" not in by_planner["b"]
+    json.dumps(by_planner, allow_nan=False)
 
 
 def test_interval_covers_as_often_as_it_says() -> None:
@@ -85,9 +85,9 @@ def test_the_same_rows_give_the_same_numbers() -> None:
 def test_what_was_not_measured_is_counted_not_invented() -> None:
     rows = _rows("static", [1.0, 2.0], kl=None) + _rows("other", [1.0, 2.0, 3.0, 4.0])
     rows[2]["kl"] = float("nan")
-    found = summarise(rows)["planners"]
-    assert found["static"]["kl"] is None and found["static"]["missing"] == {"kl": 2}
-    assert found["other"]["kl"] == 0.5 and found["other"]["missing"] == {"kl": 1}
+    by_planner = summarise(rows)["planners"]
+    assert by_planner["static"]["kl"] is None and by_planner["static"]["missing"] == {"kl": 2}
+    assert by_planner["other"]["kl"] == 0.5 and by_planner["other"]["missing"] == {"kl": 1}
     with pytest.raises(ValueError, match="1 episodes of `x` have no return"):
         summarise(_rows("x", [1.0], **{"return": None}))
 
@@ -106,8 +106,8 @@ def test_success_that_nobody_tells_of_is_none_and_not_nought() -> None:
 
 def test_silence_is_no_success_where_others_have_some() -> None:
     rows = [*_rows("x", [1.0, 2.0], success=True)[:1], *_rows("x", [1.0, 2.0], success=None)[1:]]
-    found = summarise(rows + _rows("silent", [1.0, 2.0], success=None))["planners"]
-    assert (found["x"]["success"], found["silent"]["success"]) == (0.5, 0)
+    by_planner = summarise(rows + _rows("silent", [1.0, 2.0], success=None))["planners"]
+    assert (by_planner["x"]["success"], by_planner["silent"]["success"]) == (0.5, 0)
     assert rows[1]["success"] is None
 
 
@@ -121,10 +121,10 @@ def test_pairing_removes_what_episodes_share() -> None:
     rng = np.random.default_rng(2)
     shared = 100.0 * rng.normal(size=30)
     rows = _rows("a", list(shared + 1.0 + 0.1 * rng.normal(size=30))) + _rows("b", list(shared))[::-1]
-    found = paired_difference(rows, "a", "b", "return")
-    assert found["pairs"] == 30 and found["mean"] == pytest.approx(1.0, abs=0.1)
-    assert 0.9 < found["interval"][0] < found["mean"] < found["interval"][1] < 1.1
-    assert paired_difference(rows, "b", "a", "return")["mean"] == -found["mean"]
+    difference = paired_difference(rows, "a", "b", "return")
+    assert difference["pairs"] == 30 and difference["mean"] == pytest.approx(1.0, abs=0.1)
+    assert 0.9 < difference["interval"][0] < difference["mean"] < difference["interval"][1] < 1.1
+    assert paired_difference(rows, "b", "a", "return")["mean"] == -difference["mean"]
 
 
 def test_pairing_needs_the_same_episodes() -> None:
@@ -208,9 +208,13 @@ def test_a_table_of_one_seed_says_that_it_is_of_one() -> None:
 def test_differences_that_all_agree_are_no_certainty() -> None:
     rows = _rows("a", [1.0] * 20) + _rows("b", [1.0] * 20) + _rows("c", [0.0] * 20)
     for rival, mean in (("b", 0.0), ("c", 1.0)):
-        found = paired_difference(rows, "a", rival, "success")
-        assert found["mean"] == mean and found["seeds"] == 2 and found["pairs"] == 20
-        assert found["interval"][0] < found["interval"][1] and -1 <= found["interval"][0] and found["interval"][1] <= 1
+        difference = paired_difference(rows, "a", rival, "success")
+        assert difference["mean"] == mean and difference["seeds"] == 2 and difference["pairs"] == 20
+        assert (
+            difference["interval"][0] < difference["interval"][1]
+            and -1 <= difference["interval"][0]
+            and difference["interval"][1] <= 1
+        )
 
 
 def test_no_planner_at_all() -> None:

@@ -1,6 +1,6 @@
-"""What an experiment works on: a dataset, a task on it and the environment to evaluate in, checked before any training.
+"""The inputs of a training run: a dataset, the rewards of a task on it, and the environment to evaluate in.
 
-A mistake in any of the three is found here, when nothing has been written yet.
+They are checked before training begins and before anything is written.
 """
 
 import dataclasses
@@ -23,17 +23,17 @@ from owma.outcomes.transitions import Transitions
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """A dataset, the rewards that the task gives it, and an environment, which fits them where one was needed."""
+    """A dataset, the rewards of a task on it, and an environment, checked against them if it is needed."""
 
     dataset: OfflineDataset
     rewards: Float[np.ndarray, " n"]
-    """Of the task, one a transition."""
+    """The task's reward of every transition."""
     env: EnvSpec | None
     """Where to evaluate; `None` if the dataset names none."""
     notes: tuple[str, ...] = ()
-    """What the user should know of them beside the `OfflineDataset.notes` of the dataset; a sentence each."""
+    """Sentences for the user, in addition to the `OfflineDataset.notes` of the dataset."""
     success_reward: float | None = None
-    """The reward of the task at any step that makes an episode a success; `None` where it knows none."""
+    """An episode succeeds if the task's reward of any step is at least this; `None` if success is not defined."""
 
 
 def gather(
@@ -48,15 +48,15 @@ def gather(
     memory_gib: float = MEMORY_GIB,
     check: Callable[[OfflineDataset], None] | None = None,
 ) -> Material:
-    """The material of an experiment; a collector's dataset is collected if it is not there.
+    """Load and check the inputs of a training run. The dataset of a collector is collected if it does not exist.
 
-    **Arguments:** `data`: read already, or its configuration. `env`: an environment, or a Gymnasium id; by default that
-    of a task of OGBench, or else the one that the dataset names. `built`: what `task` describes, where that is there.
-    `needs_env`: whether there must be one. `most_steps`: of an episode, where the environment has no limit of its own.
-    `memory_gib`: of `load_dataset`. `check`: is shown the dataset before anything is made of it, and may raise.
+    **Arguments:** `data`: a dataset, or its configuration. `env`: an environment, or a Gymnasium id; by default that of
+    an OGBench task, or else the one that the dataset names. `built`: the task that `task` describes, if it is built
+    already. `needs_env`: whether an environment is required. `most_steps`: of an episode, if the environment has no
+    limit of its own. `memory_gib`: as in `load_dataset`. `check`: called with the dataset before it is used; may raise.
 
-    **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or prefers
-    nothing in the data, or the environment cannot be made, kept or stepped, or is of another form than the data.
+    **Raises:** `DatasetError` or `ConfigError` if the dataset is missing or unfit, the task cannot be built or has a
+    constant reward, or the environment cannot be made, stored or stepped, or does not fit the dataset.
     """
     built = build_task(task) if built is None else built
     spec = find_env(env) if isinstance(env, str) else env
@@ -69,11 +69,11 @@ def gather(
         raise ConfigError(f"The task is of {own.id}, and the environment is {known.id!r}; choose a task of that one.")
     foreign = None if known is None or not isinstance(task, RewardTaskConfig) else foreign_reward(task.reward, known)
     rewards = _rewards(built, dataset.transitions)
-    # Where none is needed it is kept all the same, unchecked: `owma.eval` and `owma.transfer` check it before they act.
+    # An environment that is not needed is stored unchecked: `owma.eval` and `owma.transfer` check it before they act.
     spec = spec or own or dataset.env_spec
     note = None
     if spec is not None:
-        env_json(spec)  # raises now, and not when the run is kept
+        env_json(spec)  # raises now rather than when the run is written
     if needs_env:
         if spec is None:
             raise ConfigError(
@@ -102,8 +102,8 @@ def gather_for(
 ) -> Material:
     """Dataset, task rewards and environment of a whole experiment; see `gather`. Writes a dataset at most.
 
-    **Arguments:** `dataset`, `task`, `env`: what the configuration describes, of each that is there already.
-    `needs_env`: whether there must be an environment; by default, if there are episodes to evaluate.
+    **Arguments:** `dataset`, `task`, `env`: those that the configuration describes, if they exist already.
+    `needs_env`: whether an environment is required; by default, if there are episodes to evaluate.
 
     Raises as that does, and `ConfigError` where the features do not fit the observations.
     """
@@ -124,7 +124,7 @@ def gather_for(
 
 
 def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, " n"]:
-    """The task's rewards; of memory-mapped transitions a block at a time, so that memory stays bounded."""
+    """The task's rewards, of memory-mapped transitions block by block, so that memory is bounded."""
     if not transitions.is_mapped:
         return task.rewards(transitions)
     step = rows_in_piece(transitions.obs.shape[1], transitions.action.shape[1])
@@ -133,7 +133,7 @@ def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, 
         block = slice(start, start + step)
         try:
             rewards[block] = task.rewards(transitions.rows(block))
-        except ConstantRewardError as error:  # Within a block that is no mistake.
+        except ConstantRewardError as error:  # Allowed within a block.
             rewards[block], refusal = error.reward, error
     if refusal is not None and np.ptp(rewards) == 0:
         raise refusal

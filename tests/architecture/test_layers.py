@@ -99,9 +99,9 @@ def _room(file: str) -> str:
 def _layer(room: str) -> int:
     if room == "__init__":  # the front door, above everything
         return len(LAYERS)
-    found = [number for number, rooms in enumerate(LAYERS) if room in rooms]
-    assert len(found) == 1, f"`owma/{room}` is in {len(found)} layers: give it one place in LAYERS of {__file__}"
-    return found[0]
+    numbers = [number for number, rooms in enumerate(LAYERS) if room in rooms]
+    assert len(numbers) == 1, f"`owma/{room}` is in {len(numbers)} layers: give it one place in LAYERS of {__file__}"
+    return numbers[0]
 
 
 def test_every_room_has_its_layer(sources: dict[str, ast.Module]) -> None:
@@ -116,15 +116,15 @@ def test_imports_go_down_only(sources: dict[str, ast.Module]) -> None:
     wrong = []
     for file, tree in sources.items():
         room = _room(file)
-        for found in _imports(file, tree):
-            if not found.target.startswith("owma."):
+        for imported in _imports(file, tree):
+            if not imported.target.startswith("owma."):
                 continue
-            target = _room(found.target.split(".")[1])
-            builds = target in BUILDS.get(room, ()) and not found.at_import_time
+            target = _room(imported.target.split(".")[1])
+            builds = target in BUILDS.get(room, ()) and not imported.at_import_time
             if target == room or _layer(target) < _layer(room) or builds:
                 continue
             wrong.append(
-                f"{file}:{found.line}: L{_layer(room)} `{room}` imports L{_layer(target)} `{target}`; move what is "
+                f"{file}:{imported.line}: L{_layer(room)} `{room}` imports L{_layer(target)} `{target}`; move what is "
                 "imported to a lower room, or pass the object in"
             )
     assert not wrong, "\n".join(wrong)
@@ -162,29 +162,31 @@ def _modules_named(tree: ast.Module) -> Iterator[str]:
 def test_third_parties_stay_at_the_edge(sources: dict[str, ast.Module]) -> None:
     wrong = []
     for file, tree in sources.items():
-        for found in _imports(file, tree):
-            package = found.target.split(".")[0]
+        for imported in _imports(file, tree):
+            package = imported.target.split(".")[0]
             if _layer(_room(file)) < _layer(LOWEST_LAYER.get(package, "_internal")):
-                wrong.append(f"{file}:{found.line}: {package} is for {LOWEST_LAYER[package]} and above")
-            if found.at_import_time and package in WHERE_USED:
-                wrong.append(f"{file}:{found.line}: import {package} inside the function that uses it")
+                wrong.append(f"{file}:{imported.line}: {package} is for {LOWEST_LAYER[package]} and above")
+            if imported.at_import_time and package in WHERE_USED:
+                wrong.append(f"{file}:{imported.line}: import {package} inside the function that uses it")
             if package == "tyro" and not (file.endswith("/__main__.py") or file in READ_FLAGS):
-                wrong.append(f"{file}:{found.line}: tyro is for commands, and for configurations that need none of it")
+                wrong.append(
+                    f"{file}:{imported.line}: tyro is for commands, and for configurations that need none of it"
+                )
     assert not wrong, "\n".join(wrong)
 
 
 def test_configurations_are_light(sources: dict[str, ast.Module]) -> None:
     """What commands read flags into needs nothing but the standard library when it is imported."""
-    found = [item for file, tree in sources.items() if _is_config(file) for item in _imports(file, tree)]
+    imported = [item for file, tree in sources.items() if _is_config(file) for item in _imports(file, tree)]
     wrong = [
         f"{item.file}:{item.line}: import {item.target} in the method that uses it, or below `if TYPE_CHECKING:`"
-        for item in found
+        for item in imported
         if item.at_import_time
         and item.target.split(".")[0] not in sys.stdlib_module_names
         and not _is_config(item.target.removeprefix("owma.").replace(".", "/"))
         and item.target not in LIGHT
     ]
-    assert found and not wrong, "\n".join(wrong)
+    assert imported and not wrong, "\n".join(wrong)
 
 
 def _is_config(file: str) -> bool:

@@ -79,13 +79,13 @@ def test_no_method_is_overridden(sources: dict[str, ast.Module]) -> None:
     modules = _equinox_modules(sources)
 
     def implemented(name: str) -> dict[str, str]:
-        found: dict[str, str] = {}
+        methods: dict[str, str] = {}
         for base in modules[name][1].bases:
             if _name(base) in modules:
-                found |= implemented(_name(base))
+                methods |= implemented(_name(base))
                 body = modules[_name(base)][1].body
-                found |= {f.name: _name(base) for f in body if isinstance(f, _Function) and not _is_abstract(f)}
-        return found
+                methods |= {f.name: _name(base) for f in body if isinstance(f, _Function) and not _is_abstract(f)}
+        return methods
 
     wrong = [
         f"{file}:{method.lineno}: {name}.{method.name} overrides {implemented(name)[method.name]}'s"

@@ -73,11 +73,11 @@ def _ended(*processes: subprocess.Popen[str]) -> list[str]:
 
 
 def _assert_same_losses(folder: Path, expected: Path) -> None:
-    found, wanted = (
+    losses, wanted = (
         [json.loads(line) for line in (each / "metrics.jsonl").read_text().splitlines()] for each in (folder, expected)
     )
-    assert [(row["phase"], row.get("step")) for row in found] == [(row["phase"], row.get("step")) for row in wanted]
-    for row, other in zip(found, wanted):
+    assert [(row["phase"], row.get("step")) for row in losses] == [(row["phase"], row.get("step")) for row in wanted]
+    for row, other in zip(losses, wanted):
         names = [name for name in row if name.endswith("_loss")]
         np.testing.assert_allclose([row[name] for name in names], [other[name] for name in names], rtol=1e-5)
 

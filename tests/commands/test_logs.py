@@ -22,15 +22,15 @@ ROWS = ({"phase": "outcomes", "step": 5, "world_loss": 0.5, "note": "words"}, {"
 def _scalars(folder: Path) -> list[tuple[str, int, float]]:
     """What TensorBoard would show: each record is a length, a checksum, an event, a checksum."""
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs owma[tensorboard]")
-    found = []
+    scalars = []
     for path in sorted(folder.glob("events*")):
         data, at = path.read_bytes(), 0
         while at < len(data):
             (length,) = struct.unpack("<Q", data[at : at + 8])
             event = event_pb2.Event.FromString(data[at + 12 : at + 12 + length])
-            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            scalars += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
             at += length + 16
-    return found
+    return scalars
 
 
 class _Wandb(types.ModuleType):

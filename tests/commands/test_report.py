@@ -42,7 +42,7 @@ def test_the_report_of_a_run_holds_everything_itself(report: Path) -> None:
         # Before the first step nothing is adapted; two ways to compute one mean differ by rounding.
         assert len(state["kl"]) == len(state["objective"]) == 4 and abs(state["kl"][0]) < 1e-9
         assert [len(draws) for draws in state["psi"]] == [8] * 4 and len(state["values"]) == 4
-        shares = [found["rare_share"] for found in state["optimum"]]
+        shares = [optimum["rare_share"] for optimum in state["optimum"]]
         assert shares == sorted(shares, reverse=True)  # a higher price leaves less on what is rare
 
 
@@ -90,11 +90,11 @@ def test_a_browser_shows_it_wide_and_narrow_without_an_error(report: Path) -> No
         probe.write_text(_PROBE.format(width=width, src=report.as_uri()))
         shown, said = _browse(probe.as_uri(), "--window-size=1400,1000")
         assert not said
-        found = json.loads(re.findall(r"<title>(.*?)</title>", shown)[0].replace("&quot;", '"'))
+        measured = json.loads(re.findall(r"<title>(.*?)</title>", shown)[0].replace("&quot;", '"'))
         # Nothing sticks out: what is wide scrolls by itself.
-        assert found["width"] == width and found["scroll"] <= width
-        assert found["seen"][0].startswith("step 3 of 3") and found["seen"][1].startswith("step 1 of 3")
-        assert found["seen"][2] != found["seen"][1] and found["state"] == "1" and found["dots"] == 16
+        assert measured["width"] == width and measured["scroll"] <= width
+        assert measured["seen"][0].startswith("step 3 of 3") and measured["seen"][1].startswith("step 1 of 3")
+        assert measured["seen"][2] != measured["seen"][1] and measured["state"] == "1" and measured["dots"] == 16
 
 
 def test_committed_rows_of_three_seeds_say_first_that_there_is_no_verdict(invoke, elsewhere: Path) -> None:

@@ -42,22 +42,22 @@ def test_a_trained_run_is_used_whatever_its_name(runs: Path) -> None:
 
 def test_rows_are_written_once(runs: Path) -> None:
     sweep = RunFolder(runs / "sweep" / "v1")
-    found = _points("random_shooting.num_samples=4,8")
-    assert [point.name for point in found] == [
+    planned = _points("random_shooting.num_samples=4,8")
+    assert [point.name for point in planned] == [
         "static",
         "random_shooting-num_samples=4",
         "random_shooting-num_samples=8",
     ]
-    for point in found[:2]:
+    for point in planned[:2]:
         row = work.evaluate_point(point, runs / "smoke" / "v1", sweep.path)
         assert row["planner"] == point.name and row["episodes"] == 2 and row["run"] == "smoke/v1"
-    kept = sweep.path / "evaluations" / found[0].key / "row.json"
+    kept = sweep.path / "evaluations" / planned[0].key / "row.json"
     before = kept.stat().st_mtime_ns
-    work.evaluate_point(found[0], runs / "smoke" / "v1", sweep.path)
-    work.time_planners(found[:2], runs / "smoke" / "v1", sweep.path, 2)
+    work.evaluate_point(planned[0], runs / "smoke" / "v1", sweep.path)
+    work.time_planners(planned[:2], runs / "smoke" / "v1", sweep.path, 2)
     rows: list[dict] = []
     for _ in range(2):
-        rows, episodes = work.gather_rows(found, sweep)
+        rows, episodes = work.gather_rows(planned, sweep)
         assert [row["planner"] for row in rows] == ["static", "random_shooting-num_samples=4"]
         assert all(row["ms_p50"] > 0 for row in rows) and len(episodes) == 4
         assert sweep.read_jsonl("rows.jsonl") == rows and sweep.read_jsonl("episodes.jsonl") == episodes

@@ -285,11 +285,11 @@ def test_what_does_not_fit_into_memory_is_mapped(file: Path, write: Any, episode
 
 def test_rewards_of_mapped_data(file: Path) -> None:
     """In blocks of seven rows, some of which all have the same reward."""
-    found = [
+    rewards = [
         gather(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=most).rewards
         for most in (4.0, 1e-7)
     ]
-    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(rewards[0], rewards[1])
     arrays: dict[str, Any] = dict(np.load(file)) | {"rewards": np.full(40, 3.0)}
     np.savez(file, **arrays)
     with pytest.raises(ConfigError, match="recorded reward is 3 for every transition"):

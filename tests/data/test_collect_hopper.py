@@ -170,11 +170,11 @@ def test_a_search_finds_what_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hopper_policies, "TASKS", {"stand": TASKS["stand"]})
     monkeypatch.setattr(hopper_policies, "_HORIZON", 100)
     monkeypatch.setattr(hopper_policies, "_CHECKS", 2)
-    found = search_policies(tmp_path, seed=0, steps=6000, action_noise=0.1, progress=lambda _: None)
-    assert found.task == ("stand",) * 3 and found.stage == ("early", "middle", "late")
-    assert found.returns.tolist() == sorted(found.returns.tolist()) and found.returns[0] < found.returns[-1]
+    policies = search_policies(tmp_path, seed=0, steps=6000, action_noise=0.1, progress=lambda _: None)
+    assert policies.task == ("stand",) * 3 and policies.stage == ("early", "middle", "late")
+    assert policies.returns.tolist() == sorted(policies.returns.tolist()) and policies.returns[0] < policies.returns[-1]
     # Nothing that is drawn at first stands for a second, of 125 steps.
-    assert found.steps[-1] > 125 and found.returns[-1] > 0.5 * found.steps[-1]
+    assert policies.steps[-1] > 125 and policies.returns[-1] > 0.5 * policies.steps[-1]
 
 
 def test_a_file_that_holds_no_policies_is_refused(policies: LinearPolicies, tmp_path: Path) -> None:

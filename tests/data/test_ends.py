@@ -52,8 +52,8 @@ def test_any_way_to_say_it_gives_the_same_episodes(
 )
 def test_what_is_assumed_is_said(name: str, terminated: int, sentence: str, tmp_path: Path) -> None:
     arrays = without(walks(), "terminals", "timeouts", "next_observations")
-    _, found, warnings = facts(folder(tmp_path / "mine", **arrays, **{name: ways_to_say(LENGTHS)[name]}))
-    assert found == terminated and sentence in warnings
+    _, summary, warnings = facts(folder(tmp_path / "mine", **arrays, **{name: ways_to_say(LENGTHS)[name]}))
+    assert summary == terminated and sentence in warnings
 
 
 def test_arrays_that_complete_each_other(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_flags_that_disagree_are_named(tmp_path: Path) -> None:
     arrays = without(walks(), "next_observations", "timeouts", "terminals")
     terminated = np.isin(np.arange(42), [4, 26])
     path = folder(tmp_path / "mine", **arrays, terminated=terminated, episode_ends=np.cumsum(LENGTHS))
-    found = summarise_dataset(open_folder(path))
-    assert found["episodes"] == 6 and "1 steps, the first of row 4, are ends by their flags and not by" in " ".join(
-        found["warnings"]
+    summary = summarise_dataset(open_folder(path))
+    assert summary["episodes"] == 6 and "1 steps, the first of row 4, are ends by their flags and not by" in " ".join(
+        summary["warnings"]
     )
 
 

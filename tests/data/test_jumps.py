@@ -45,9 +45,9 @@ def test_jumps_within_episodes_of_any_form(tmp_path: Path) -> None:
     assert "show 2 steps within episodes, the first in row 19" in warnings and "never set" not in warnings
     # A compact folder that says nothing, and shows it by its steps.
     bare = without(arrays, "next_observations", "terminals")
-    found = summarise_dataset(open_folder(folder(tmp_path / "bare", **bare)))
-    assert found["episodes"] == 1 and "4 steps, the first in row 9 of a.npz, are more than 10" in " ".join(
-        found["warnings"]
+    summary = summarise_dataset(open_folder(folder(tmp_path / "bare", **bare)))
+    assert summary["episodes"] == 1 and "4 steps, the first in row 9 of a.npz, are more than 10" in " ".join(
+        summary["warnings"]
     )
 
 
@@ -104,9 +104,9 @@ NOTHING, EVERY_STEP = np.zeros(500, bool), np.arange(500)
     ],
 )
 def test_parts_that_mark_nothing_are_no_word_on_ends(parts: dict[str, Any], by: str, tmp_path: Path) -> None:
-    found = summarise_dataset(open_folder(folder(tmp_path / "mine", **unmarked(**parts))))
-    said = " ".join(found["warnings"])
-    assert found["episodes"] == 1 and "4 steps, the first in row 99 of a.npz, are more than 10 times" in said
+    summary = summarise_dataset(open_folder(folder(tmp_path / "mine", **unmarked(**parts))))
+    said = " ".join(summary["warnings"])
+    assert summary["episodes"] == 1 and "4 steps, the first in row 99 of a.npz, are more than 10 times" in said
     assert f"{by}: if an environment was reset there" in said and "taken to" not in said.replace("taken to end", "")
 
 
@@ -130,9 +130,9 @@ def test_parts_that_mark_nothing_leave_the_steps_to_be_said(parts: dict[str, Any
 
 def test_resets_beside_marked_ones_are_said(tmp_path: Path) -> None:
     parts: dict[str, Any] = {"terminals": NOTHING, "timeouts": EVERY_STEP == 99}
-    found = summarise_dataset(open_d4rl(hdf5(tmp_path / "a.hdf5", **unmarked(**parts))))
-    said = " ".join(found["warnings"])
-    assert found["episodes"] == 2 and "3 steps, the first in row 199" in said and "not marked by `timeouts`" in said
+    summary = summarise_dataset(open_d4rl(hdf5(tmp_path / "a.hdf5", **unmarked(**parts))))
+    said = " ".join(summary["warnings"])
+    assert summary["episodes"] == 2 and "3 steps, the first in row 199" in said and "not marked by `timeouts`" in said
 
 
 def test_wide_rows_are_looked_at_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -369,9 +369,9 @@ def test_reference_scores_are_those_that_minari_normalises_by(write, episode) ->
     assert dataset.origin == open_minari("test/mine-v0").dataset(dataset.transitions, _bounds(dataset)).origin
     assert dataset.origin == Origin("test/mine-v0", "Hopper-v5", env_settings(gym.spec("Hopper-v5")), (-20.0, 3000.0))
     returns = np.array([-20.0, 100.0, 3000.0])
-    found = with_scores([{"return": value} for value in returns], dataset.origin, gym.spec("Hopper-v5"))
+    scored = with_scores([{"return": value} for value in returns], dataset.origin, gym.spec("Hopper-v5"))
     by_minari = minari.get_normalized_score(written, returns)
-    np.testing.assert_allclose([row["minari_normalized_score"] for row in found], by_minari)
+    np.testing.assert_allclose([row["minari_normalized_score"] for row in scored], by_minari)
     write([episode(5)], FLAT, dataset_id="test/plain-v0")
     assert load_minari("test/plain-v0").origin == Origin("test/plain-v0", None, None, None)
 

@@ -40,8 +40,8 @@ def test_a_count_that_begins_anew_is_a_border_beside_any_other_array(tmp_path: P
         "all done": ({"done": ways_to_say(LENGTHS)["done"]}, 5, "all are taken to have terminated"),
     }
     for name, (others, terminated, sentence) in beside.items():
-        _, found, warnings = facts(folder(tmp_path / name, **rows, **others, frame_index=count))
-        assert found == terminated and sentence in warnings
+        _, summary, warnings = facts(folder(tmp_path / name, **rows, **others, frame_index=count))
+        assert summary == terminated and sentence in warnings
     # What counts no steps is no count: the length of a time step.
     others = {"done": ways_to_say(LENGTHS)["done"], "time_step": np.full(42, 0.02)}
     assert "`time_step` is not read" in facts(folder(tmp_path / "constant", **rows, **others))[2]
@@ -73,8 +73,8 @@ def test_next_obs_that_hold_resets_are_looked_at(tmp_path: Path) -> None:
         ):
             facts(path)
         assert facts(path, episode_steps=10)[1] == 1
-        found = summarise_dataset(open_folder(folder(tmp_path / f"folder {len(mine)}", **mine)))
-        assert "3 steps, the first in row 9 of a.npz, are, by `next_observations`, more than 10" in str(found)
+        summary = summarise_dataset(open_folder(folder(tmp_path / f"folder {len(mine)}", **mine)))
+        assert "3 steps, the first in row 9 of a.npz, are, by `next_observations`, more than 10" in str(summary)
     # At ends that flags tell, too: nothing was written there.
     nothing = np.where((arrays["terminals"] | arrays["timeouts"])[:, None], 0, arrays["next_observations"])
     _, terminated, warnings = facts(hdf5(tmp_path / "a.hdf5", **arrays | {"next_observations": nothing}))
@@ -106,8 +106,8 @@ def test_a_file_of_one_row_is_not_lost_without_a_word(tmp_path: Path) -> None:
     arrays = without(walks(), "next_observations", "terminals", "timeouts")
     path = folder(tmp_path / "mine", **arrays)
     np.savez(path / "b.npz", **{name: values[:1] for name, values in arrays.items()})  # pyright: ignore[reportArgumentType]
-    found = summarise_dataset(open_folder(path))
-    assert "1 episodes, the first in b.npz, hold a single step that was cut" in " ".join(found["warnings"])
+    summary = summarise_dataset(open_folder(path))
+    assert "1 episodes, the first in b.npz, hold a single step that was cut" in " ".join(summary["warnings"])
 
 
 @pytest.mark.parametrize(

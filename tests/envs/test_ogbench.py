@@ -64,8 +64,8 @@ def test_tasks_pay_what_the_environment_pays():
         for offset in (3.0, 0.9):
             inner.set_xy(np.array(inner.cur_goal_xy) - [offset, 0.0])
             obs, action = inner.get_ob(), np.zeros(2, np.float32)
-            after, found, terminated, _, info = env.step(action)
-            assert found == reward(obs, action, after) == (0.0 if offset < 1 else -1.0)
+            after, paid, terminated, _, info = env.step(action)
+            assert paid == reward(obs, action, after) == (0.0 if offset < 1 else -1.0)
             assert terminated == info["success"] == (offset < 1)
         env.close()
 
@@ -94,8 +94,8 @@ def test_tasks_of_many_things_pay_what_the_environment_pays(name, number):
     assert inner.cur_task_id == number and reward(goal, none, goal) == 0.0
     rng, paid = np.random.default_rng(number), set()
     for _ in range(5):
-        after, found, *_ = env.step(rng.uniform(-1, 1, 5).astype(np.float32))
-        assert found == reward(before, none, after) < 0
+        after, reward_, *_ = env.step(rng.uniform(-1, 1, 5).astype(np.float32))
+        assert reward_ == reward(before, none, after) < 0
         before = after
     # Anywhere about the goal, on both sides of what counts as there.
     for _ in range(60):
@@ -120,8 +120,8 @@ def test_tasks_of_many_things_pay_what_the_environment_pays(name, number):
         inner._data.joint("drawer_slide").qpos[0] = inner._target_drawer_pos
         inner._data.joint("window_slide").qpos[0] = inner._target_window_pos
     inner.post_step()
-    _, found, terminated, _, info = env.step(np.zeros(5, np.float32))
-    assert found == 0.0 and terminated and info["success"]
+    _, reward_, terminated, _, info = env.step(np.zeros(5, np.float32))
+    assert reward_ == 0.0 and terminated and info["success"]
     env.close()
 
 

@@ -18,12 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*The observations returned by `
 def test_a_flag_is_read_and_silence_is_no_failure() -> None:
     of_two = {"owma/TwoRoutes-v0": [False, False], "Hopper-v5": None, "FetchReach-v4": [False, False]}
     load_robotics()
-    for env_id, found in of_two.items():
+    for env_id, expected in of_two.items():
         with vector_env(gym.spec(env_id), 2) as envs:
             envs.reset(seed=0)
             *_, infos = envs.step(envs.action_space.sample())
         reported = reported_success(infos)
-        assert (reported if reported is None else reported.tolist()) == found
+        assert (reported if reported is None else reported.tolist()) == expected
     # One copy of three does not say.
     infos = {"success": np.array([True, False, False]), "_success": np.array([True, True, False])}
     np.testing.assert_array_equal(reported_success(infos), [True, False, False])

@@ -65,14 +65,14 @@ def model(gaussian_model) -> AgentModel:
 
 
 def _act(agent: Agent, obs, count: int = 3):
-    state, found = agent.init(), []
+    state, decisions = agent.init(), []
     for key in jax.random.split(jax.random.key(3), count):
         action, state, info = agent.act(np.asarray(obs, np.float32), state, key=key)
         assert np.isfinite(action).all(), action
         assert (action >= np.asarray(agent.model.policy.low)).all()
         assert (action <= np.asarray(agent.model.policy.high)).all()
-        found.append((action, info))
-    return found
+        decisions.append((action, info))
+    return decisions
 
 
 _SPOILT = {
@@ -88,12 +88,12 @@ _SPOILT = {
 def test_a_planner_that_fails(fault: str, model: AgentModel, outcome) -> None:
     psi, value, memory = (jnp.asarray(number, jnp.float32) for number in _SPOILT[fault])
     agent = Agent(model, _Spoilt(jnp.full(2, psi), value, memory, good=1))
-    found = _act(agent, [0.0, 0.0])
-    results = [int(info.plan.result) for _, info in found]
+    decisions = _act(agent, [0.0, 0.0])
+    results = [int(info.plan.result) for _, info in decisions]
     # The planner starts anew after its failure: one good plan, one that fails, and so on.
     assert results == [PlanResult.PLANNED, PlanResult.NOT_FINITE, PlanResult.PLANNED]
-    np.testing.assert_array_equal(found[0][1].psi, [1.0, 1.0])
-    drawn = found[1][1]
+    np.testing.assert_array_equal(decisions[0][1].psi, [1.0, 1.0])
+    drawn = decisions[1][1]
     assert np.isfinite(drawn.psi).all() and float(drawn.plan.kl) == 0.0
     assert float(drawn.plan.value) == pytest.approx(float(model.value(drawn.psi)), abs=1e-5)
     # A draw of N((0, 1), (1, 1/2)), and not of anything else: within five standard deviations.
@@ -105,9 +105,9 @@ def test_draws_in_place_of_a_failed_plan_follow_the_trained_model(model: AgentMo
     agent = Agent(model, _Spoilt(jnp.full(2, jnp.nan), jnp.asarray(0.0), jnp.asarray(0.0)))
     keys = jax.random.split(jax.random.key(0), 2000)
     state = agent.init()
-    found = eqx.filter_jit(jax.vmap(lambda key: agent.decide(jnp.zeros(2), state, key=key).decision))(keys)
-    psi = found.psi
-    assert (np.asarray(found.info.result) == PlanResult.NOT_FINITE).all()
+    decided = eqx.filter_jit(jax.vmap(lambda key: agent.decide(jnp.zeros(2), state, key=key).decision))(keys)
+    psi = decided.psi
+    assert (np.asarray(decided.info.result) == PlanResult.NOT_FINITE).all()
     # Four standard errors.
     np.testing.assert_allclose(np.mean(psi, axis=0), [0.0, 1.0], atol=4 / np.sqrt(2000))
     np.testing.assert_allclose(np.var(psi, axis=0), [1.0, 0.5], rtol=4 * np.sqrt(2 / 2000))
@@ -126,12 +126,12 @@ def test_draws_in_place_of_a_failed_plan_follow_the_trained_model(model: AgentMo
 )
 def test_a_value_that_is_not_a_number(config, model: AgentModel, outcome) -> None:
     agent = Agent(eqx.tree_at(lambda m: m.value, model, _NaNValue()), config.build())
-    found = _act(agent, [0.0, 0.0], count=6)
-    for _, info in found:
+    decisions = _act(agent, [0.0, 0.0], count=6)
+    for _, info in decisions:
         assert np.isfinite(info.psi).all()
         # What was planned has a value; what has none is said to be a plain draw.
         assert np.isfinite(float(info.plan.value)) or int(info.plan.result) == PlanResult.NOT_FINITE
-    failed = sum(int(info.plan.result) != PlanResult.PLANNED for _, info in found)
+    failed = sum(int(info.plan.result) != PlanResult.PLANNED for _, info in decisions)
     outcome(
         f"V is NaN on half of all outcomes: {type(config).__name__}", f"finite actions, {failed} of 6 plans flagged"
     )

@@ -47,11 +47,11 @@ def _row(point: Point, episode: int) -> dict[str, Any]:
 @pytest.fixture
 def sweep(tmp_path: Path) -> RunFolder:
     folder = RunFolder.create(tmp_path, "sweep")
-    found = points(SWEEP)
+    planned = points(SWEEP)
     folder.write_json("config.json", to_json(SWEEP))
-    folder.write_jsonl("points.jsonl", write_points(found))
-    folder.write_jsonl("episodes.jsonl", [_row(point, episode) for point in found for episode in range(4)])
-    for point in found:
+    folder.write_jsonl("points.jsonl", write_points(planned))
+    folder.write_jsonl("episodes.jsonl", [_row(point, episode) for point in planned for episode in range(4)])
+    for point in planned:
         if point.experiment.seed == 1 and not point.planner_settings:
             traces = folder.path / "evaluations" / point.key / "traces"
             traces.mkdir(parents=True)

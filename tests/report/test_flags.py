@@ -65,8 +65,8 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
     ],
 )
 def test_train(config: ExperimentConfig, understood) -> None:
-    found, _ = fit_preset_to_data(understood(Train, train_command(config)).preset, said)
-    assert found == config
+    fitted, _ = fit_preset_to_data(understood(Train, train_command(config)).preset, said)
+    assert fitted == config
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_train(config: ExperimentConfig, understood) -> None:
 def test_eval(planner: PlannerConfig, understood) -> None:
     # The price for all of a run's planners is no flag beside the planner, which has its own.
     evaluation = EvaluationConfig(planners=("static",), episodes=7, replan_every=3, kl_coef=2.0)
-    found = understood(Eval, eval_command("runs/my run", planner, evaluation, 5))
-    assert found.planner == planner and found.seed == 5 and found.run == Path("runs/my run")
-    assert found.evaluation == dataclasses.replace(evaluation, planners=(), kl_coef=None)
+    arguments = understood(Eval, eval_command("runs/my run", planner, evaluation, 5))
+    assert arguments.planner == planner and arguments.seed == 5 and arguments.run == Path("runs/my run")
+    assert arguments.evaluation == dataclasses.replace(evaluation, planners=(), kl_coef=None)
 
 
 @pytest.mark.parametrize(

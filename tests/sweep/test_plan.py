@@ -11,29 +11,29 @@ SKEW, STEPS = "data.skew=0.02,0.1", "online_adaptation.adaptation_steps=5,10"
 
 def test_all_combinations_times_seeds_times_planners() -> None:
     config = SweepConfig(grid=(SKEW, STEPS), seeds=(1, 2), planners=("static", "online_adaptation"))
-    found = points(config)
+    planned = points(config)
     # The planner that nothing is varied of acts once in each of the 2 × 2 experiments; the other at 5 and 10 steps.
-    assert len(found) == 4 * (1 + 2)
-    first = found[0]
+    assert len(planned) == 4 * (1 + 2)
+    first = planned[0]
     assert first.key == "two-routes-skew0.02-seed1/static" and first.settings == {"data.skew": 0.02}
     assert (first.experiment.seed, first.experiment.name) == (1, "two-routes-skew0.02-seed1")
-    names = {point.name for point in found}
+    names = {point.name for point in planned}
     # Ten steps are the default, and that row is the planner's own.
     assert names == {"static", "online_adaptation", "online_adaptation-adaptation_steps=5"}
-    assert {point.experiment.data.skew for point in found} == {0.02, 0.1}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {point.experiment.data.skew for point in planned} == {0.02, 0.1}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_one_at_a_time_and_overrides() -> None:
     config = SweepConfig(each=(SKEW, STEPS), overrides=("training.updates=7", "online-adaptation.kl-coef=2"))
-    found = {point.key: point for point in points(config)}
-    assert set(found) == {
+    by_key = {point.key: point for point in points(config)}
+    assert set(by_key) == {
         "two-routes-seed0/online_adaptation",
         "two-routes-skew0.02-seed0/online_adaptation",
         "two-routes-skew0.1-seed0/online_adaptation",
         "two-routes-seed0/online_adaptation-adaptation_steps=5",
     }
-    assert all(point.experiment.training.updates == 7 for point in found.values())
-    assert found["two-routes-seed0/online_adaptation-adaptation_steps=5"].planner == OnlineAdaptation(
+    assert all(point.experiment.training.updates == 7 for point in by_key.values())
+    assert by_key["two-routes-seed0/online_adaptation-adaptation_steps=5"].planner == OnlineAdaptation(
         adaptation_steps=5, kl_coef=2.0
     )
 
@@ -41,8 +41,8 @@ def test_one_at_a_time_and_overrides() -> None:
 def test_one_price_for_all_planners_but_what_is_varied() -> None:
     planners = ("static", "online_adaptation", "published")
     grid = ("evaluation.kl_coef=0.5,1", "online_adaptation.kl_coef=0.25,1")
-    found = points(SweepConfig(grid=grid, planners=planners))
-    prices = {point.key: getattr(point.planner, "kl_coef", None) for point in found}
+    planned = points(SweepConfig(grid=grid, planners=planners))
+    prices = {point.key: getattr(point.planner, "kl_coef", None) for point in planned}
     assert prices == {
         "two-routes-evaluation.kl_coef0.5-seed0/static": None,
         "two-routes-evaluation.kl_coef0.5-seed0/online_adaptation-kl_coef=0.25": 0.25,
@@ -57,8 +57,8 @@ def test_one_price_for_all_planners_but_what_is_varied() -> None:
 
 def test_what_is_said_of_a_planner_goes_before_the_price_of_all() -> None:
     said = ("evaluation.kl_coef=0.5", "online_adaptation.kl_coef=1", "cem.num_iterations=3")
-    found = points(SweepConfig(base="ogbench-cube", overrides=said, planners=("online_adaptation", "cem")))
-    assert [(p.planner.kl_coef, p.name) for p in found] == [(1.0, "online_adaptation"), (0.5, "cem")]  # pyright: ignore
+    planned = points(SweepConfig(base="ogbench-cube", overrides=said, planners=("online_adaptation", "cem")))
+    assert [(p.planner.kl_coef, p.name) for p in planned] == [(1.0, "online_adaptation"), (0.5, "cem")]  # pyright: ignore
     free = points(SweepConfig(base="ogbench-cube", overrides=("evaluation.kl_coef=null",)))
     assert [point.planner for point in free] == [OnlineAdaptation()]
 
@@ -73,17 +73,17 @@ def test_fields_that_move_together() -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_presets_are_points_that_survive_json(name: str) -> None:
-    found = points(SWEEPS[name][1])
-    assert read_points(write_points(found)) == found
-    assert len({point.key for point in found}) == len(found)
+    planned = points(SWEEPS[name][1])
+    assert read_points(write_points(planned)) == planned
+    assert len({point.key for point in planned}) == len(planned)
 
 
 def test_ablations_train_once_a_seed() -> None:
-    found = points(SWEEPS["ablations"][1])
-    assert len({point.experiment.training_fingerprint for point in found}) == 3 < len(found)
+    planned = points(SWEEPS["ablations"][1])
+    assert len({point.experiment.training_fingerprint for point in planned}) == 3 < len(planned)
     # How often is planned is no part of training either.
-    found = points(SweepConfig(grid=("evaluation.replan_every=1,5,10",)))
-    assert len(found) == 3 and len({point.experiment.training_fingerprint for point in found}) == 1
+    planned = points(SweepConfig(grid=("evaluation.replan_every=1,5,10",)))
+    assert len(planned) == 3 and len({point.experiment.training_fingerprint for point in planned}) == 1
 
 
 @pytest.mark.parametrize(
