@@ -222,10 +222,10 @@ def _no_run(path: Path) -> str:
         return _rows_only(path)
     versions = [path.parent / f"v{number}" for number in _versions_in(path.parent)]
     for places in (_runs_in(path), versions if run_version(path.name) is not None else [], _runs_in(path.parent)):
-        found = [str(other) for other in places if other != path]
-        if found:
-            more = f" and {len(found) - 10} more" if len(found) > 10 else ""
-            return f"There is no run at {path}; choose one of {', '.join(found[:10])}{more}."
+        others = [str(other) for other in places if other != path]
+        if others:
+            more = f" and {len(others) - 10} more" if len(others) > 10 else ""
+            return f"There is no run at {path}; choose one of {', '.join(others[:10])}{more}."
     return f"There is no run at {path}, nor another one beside it; train first: `python -m owma.train`."
 
 

@@ -48,19 +48,19 @@ def summarise_transfer(
         for names, entry in zip(groups, entries):
             promised = [row["value"] for row in groups[names] if row["value"] is not None]
             entry["value"] = float(np.mean(promised)) if promised else None
-    found = {"entries": entries, "comparisons": comparisons}
-    return found | ({"baselines": _baselines(baselines, rows)} if baselines else {})
+    summary = {"entries": entries, "comparisons": comparisons}
+    return summary | ({"baselines": _baselines(baselines, rows)} if baselines else {})
 
 
 def _baselines(rows: Sequence[Mapping[str, Any]], planners: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Entries of what the planners of each task are held against; without labels and fit."""
-    found = []
+    entries = []
     for task in dict.fromkeys(row["task"] for row in rows):
         mine, beside = ([row for row in its if row["task"] == task] for its in (rows, planners))
         summary = summarise_baselines(mine, beside)
         unknown = {"labels": None, "fit": None, "value": None, "promise_gap": None, "kl": None, "r2": None, "draws": 1}
-        found += [{"task": task, "planner": name, **unknown, **entry} for name, entry in summary.items()]
-    return found
+        entries += [{"task": task, "planner": name, **unknown, **entry} for name, entry in summary.items()]
+    return entries
 
 
 def summarise_ogbench(rows: Sequence[Mapping[str, Any]], tasks: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -102,8 +102,8 @@ def _entry(
         "success": interval(columns["success"], parts[successes], bounds=(0.0, 1.0)),
     }
     of_parts = [float(columns["return"][parts == part].mean()) for part in np.unique(parts)]
-    found = {"task": task, "labels": labels, "fit": fit, "planner": planner} | means
-    return found | {"intervals": intervals, "parts": of_parts} | counts
+    entry = {"task": task, "labels": labels, "fit": fit, "planner": planner} | means
+    return entry | {"intervals": intervals, "parts": of_parts} | counts
 
 
 def _comparison(
@@ -117,11 +117,11 @@ def _comparison(
     rows = [{**row, "planner": row["fit"], "seed": row["draw"]} for row in (*decoder, *linear)]
     knows_success = all(row["success"] is not None for row in rows)
     keys = ("return", "success") if knows_success else ("return",)
-    found: dict[str, Any] = {"task": task, "labels": labels, "planner": planner}
+    comparison: dict[str, Any] = {"task": task, "labels": labels, "planner": planner}
     for key in keys:
         difference = paired_difference(rows, "decoder", "linear", key)
-        found[key] = difference | {"draws": difference.pop("seeds")}
-    return found
+        comparison[key] = difference | {"draws": difference.pop("seeds")}
+    return comparison
 
 
 def doubtful_transfers(results: Mapping[str, Any]) -> list[str]:
@@ -144,11 +144,11 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Map
     """
     about = ("task", "labels", "draw", "fit")
     varied = [key for key in about if key == "task" or len({row[key] for row in rows}) > 1]
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    by_group: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(tuple(row[key] for key in about), []).append(row)
+        by_group.setdefault(tuple(row[key] for key in about), []).append(row)
     lines: list[str] = []
-    for names, group in found.items():
+    for names, group in by_group.items():
         said: dict[str, Any] = dict(zip(about, names))
         lines += ["**" + ", ".join(f"{'' if key == 'task' else key + ' '}{said[key]}" for key in varied) + "**", ""]
         beside = [row for row in baselines if row["task"] == said["task"]]
@@ -157,7 +157,7 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Map
         compared = comparisons(group)
         for each in compared:
             scale, form = (100.0, "+.0f") if each["metric"] == "success" else (1.0, "+.3g")
-            spread = _spread(each["mean"], each["interval"], scale, form)
+            spread = _with_interval(each["mean"], each["interval"], scale, form)
             differences.setdefault(each["rival"], []).append(f"{each['metric']} {spread}")
         lines += [f"- {OURS} − {rival}: {', '.join(spreads)}" for rival, spreads in differences.items()]
         lacking = dict.fromkeys(each["lacking"] for each in compared if each["lacking"])
@@ -181,17 +181,17 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
             for heading in ("labels", "fit", "planner", "return\n[95 %]", "success %\n[95 %]", "R²", "promise\ngap"):
                 table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
             tables[entry["task"]] = table
-        returns = _spread(entry["return"], entry["intervals"]["return"], 1.0, ".3g")
-        success = _spread(entry["success"], entry["intervals"]["success"], 100.0, ".0f")
+        returns = _with_interval(entry["return"], entry["intervals"]["return"], 1.0, ".3g")
+        success = _with_interval(entry["success"], entry["intervals"]["success"], 100.0, ".0f")
         others = ("–" if entry[key] is None else f"{entry[key]:.2g}" for key in ("r2", "promise_gap"))
         planner = entry["planner"].replace("_", " ")
         told = ("–", "–") if entry["labels"] is None else (f"{entry['labels']:,}", entry["fit"])
         tables[entry["task"]].add_row(*told, planner, returns, success, *others)
-    for found in results["comparisons"]:
-        if found["task"] in tables:  # not of the single cells of a sweep
-            planner = found["planner"].replace("_", " ")
-            spreads = _difference(found, "return", 1.0, "+.3g"), _difference(found, "success", 100.0, "+.0f")
-            tables[found["task"]].add_row(f"{found['labels']:,}", "decoder − linear", planner, *spreads)
+    for comparison in results["comparisons"]:
+        if comparison["task"] in tables:  # not of the single cells of a sweep
+            planner = comparison["planner"].replace("_", " ")
+            spreads = _difference(comparison, "return", 1.0, "+.3g"), _difference(comparison, "success", 100.0, "+.0f")
+            tables[comparison["task"]].add_row(f"{comparison['labels']:,}", "decoder − linear", planner, *spreads)
     return [*tables.values(), *([_ogbench_table(results["ogbench"])] if "ogbench" in results else [])]
 
 
@@ -205,7 +205,7 @@ def _ogbench_table(entries: Sequence[Mapping[str, Any]]) -> "Table":
     for heading in ("labels", "fit", "planner", "ogbench_success %\n[95 %]", *(f"task {n}\n%" for n in OGBENCH_TASKS)):
         table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
     for entry in entries:
-        mean = _spread(entry["ogbench_success"], entry["interval"], 100.0, ".0f")
+        mean = _with_interval(entry["ogbench_success"], entry["interval"], 100.0, ".0f")
         shares = (f"{100 * entry['tasks'][str(number)]:.0f}" for number in OGBENCH_TASKS)
         table.add_row(f"{entry['labels']:,}", entry["fit"], entry["planner"].replace("_", " "), mean, *shares)
     return table
@@ -217,7 +217,7 @@ def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     for entry in [*results["entries"], *results.get("baselines", ())]:
         if entry["task"] in results["cells"]:
             groups.setdefault((entry["labels"], entry["fit"], entry["planner"]), []).append(entry)
-    found = []
+    means = []
     for (labels, fit, planner), entries in groups.items():
         rows = [
             {key: e[key] for key in ("return", "success", "promise_gap", "kl", "r2")} | {"seed": 0, "draw": 0}
@@ -227,8 +227,8 @@ def sweep_means(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         # A mean over cells is no proportion of trials.
         successes = np.array([row["success"] for row in rows])
         entry["intervals"]["success"] = interval(successes, np.zeros(len(successes)))
-        found.append(entry)
-    return found
+        means.append(entry)
+    return means
 
 
 def _said_of_intervals(entry: Mapping[str, Any]) -> str:
@@ -242,11 +242,13 @@ def _named(results: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
     return [entry for entry in results.get(kind, ()) if entry["task"] not in results["cells"]]
 
 
-def _difference(found: Mapping[str, Any], key: str, scale: float, form: str) -> str:
-    return _spread(found[key]["mean"], found[key]["interval"], scale, form) if key in found else "–"
+def _difference(comparison: Mapping[str, Any], key: str, scale: float, form: str) -> str:
+    return (
+        _with_interval(comparison[key]["mean"], comparison[key]["interval"], scale, form) if key in comparison else "–"
+    )
 
 
-def _spread(mean: float | None, ends: Sequence[float] | None, scale: float, form: str) -> str:
+def _with_interval(mean: float | None, ends: Sequence[float] | None, scale: float, form: str) -> str:
     if mean is None:
         return "–"
     middle = f"{scale * mean:{form}}"

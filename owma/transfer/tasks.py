@@ -59,11 +59,11 @@ def transfer_tasks(
     Raises `ConfigError` if a named task cannot be built, prefers nothing in the data or is of another environment, or
     if there is no maze to sweep over. A cell of a sweep that the data never visit is a task without rewards instead.
     """
-    found = [_named(spec, transitions, env) for spec in config.task]
+    tasks = [_named(spec, transitions, env) for spec in config.task]
     if config.ogbench_tasks:
         own = trained_for.falloff if isinstance(trained_for, GoalTaskConfig) else 0.0
-        found += _ogbench_tasks(config.goal_falloff or own, transitions, env)
-    return found if config.goals == "none" else [*found, *_goals(config, transitions, env)]
+        tasks += _ogbench_tasks(config.goal_falloff or own, transitions, env)
+    return tasks if config.goals == "none" else [*tasks, *_goals(config, transitions, env)]
 
 
 def _named(spec: str, transitions: Transitions, env: EnvSpec) -> TransferTask:
