@@ -22,18 +22,18 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     """Peak of a cosine that ends at zero."""
     warmup: int = 200
-    """Updates over which the learning rate rises."""
+    """Updates of linear warm-up of the learning rate."""
     max_grad_norm: float = 1.0
     """Gradients of a larger global norm are scaled down to it."""
     ema_decay: float = 0.998
-    """Of the averaged weights, which bootstrap and act."""
+    """Decay of the averaged weights, which are used for the bootstrap and for acting."""
     bootstrap_steps: int = 4
     """Solver steps for the bootstrapped outcome."""
     after_truncation: Literal["bootstrap", "stay"] = later_field("bootstrap")
-    """What follows where a recording was cut off: a draw of the model there, or all stays as it is for good."""
+    """The rest of a truncated episode: a draw of the model, or its last state, taken to be absorbing (`stay`)."""
     obs_noise: float = later_field(0.0)
-    """Of the states that p(psi|s) is trained on, where each coordinate has a standard deviation of 1: against learning
-    the episodes by heart, which `world_held_out_loss` in the metrics shows."""
+    """Standard deviation of noise added to the standardised states that p(psi|s) is trained on: against overfitting to
+    the episodes, which `world_held_out_loss` in the metrics shows."""
     held_out: float = 0.05
     """Share of the episodes kept for calibration and validation."""
     report_every: int = 500

@@ -1,4 +1,4 @@
-"""Tasks as Python users give them: functions, goals, labels, words; and the configuration that a run keeps of each."""
+"""Tasks given from Python: functions, goals, labels, words; and the configuration that a run stores for each."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ LABELS = "labels.npz"
 
 @dataclass(frozen=True)
 class GivenTask:
-    """A task, and what a run's configuration says of it."""
+    """A task, and its configuration in a run."""
 
     config: TaskConfig
     task: AbstractTask

@@ -8,7 +8,7 @@ from owma._internal.types import Array, Float, Obs
 
 
 class AbstractFeatures(eqx.Module):
-    """Cumulants c(s): what the successor features ψ = Σ γᵏ c(s_{t+k}) add up."""
+    """Cumulants c(s), the summands of successor features ψ = Σ γᵏ c(s_{t+k})."""
 
     @abc.abstractmethod
     def __call__(self, obs: Obs) -> Float[Array, " features"]:
