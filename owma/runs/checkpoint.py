@@ -4,6 +4,11 @@ A step is the folder `<folder>/<step>/` with orbax's `arrays/` and our `manifest
 every file, the name, shape and dtype of every leaf, and the fingerprint of the configuration. The folder gets its
 final name last, in one rename, so a kill at any moment leaves either no step or a whole one. Orbax restores a file
 with a flipped bit without a word; hence the digests.
+
+Orbax's `CheckpointManager` does not take the place of this module: it deletes an old step file by file under its final
+name, so that a kill in the middle leaves half of a step that looks like a whole one, and it leaves what it could not
+finish on a disk that is full. It also refuses to write a step again, or one below the newest, which a run that goes
+back to an earlier checkpoint does.
 """
 
 import contextlib
