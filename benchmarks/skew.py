@@ -25,6 +25,7 @@ from owma.config.presets import PRESETS
 from owma.eval.evaluate import evaluate
 from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
 from owma.results import plots
+from owma.results.analysis import groups
 from owma.results.summaries import skew_summary
 from owma.runs.folder import RunFolder, versions
 
@@ -118,7 +119,7 @@ def _write(
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
     """Baseline, tables, paired differences and the picture, all from the rows."""
-    results, table = skew_summary(rows)
+    results, table = skew_summary(groups(rows))
     metrics = [
         {"key": f"{key}/skew-{skew}/{name}", "value": entry[key], "unit": unit, "better": better}
         for skew, entries in results.items()

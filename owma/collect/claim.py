@@ -1,7 +1,6 @@
 """What all collections share: one process collects a dataset, once, and what it was made with is kept with it."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
+from owma._internal.digest import file_digest
 from owma._internal.errors import ConfigError, DatasetError
 from owma.collect.recorder import Recorder
 from owma.collect.store import check_dataset_id, claimed, dataset_recorder, stored_settings
@@ -113,6 +113,6 @@ def check_positive(config: CollectConfig, *names: str) -> None:
 
 def _digest(file: Path) -> str | None:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return file_digest(file)
     except OSError:
         return None

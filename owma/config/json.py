@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import math
 import types
 import typing
@@ -10,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from owma._internal.digest import json_digest
 from owma._internal.errors import ConfigError
-from owma._internal.json import canonical
 
 _Config = TypeVar("_Config")
 _TAG = "class"
@@ -50,7 +49,7 @@ def fingerprint(config: Any, *, without: Collection[str] = ()) -> str:
     """
     normal = _encode(from_json(type(config), to_json(config)), type(config).__name__, with_all_fields=False)
     normal = {name: value for name, value in normal.items() if name not in without}
-    return hashlib.sha256(canonical(normal).encode()).hexdigest()
+    return json_digest(normal)
 
 
 _SAME: Any = object()

@@ -6,7 +6,6 @@ moved there when it is whole.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -17,8 +16,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from owma._internal.digest import json_digest
 from owma._internal.errors import ConfigError, DatasetError
-from owma._internal.json import canonical, jsonable
+from owma._internal.json import jsonable
 from owma.data.dataset import ActionBounds, DatasetSource, OfflineDataset, are_references, checked_pieces, rows_in_piece
 from owma.envs import env_json, read_env
 from owma.outcomes.transitions import Transitions
@@ -45,7 +45,7 @@ def caches_root() -> Path:
 
 def cache_folder(source: DatasetSource) -> Path:
     """The folder of the cache of `source`, which need not exist yet; it is another one after a file has changed."""
-    digest = hashlib.sha256(canonical(_source(source)).encode()).hexdigest()
+    digest = json_digest(_source(source))
     return caches_root() / f"{source.dataset_id.replace('/', '-')}-{digest[:12]}"
 
 
@@ -210,7 +210,7 @@ def _write(source: DatasetSource, folder: Path, progress: OnWritten | None) -> N
         "references": source.references,
     }
     content = jsonable(content)
-    manifest = {"format": _FORMAT, "sha256": _digest(content), "content": content}
+    manifest = {"format": _FORMAT, "sha256": json_digest(content), "content": content}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
@@ -220,17 +220,13 @@ def _write_header(file: Any, name: str, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _digest(content: Any) -> str:
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
-
-
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         if manifest["format"] != _FORMAT:
             raise DatasetError(f"{folder} is a cache of another version ({manifest['format']!r}); delete it.")
         content = manifest["content"]
-        if manifest["sha256"] != _digest(content):
+        if manifest["sha256"] != json_digest(content):
             raise _damaged(folder, f"`{MANIFEST}` does not match its own digest")
         if not _is_well_formed(content):
             raise _damaged(folder, f"`{MANIFEST}` is not of the form that owma writes")

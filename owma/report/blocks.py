@@ -7,15 +7,15 @@ A block begins with a comment that says what it is of, by a path from the page's
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from owma._internal.errors import ConfigError
-from owma.results.analysis import OURS, comparisons, groups
-from owma.results.baselines import read_baselines, summarise_with_baselines
+from owma.report.source import read_groups
+from owma.results.analysis import OURS, Group, comparisons
 from owma.results.intervals import counted
-from owma.results.tables import of_each_seed, results_markdown, summarise, with_known_success
+from owma.results.tables import of_each_seed, results_markdown, with_known_success
 from owma.runs.folder import RunFolder
 
 _BLOCK = re.compile(r"(<!-- (planners|rivals) of ([^:>]*?)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -25,29 +25,38 @@ _FORMS = "adaptation_"
 _BASELINES = ("random_actions", "data")
 
 
-def with_tables(text: str, folder: Path) -> str:
-    """The page with its blocks made again. Raises `ConfigError` where a block names what has no rows."""
+def with_tables(text: str, folder: Path, groups_of: Callable[[Path], list[Group]] = read_groups) -> str:
+    """The page with its blocks made again. Raises `ConfigError` where a block names what has no rows.
+
+    `groups_of`: of a folder, resolved, what `owma.report.source.read_groups` returns; a cache may.
+    """
 
     def made(block: re.Match[str]) -> str:
         paths, names = [folder / word for word in block[3].split()], (block[4] or "").split()
-        table = _planners(paths, names) if block[2] == "planners" else _rivals(paths)
+        experiments = [(path, _experiments(path, groups_of)) for path in paths]
+        table = _planners(experiments, names) if block[2] == "planners" else _rivals(experiments)
         return f"{block[1]}{table}{block[6]}"
 
     return _BLOCK.sub(made, text)
 
 
-def _planners(paths: Sequence[Path], names: Sequence[str]) -> str:
-    """The table of planners of one folder, of those named where any are."""
-    if len(paths) != 1:
-        raise ConfigError(f"A table of planners is of one folder, not of {len(paths)}.")
-    rows = _rows(paths[0])
-    if missing := set(names) - {row["planner"] for row in rows}:
-        raise ConfigError(f"{paths[0]} has no rows of {', '.join(sorted(missing))}.")
-    shown = [row for row in rows if not names or row["planner"] in names]
-    return results_markdown(summarise_with_baselines(shown, read_baselines(RunFolder(paths[0]))))
+_Experiments = Sequence[tuple[Path, Sequence[tuple[str, Group]]]]
+"""Of each folder, by name."""
 
 
-def _rivals(paths: Sequence[Path]) -> str:
+def _planners(folders: _Experiments, names: Sequence[str]) -> str:
+    """The table of planners of one experiment, of those named where any are."""
+    experiments = [(path, group) for path, of_folder in folders for _, group in of_folder]
+    if len(experiments) != 1:
+        raise ConfigError(f"A table of planners is of one experiment, not of {len(experiments)}.")
+    ((path, group),) = experiments
+    if missing := set(names) - group.results["planners"].keys():
+        raise ConfigError(f"{path} has no rows of {', '.join(sorted(missing))}.")
+    planners = {name: entry for name, entry in group.results["planners"].items() if not names or name in names}
+    return results_markdown(group.results | {"planners": planners})
+
+
+def _rivals(folders: _Experiments) -> str:
     """For each experiment adaptation, the rival with the highest mean, and what adaptation has more than held at zero.
 
     By success, or by return where nobody knows of success.
@@ -55,9 +64,9 @@ def _rivals(paths: Sequence[Path]) -> str:
     headings = ("rows", "of", "metric", "adaptation", "by seed", "best rival", "by seed", "difference", "more than off")
     lines = [_row([*headings, "verdict"]), "|-|-|-|-:|-:|-:|-:|-:|-:|-|"]
     lacking: dict[str, None] = {}
-    for path in paths:
-        for label, rows in _groups(path):
-            for line, missing in _lines(path.name, label, rows):
+    for path, experiments in folders:
+        for label, group in experiments:
+            for line, missing in _lines(path.name, label, group):
                 lines.append(line)
                 lacking |= dict.fromkeys([missing] if missing else [])
     said = f" {'; '.join(lacking).capitalize()}." if lacking else ""
@@ -67,17 +76,16 @@ def _rivals(paths: Sequence[Path]) -> str:
     )
 
 
-def _lines(name: str, label: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _lines(name: str, label: str, group: Group) -> Iterator[tuple[str, str]]:
     """Of adaptation and each of its variations a line, and what is missing for its verdict.
 
     By success, or by return where nobody knows of success; by both where adaptation and rival always succeed.
     """
-    results = summarise(rows)
-    planners = results["planners"]
+    planners = group.results["planners"]
     for ours in [each for each in planners if each.partition("-")[0] == OURS]:
         place = ", ".join(part for part in (label, ours.partition("-")[2]) if part) or "–"
         means: dict[str, dict[str, Any]] = {}
-        for c in comparisons(rows, ours):
+        for c in group.comparisons if ours == OURS else comparisons(group.rows, ours):
             means.setdefault(c["rival"], {})[c["metric"]] = c
         rivals = [each for each in means if not each.startswith((_FORMS, OURS)) and each not in _BASELINES]
         if not rivals:
@@ -108,16 +116,16 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _groups(path: Path) -> list[tuple[str, Sequence[Mapping[str, Any]]]]:
-    """Experiments whose planners can be compared, by name: of a sweep by what was varied, of transfers by task."""
+def _experiments(path: Path, groups_of: Callable[[Path], list[Group]]) -> list[tuple[str, Group]]:
+    """Those whose planners can be compared, by name: of a sweep by what was varied, of transfers by task."""
     rows = _rows(path)
     if "task" not in rows[0]:
-        return [(group.label, group.rows) for group in groups(rows)]
+        return [(group.label, group) for group in groups_of(path.resolve())]
     several = len({row["fit"] for row in rows}) > 1
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    by_task: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(f"{row['task']}, {row['fit']}" if several else row["task"], []).append(row)
-    return [(name, with_known_success(its)) for name, its in found.items()]
+        by_task.setdefault(f"{row['task']}, {row['fit']}" if several else row["task"], []).append(row)
+    return [(name, Group({}, with_known_success(of_task))) for name, of_task in by_task.items()]
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

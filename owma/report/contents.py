@@ -35,8 +35,6 @@ from owma.results.analysis import (
     Axis,
     ablations,
     calibration,
-    comparisons,
-    groups,
     pareto,
     probability_of_improvement,
     robust,
@@ -44,14 +42,14 @@ from owma.results.analysis import (
 from owma.results.claims import SKEW, claims
 from owma.results.intervals import counted
 from owma.results.promises import doubtful_promises
-from owma.results.tables import caption, columns_and_rows, former_names, summarise, with_baselines
+from owma.results.tables import caption, columns_and_rows, former_names, with_baselines
 
 _VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
 
 def build(source: Source, decisions: dict[str, Any] | None) -> str:
     """The page. `decisions` is what `owma.report.explorer.explore` returns; `None` where no models are at hand."""
-    axes = ablations(source.rows, source.usual) if source.points else []
+    axes = ablations(source.groups, source.usual) if source.points else []
     traces = source.traces()
     sections = (
         _losses(source, axes),
@@ -70,13 +68,13 @@ def build(source: Source, decisions: dict[str, Any] | None) -> str:
 
 def _losses(source: Source, axes: Sequence[Axis]) -> Section:
     """What must not be overlooked: where a rival is better, and which claims are false."""
-    compared = comparisons(source.rows)
+    compared = source.comparisons
     lost = sorted(
         (c for c in compared if c["verdict"] == "loses"),
         key=lambda c: (c["group"], c["metric"] != "success", c["mean"]),
     )
     body = paragraph(_said_of_comparisons(compared))
-    for one in claims(source.rows, axes):
+    for one in claims(source.groups, axes):
         verdict, kind = {True: ("holds", "true"), False: ("FALSE", "false"), None: ("open", "")}[one.holds]
         body += claim(verdict, kind, one.text, one.evidence)
     if lost:
@@ -127,18 +125,16 @@ def _differences(compared: Sequence[dict[str, Any]]) -> Markup:
 
 
 def _results(source: Source) -> Section:
-    found = {group.label: source.summary(group) for group in groups(source.rows)}
     body = Markup()
-    by_skew = {
-        f"{group.settings[SKEW]:g}": found[group.label] for group in groups(source.rows) if SKEW in group.settings
-    }
+    by_skew = {f"{group.settings[SKEW]:g}": group.results for group in source.groups if SKEW in group.settings}
     known = [e["success"] for results in by_skew.values() for e in results["planners"].values()]
     if len(by_skew) > 1 and any(success is not None for success in known):
         body += picture(
             functools.partial(plots.skew_curve, results=by_skew),
             "Success against the share of the data that shows how.",
         )
-    for label, results in found.items():
+    for group in source.groups:
+        results = group.results
         marks = ["ours" if name == OURS else "" for name in with_baselines(results)]
         shown = table(*columns_and_rows(results, wide=True), marks) + paragraph(caption(results), "note")
         for doubt in doubtful_promises(results):
@@ -148,7 +144,7 @@ def _results(source: Source) -> Section:
             shown += paragraph(f"Highest mean success at the same milliseconds or less: {', '.join(front)}.", "note")
             draw = functools.partial(plots.success_against_latency, results=results)
             shown += picture(draw, "What a decision costs and what it brings.")
-        body += heading(label) + shown
+        body += heading(group.label) + shown
     return Section("Results", body)
 
 
@@ -170,10 +166,9 @@ def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
 
 def _comparisons(source: Source) -> Section:
     body = Markup()
-    for group in groups(source.rows):
-        names = list(dict.fromkeys(row["planner"] for row in group.rows))
-        found = {c["rival"] for c in comparisons(group.rows, keys=("return",))}
-        better = {name: probability_of_improvement(group.rows, OURS, name) for name in names if name in found}
+    for group in source.groups:
+        rivals = dict.fromkeys(c["rival"] for c in group.comparisons if c["metric"] == "return")
+        better = {name: probability_of_improvement(group.rows, OURS, name) for name in rivals}
         draw = functools.partial(plots.centres, by_planner=robust(group.rows), label="interquartile mean of the return")
         pictures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
         if better:
@@ -181,7 +176,7 @@ def _comparisons(source: Source) -> Section:
             draw = functools.partial(plots.centres, by_planner=better, label=label, centre="probability")
             pictures += picture(draw, "How likely an episode of adaptation is better than one of the rival.")
         body += heading(group.label) + figures(pictures)
-    compared = comparisons(source.rows)
+    compared = source.comparisons
     if compared:
         body += folded(f"All {len(compared)} paired comparisons", _differences(compared))
     return Section("Comparisons", body)
@@ -189,7 +184,7 @@ def _comparisons(source: Source) -> Section:
 
 def _promises(source: Source) -> Section:
     body = Markup()
-    for group in groups(source.rows):
+    for group in source.groups:
         rows = [row for row in group.rows if not row.get("planner_settings")]
         rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
         if rows:
@@ -230,9 +225,9 @@ def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
     body = image(video, "One episode.") if video.exists() else Markup()
     if not source.on_two_routes:
         return Section("Trajectories", body)
-    found = {group.label: summarise(group.rows)["planners"] for group in groups(source.rows)}
+    planners = {group.label: group.results["planners"] for group in source.groups}
     for label, of_group in traces.items():
-        results = found[label]
+        results = planners[label]
         ordered = [name for name in results if name in of_group]
         draw = functools.partial(
             plots.maze_trajectories,
@@ -257,7 +252,7 @@ def _reproduction(source: Source) -> Section:
     body = Markup()
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
-        old = former_names(summarise(source.rows))
+        old = former_names(source.groups[0].results)  # a run's experiment was not varied: it is the only one
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
         priced = {name: evaluation.priced(name, NAMED[old[name] if name in old else name]) for name in names}

@@ -1,5 +1,7 @@
 """Files that follow from the rows beside them: made again, or held against what is there."""
 
+import dataclasses
+import functools
 import json
 import math
 import re
@@ -13,9 +15,10 @@ from owma._internal.errors import ConfigError
 from owma._internal.json import jsonable, replace_text
 from owma.report.blocks import with_tables
 from owma.report.contents import build
-from owma.report.source import Source
+from owma.report.source import Source, read_groups
 from owma.results import plots
-from owma.results.baselines import read_baselines, summarise_with_baselines
+from owma.results.analysis import Group
+from owma.results.baselines import read_baselines
 from owma.results.summaries import skew_summary, sweep_summary
 from owma.runs.folder import RunFolder
 from owma.transfer.summary import summarise_ogbench, summarise_transfer, transfer_markdown
@@ -43,20 +46,21 @@ def stale(root: Path) -> list[Path]:
 
 def remake(root: Path) -> list[Path]:
     """Write anew what is stale; which files that were. Raises `ConfigError` where there are no rows."""
-    found = []
+    written = []
     for path, made in _all(root):
         if not _is_same(path, made):
             _write(path, made)
-            found.append(path)
-    return found
+            written.append(path)
+    return written
 
 
 def _all(root: Path) -> Iterator[tuple[Path, Made]]:
     folders = sorted({path.parent for path in root.rglob(_ROWS)})
     if not folders:
         raise ConfigError(f"There is no {_ROWS} below {root}; name a folder of results, such as runs/reference.")
+    groups_of = functools.cache(read_groups)  # a table and a page may be of the same rows
     for folder in folders:
-        yield from _of_rows(folder)
+        yield from _of_rows(folder, groups_of)
     for folder in dict.fromkeys(folder.parent for folder in folders):
         # The same transfer of several seeds is one table.
         parts = [part for part in sorted(folder.glob("seed*")) if (part / _ROWS).exists()]
@@ -67,31 +71,32 @@ def _all(root: Path) -> Iterator[tuple[Path, Made]]:
     for folder in (root, *root.parents[:2]):
         page = folder / "README.md"
         if page.exists():
-            yield page, with_tables(page.read_text(encoding="utf-8"), folder)
+            yield page, with_tables(page.read_text(encoding="utf-8"), folder, groups_of)
 
 
-def _of_rows(folder: Path) -> Iterator[tuple[Path, Made]]:
-    rows = _rows(folder)
+def _of_rows(folder: Path, groups_of: Callable[[Path], list[Group]]) -> Iterator[tuple[Path, Made]]:
+    rows, experiments = _rows(folder), groups_of(folder.resolve())
     if (folder / "points.jsonl").exists():
-        results, table = sweep_summary(rows, read_baselines(RunFolder(folder)))
+        results, table = sweep_summary(experiments)
         yield folder / "results.json", results
         yield folder / "table.md", table
     elif rows and "skew" in rows[0]:
-        results, table = skew_summary(rows, read_baselines(RunFolder(folder)))
+        results, table = skew_summary(experiments)
         yield folder / "results.json", results
         yield folder / "table.md", table
         yield folder / "skew_curve.png", lambda path: plots.skew_curve(path, results)
     elif rows and "task" in rows[0]:
         yield from _of_transfer(folder, rows)
     else:
-        found = summarise_with_baselines(rows, read_baselines(RunFolder(folder)))
-        yield folder / "results.json", found
+        run = experiments[0] if experiments else Group({}, [])
+        yield folder / "results.json", run.results
         for picture in _existing(folder, "success_against_latency.png"):
-            yield picture, lambda path: plots.success_against_latency(path, found)
+            yield picture, lambda path: plots.success_against_latency(path, run.results)
     if (folder / "report.html").exists():
         # What the explorer shows is of models, which are not kept with rows: it stays as it was.
+        source = dataclasses.replace(Source.read(folder), groups=experiments)
         told = _DECISIONS.search((folder / "report.html").read_text(encoding="utf-8"))
-        yield folder / "report.html", build(Source.read(folder), json.loads(told[1]) if told else None)
+        yield folder / "report.html", build(source, json.loads(told[1]) if told else None)
 
 
 def _of_transfer(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Path, Made]]:

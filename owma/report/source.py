@@ -14,7 +14,7 @@ from owma.config.sweep import Point, SweepConfig, read_points
 from owma.data import TwoRoutesCollect
 from owma.planners import PLANNERS, OnlineAdaptation, PlannerConfig
 from owma.results.analysis import OURS, Group, groups
-from owma.results.baselines import read_baselines, summarise_with_baselines
+from owma.results.baselines import read_baselines
 from owma.runs import checkpoint
 from owma.runs.folder import RunFolder, rows_folder
 
@@ -28,13 +28,13 @@ class Source:
     folder: RunFolder
     rows: list[dict[str, Any]]
     """One an episode."""
+    groups: list[Group]
+    """The rows by experiment, with their baselines: all numbers of a report are theirs."""
     experiment: ExperimentConfig | None = None
     """Of a run."""
     sweep: SweepConfig | None = None
     points: tuple[Point, ...] = ()
     """Of a sweep."""
-    baselines: tuple[dict[str, Any], ...] = ()
-    """Rows of what planners are held against; see `owma.results.baselines`."""
 
     @classmethod
     def read(cls, path: Path) -> "Source":
@@ -44,20 +44,20 @@ class Source:
         """
         folder = rows_folder(path)
         rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
-        beside = tuple(read_baselines(folder))
+        experiments = read_groups(folder.path)
         if (folder.path / "points.jsonl").exists():
             config = from_json(SweepConfig, folder.read_json("config.json"))
             points = read_points(folder.read_jsonl("points.jsonl"))
-            return cls(folder, rows, sweep=config, points=points, baselines=beside)
+            return cls(folder, rows, experiments, sweep=config, points=points)
         config = folder.read_json("config.json") if folder.config_json.exists() else {}
         if config.get("class") == "ExperimentConfig":
-            return cls(folder, rows, experiment=from_json(ExperimentConfig, config), baselines=beside)
-        return cls(folder, rows, baselines=beside)
+            return cls(folder, rows, experiments, experiment=from_json(ExperimentConfig, config))
+        return cls(folder, rows, experiments)
 
-    def summary(self, group: Group) -> dict[str, Any]:
-        """What `owma.results.tables.summarise` says of a group, with the `baselines` that there are."""
-        beside = [row for row in self.baselines if row.get("settings", {}) == group.settings]
-        return summarise_with_baselines(group.rows, beside)
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Of all experiments; see `owma.results.analysis.comparisons`."""
+        return [comparison for group in self.groups for comparison in group.comparisons]
 
     @property
     def title(self) -> str:
@@ -82,7 +82,7 @@ class Source:
             found = _arrays(self.folder.path / "traces")
             return {"": found} if found else {}
         kept: dict[str, dict[str, Mapping[str, np.ndarray]]] = {}
-        for group in groups(self.rows):
+        for group in self.groups:
             first = group.rows[0]["experiment"]
             for name in dict.fromkeys(row["planner"] for row in group.rows if not row["planner_settings"]):
                 folder = self.folder.path / "evaluations" / first / name / "traces"
@@ -110,6 +110,12 @@ class Source:
             path, planner = self.folder.path.parent.parent / run, self.usual(rows[0]["settings"])[OURS]
         has_models = (path / "models").is_dir() and checkpoint.latest(path / "models") is not None
         return (path, planner) if has_models and isinstance(planner, OnlineAdaptation) else None
+
+
+def read_groups(path: Path) -> list[Group]:
+    """The rows of a folder by experiment, with their baselines."""
+    folder = RunFolder(path)
+    return groups(folder.read_jsonl("episodes.jsonl", drop_torn=True), read_baselines(folder))
 
 
 def _arrays(folder: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -1,14 +1,16 @@
 """What rows say beyond their means: robust centres, comparisons, calibration, trends. Rows in, plain numbers out."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from owma._internal.types import Float
+from owma.results.baselines import summarise_with_baselines
 from owma.results.intervals import Weights, indexed_interval, interval, lacking, verdict
-from owma.results.tables import by_episode, paired_difference, summarise, with_known_success
+from owma.results.tables import by_episode, paired_difference, with_known_success
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -17,16 +19,31 @@ OURS = "online_adaptation"
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Rows of one experiment, all seeds: planners in it can be compared episode by episode."""
+    """Rows of one experiment, all seeds: planners in it can be compared episode by episode.
+
+    Its numbers are computed when they are first asked for, and once.
+    """
 
     settings: dict[str, Any]
     """What was varied of the experiment."""
     rows: list[Mapping[str, Any]]
+    baselines: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
+    """Rows of what its planners are held against; see `owma.results.baselines`."""
 
     @property
     def label(self) -> str:
         """The settings in words; empty where nothing was varied."""
         return label(self.settings)
+
+    @functools.cached_property
+    def results(self) -> dict[str, Any]:
+        """What `owma.results.tables.summarise` says of it, with the `baselines` that there are."""
+        return summarise_with_baselines(self.rows, self.baselines)
+
+    @functools.cached_property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """`OURS` against its rivals; see `comparisons`."""
+        return _compared(self, OURS)
 
 
 def label(settings: Mapping[str, Any]) -> str:
@@ -36,18 +53,27 @@ def label(settings: Mapping[str, Any]) -> str:
     )
 
 
-def groups(rows: Rows) -> list[Group]:
-    """Rows by what was varied of the experiment, in order of first appearance.
+def groups(rows: Rows, baselines: Rows = ()) -> list[Group]:
+    """Rows by what was varied of the experiment, in order of first appearance, each with its baselines.
 
     Rows of a sweep say so under `settings`, rows of `benchmarks/skew.py` under `skew`; those of a run were not varied.
     """
-    found: dict[str, Group] = {}
+    by_settings: dict[str, Group] = {}
     for row in rows:
-        settings = dict(row["settings"]) if "settings" in row else {}
-        if "skew" in row:
-            settings = {"data.skew": row["skew"]}
-        found.setdefault(repr(settings), Group(settings, [])).rows.append(row)
-    return [Group(group.settings, with_known_success(group.rows)) for group in found.values()]
+        settings = _settings(row)
+        by_settings.setdefault(repr(settings), Group(settings, [])).rows.append(row)
+    return [
+        Group(
+            group.settings,
+            with_known_success(group.rows),
+            [row for row in baselines if _settings(row) == group.settings],
+        )
+        for group in by_settings.values()
+    ]
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data.skew": row["skew"]} if "skew" in row else dict(row.get("settings", {}))
 
 
 def interquartile_mean(values: Float[np.ndarray, "*batch n"], axis: int = -1) -> Float[np.ndarray, "*batch"]:
@@ -101,7 +127,7 @@ def probability_of_improvement(rows: Rows, a: str, b: str, key: str = "return") 
     return {"probability": float(better.mean()), "interval": ends, "by_seed": by_seed}
 
 
-def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", "return")) -> list[dict[str, Any]]:
+def comparisons(rows: Rows, ours: str = OURS) -> list[dict[str, Any]]:
     """`ours` minus every planner that is not a variation of it, in every group, paired by seed and episode.
 
     **Returns:** mappings with `group` (its label), `rival`, `metric`, `ours`, `theirs` (means), `mean` and `interval`
@@ -110,45 +136,40 @@ def comparisons(rows: Rows, ours: str = OURS, keys: Sequence[str] = ("success", 
     on other episodes are left out, and so is a metric that one of the two does not have (success, where the environment
     does not say).
     """
-    found = []
-    for group in groups(rows):
-        planners = _by_planner(group.rows)
-        for rival, theirs in planners.items():
-            # Rows of a transfer have no base, and a variation's name says what it is one of.
-            is_variation = theirs[0].get("base", rival.partition("-")[0]) == ours
-            if is_variation or ours not in planners or _episodes(ours, planners) != _episodes(rival, planners):
+    return [comparison for group in groups(rows) for comparison in _compared(group, ours)]
+
+
+def _compared(group: Group, ours: str) -> list[dict[str, Any]]:
+    compared = []
+    planners = _by_planner(group.rows)
+    for rival, theirs in planners.items():
+        # Rows of a transfer have no base, and a variation's name says what it is one of.
+        is_variation = theirs[0].get("base", rival.partition("-")[0]) == ours
+        if is_variation or ours not in planners or _episodes(ours, planners) != _episodes(rival, planners):
+            continue
+        for key in ("success", "return"):
+            if any(all(row[key] is None for row in its) for its in (planners[ours], theirs)):
                 continue
-            for key in keys:
-                if any(all(row[key] is None for row in its) for its in (planners[ours], theirs)):
-                    continue
-                difference = paired_difference(group.rows, ours, rival, key)
-                means = {"ours": _column(planners[ours], key).mean(), "theirs": _column(theirs, key).mean()}
-                sizes = {"seeds": difference["seeds"], "pairs": difference["pairs"]}
-                place = {"group": group.label, "rival": rival, "metric": key}
-                found.append(place | {name: float(mean) for name, mean in means.items()} | difference)
-                found[-1] |= {"verdict": verdict(difference["interval"], **sizes), "lacking": lacking(**sizes)}
-    return found
+            difference = paired_difference(group.rows, ours, rival, key)
+            means = {"ours": _column(planners[ours], key).mean(), "theirs": _column(theirs, key).mean()}
+            sizes = {"seeds": difference["seeds"], "pairs": difference["pairs"]}
+            place = {"group": group.label, "rival": rival, "metric": key}
+            compared.append(place | {name: float(mean) for name, mean in means.items()} | difference)
+            compared[-1] |= {"verdict": verdict(difference["interval"], **sizes), "lacking": lacking(**sizes)}
+    return compared
 
 
 def calibration(rows: Rows) -> dict[str, dict[str, Any]]:
     """What each planner promised and what came of it, by episode.
 
-    **Returns:** for each planner `promised` and `realised` (lists), the mean `gap` with its `interval`, and
-    `correlation`, Spearman's (`None` where either does not vary).
+    **Returns:** for each planner `promised` and `realised` (lists), and the mean `gap`.
     """
-    found = {}
-    for name, group in _by_planner(rows).items():
-        promised, gap = _column(group, "value"), _column(group, "promise_gap")
+    by_planner = {}
+    for name, of_planner in _by_planner(rows).items():
+        promised, gap = _column(of_planner, "value"), _column(of_planner, "promise_gap")
         realised = promised - gap
-        varies = len(group) > 2 and np.ptp(promised) > 0 and np.ptp(realised) > 0
-        found[name] = {
-            "promised": promised.tolist(),
-            "realised": realised.tolist(),
-            "gap": float(gap.mean()),
-            "interval": interval(gap, _seeds(group)),
-            "correlation": _correlation(promised, realised) if varies else None,
-        }
-    return found
+        by_planner[name] = {"promised": promised.tolist(), "realised": realised.tolist(), "gap": float(gap.mean())}
+    return by_planner
 
 
 def pareto(results: Mapping[str, Any]) -> list[str]:
@@ -186,17 +207,17 @@ class Axis:
         return _correlation(self.values, found) if usable else None
 
 
-def ablations(rows: Rows, usual: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> list[Axis]:
+def ablations(experiments: Sequence[Group], usual: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> list[Axis]:
     """The axes along which planners were varied one field at a time.
 
-    `usual`: of the settings of a group, the configuration of each planner by its name, from which the value is read
-    that the planner has where it is not varied.
+    `experiments`: what `groups` returns. `usual`: of the settings of a group, the configuration of each planner by its
+    name, from which the value is read that the planner has where it is not varied.
     """
-    found = []
-    for group in groups(rows):
+    axes = []
+    for group in experiments:
         known = [row for row in group.rows if "planner_settings" in row]
         names = {row["planner"]: (row["base"], row["planner_settings"]) for row in known}
-        entries = summarise(known)["planners"]
+        entries = group.results["planners"] if known else {}
         varied = [(base, field) for base, settings in names.values() for field in settings if len(settings) == 1]
         for base, field in dict.fromkeys(varied):
             points = [
@@ -207,8 +228,8 @@ def ablations(rows: Rows, usual: Callable[[Mapping[str, Any]], Mapping[str, Any]
             if all(_is_number(value) for value, _ in points):
                 points.sort(key=lambda point: point[0])
             values, found_entries = [value for value, _ in points], [entry for _, entry in points]
-            found.append(Axis(group.label, base, field, values, found_entries))
-    return found
+            axes.append(Axis(group.label, base, field, values, found_entries))
+    return axes
 
 
 def _by_planner(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:

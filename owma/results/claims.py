@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from owma.results.analysis import OURS, Axis, Group, comparisons, groups
+from owma.results.analysis import OURS, Axis, Group
 from owma.results.intervals import lacking
-from owma.results.tables import summarise
 
 SKEW = "data.skew"
 
@@ -24,9 +23,11 @@ class Claim:
     evidence: str
 
 
-def claims(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axis]) -> list[Claim]:
-    """Those that the rows say anything about; `axes` are what `owma.results.analysis.ablations` found."""
-    by_skew = {group.settings[SKEW]: group for group in groups(rows) if SKEW in group.settings}
+def claims(experiments: Sequence[Group], axes: Sequence[Axis]) -> list[Claim]:
+    """Those that the rows of the experiments say anything about; `axes` are what `owma.results.analysis.ablations`
+    found.
+    """
+    by_skew = {group.settings[SKEW]: group for group in experiments if SKEW in group.settings}
     found = [
         *_rare_routes({skew: group for skew, group in by_skew.items() if 0.001 <= skew <= 0.02}),
         *_negative_control(by_skew.get(0)),
@@ -39,7 +40,7 @@ def claims(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axis]) -> list[Clai
 
 def _rare_routes(by_skew: Mapping[float, Group]) -> list[Claim]:
     differences = {
-        skew: [c for c in comparisons(group.rows, keys=("success",)) if c["rival"] not in ADAPTING]
+        skew: [c for c in group.comparisons if c["metric"] == "success" and c["rival"] not in ADAPTING]
         for skew, group in sorted(by_skew.items())
     }
     differences = {skew: compared for skew, compared in differences.items() if compared}
@@ -74,7 +75,7 @@ def _missing(compared: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _negative_control(group: Group | None) -> list[Claim]:
-    entry = summarise(group.rows)["planners"].get(OURS) if group is not None else None
+    entry = group.results["planners"].get(OURS) if group is not None else None
     if entry is None:
         return []
     ends = entry["intervals"]["promise_gap"]

@@ -172,12 +172,14 @@ def _drawn(counts: tuple[int, ...], number: int, rng: np.random.Generator) -> We
     return np.concatenate(episodes, axis=1).astype(np.float64)
 
 
+@functools.cache
 def _t(freedom: int) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.5 + _CONFIDENCE / 2, freedom))
 
 
+@functools.cache
 def _z() -> float:
     from scipy.stats import norm
 

@@ -13,7 +13,6 @@ back to an earlier checkpoint does.
 
 import contextlib
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -29,8 +28,9 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
+from owma._internal.digest import file_digest, json_digest
 from owma._internal.errors import CheckpointError, DamagedError
-from owma._internal.json import canonical, replace_text
+from owma._internal.json import replace_text
 from owma._internal.tree import is_prng_key
 from owma._internal.types import PyTree
 
@@ -74,10 +74,12 @@ def save(folder: Path, step: int, tree: PyTree, *, config_fingerprint: str, keep
             "config_fingerprint": config_fingerprint,
             "leaves": _describe(tree),
             "files": {
-                str(path.relative_to(staging)): _digest(path) for path in sorted(staging.rglob("*")) if path.is_file()
+                str(path.relative_to(staging)): file_digest(path)
+                for path in sorted(staging.rglob("*"))
+                if path.is_file()
             },
         }
-        seal = hashlib.sha256(canonical(content).encode()).hexdigest()
+        seal = json_digest(content)
         replace_text(staging / _MANIFEST, json.dumps({"sha256": seal, "content": content}, indent=1))
         gone = [_hide(folder / str(step))]
         staging.rename(folder / str(step))
@@ -300,7 +302,7 @@ def _damage(path: Path) -> str | None:
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
         content = manifest["content"]
-        if hashlib.sha256(canonical(content).encode()).hexdigest() != manifest["sha256"]:
+        if json_digest(content) != manifest["sha256"]:
             return f"`{_MANIFEST}` does not match its own digest"
         if not _is_well_formed(content):
             return f"`{_MANIFEST}` is not of the form that owma writes"
@@ -313,7 +315,7 @@ def _damage(path: Path) -> str | None:
         for name, digest in content["files"].items():
             if not (path / name).is_file():
                 return f"`{name}` is missing"
-            if _digest(path / name) != digest:
+            if file_digest(path / name) != digest:
                 return f"`{name}` does not match its digest"
     except FileNotFoundError:
         return f"`{_MANIFEST}` is missing"
@@ -341,11 +343,6 @@ def _fallback(folder: Path, step: int) -> str:
         if earlier < step and _damage(folder / str(earlier)) is None:
             return f"Move that folder away to go on from step {earlier}, the newest intact one before it."
     return "No earlier checkpoint is intact: restore the folder from a backup, or train again."
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hide(path: Path) -> Path | None:

@@ -225,7 +225,7 @@ def _failure(ray: Any, reference: Any) -> list[str]:
 
 def _finish(found: Sequence[Point], folder: RunFolder) -> None:
     """Results and tables of the rows that there are, for each experiment that was varied."""
-    from owma.results.analysis import label
+    from owma.results.analysis import groups, label
     from owma.results.baselines import read_baselines
     from owma.results.summaries import sweep_summary
     from owma.sweep import steps as work
@@ -233,7 +233,7 @@ def _finish(found: Sequence[Point], folder: RunFolder) -> None:
     rows, episodes = work.gather_rows(found, folder)
     for sentence in dict.fromkeys(said for row in rows for said in row.get("warnings", ())):
         show_warning(sentence)
-    results, table = sweep_summary(episodes, read_baselines(folder))
+    results, table = sweep_summary(groups(episodes, read_baselines(folder)))
     for summary in results["groups"]:
         print(f"\n{label(summary['settings'])}", file=sys.stderr)
         show_results(summary)
