@@ -31,16 +31,16 @@ def _rows(planner: str, returns: list[float], **fields: Any) -> list[dict[str, A
 
 def test_an_outlier_does_not_own_the_interquartile_mean() -> None:
     assert analysis.interquartile_mean(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9])) == pytest.approx(3.5)
-    found = analysis.robust(_rows("a", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9]))["a"]
-    assert found["iqm"] == pytest.approx(3.5) and found["interval"][0] < 3.5 < found["interval"][1]
+    entry = analysis.robust(_rows("a", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1e9]))["a"]
+    assert entry["iqm"] == pytest.approx(3.5) and entry["interval"][0] < 3.5 < entry["interval"][1]
 
 
 def test_probability_of_improvement_by_hand() -> None:
     rows = _rows("a", [1.0, 2.0, 3.0]) + _rows("b", [0.0, 2.0, 2.5])
     # Of nine pairs a is better in 1 + 1 + 3, and level in one.
-    found = analysis.probability_of_improvement(rows, "a", "b")
-    assert found["probability"] == pytest.approx(5.5 / 9)
-    assert found["interval"][0] <= 5.5 / 9 <= found["interval"][1]
+    probability = analysis.probability_of_improvement(rows, "a", "b")
+    assert probability["probability"] == pytest.approx(5.5 / 9)
+    assert probability["interval"][0] <= 5.5 / 9 <= probability["interval"][1]
     certain = analysis.probability_of_improvement(_rows("a", [5.0] * 4) + _rows("b", [1.0] * 4), "a", "b")
     assert certain["probability"] == 1.0 and certain["interval"] == pytest.approx([4 / (4 + 1.959964**2), 1.0])
     with pytest.raises(ValueError, match="same episodes"):
@@ -53,14 +53,14 @@ def test_where_ours_loses_is_said_for_each_group() -> None:
         rows += _rows("online_adaptation", [1.0, 1.5, 1.1], skew=0.1, seed=seed)
         rows += _rows("rival", [3.0 + 0.1 * seed, 3.5, 3.3], skew=0.1, seed=seed)
     rows += _rows("online_adaptation", [3.0, 3.1], skew=0.5) + _rows("rival", [3.0, 3.2], skew=0.5)
-    found = {(c["group"], c["rival"], c["metric"]): c for c in analysis.comparisons(rows)}
-    assert len(found) == 4  # not with the planner that other episodes were run of
-    lost = found["data.skew = 0.1", "rival", "return"]
+    compared = {(c["group"], c["rival"], c["metric"]): c for c in analysis.comparisons(rows)}
+    assert len(compared) == 4  # not with the planner that other episodes were run of
+    lost = compared["data.skew = 0.1", "rival", "return"]
     assert lost["verdict"] == "loses" and lost["mean"] == pytest.approx(-6.4 / 3) and lost["pairs"] == 15
     assert lost["seeds"] == 5 and lost["lacking"] == ""
-    assert found["data.skew = 0.1", "rival", "success"]["theirs"] == 1.0
-    assert found["data.skew = 0.5", "rival", "return"]["verdict"] == "none"
-    assert found["data.skew = 0.5", "rival", "return"]["lacking"] == (
+    assert compared["data.skew = 0.1", "rival", "success"]["theirs"] == 1.0
+    assert compared["data.skew = 0.5", "rival", "return"]["verdict"] == "none"
+    assert compared["data.skew = 0.5", "rival", "return"]["lacking"] == (
         "no verdict: 1 seed, 5 are needed; 2 pairs, 10 are needed"
     )
 
@@ -79,9 +79,9 @@ def test_the_probability_of_improvement_of_seeds_that_disagree() -> None:
         for name, middle in (("a", ours), ("b", 1.0))
         for row in _rows(name, [middle, middle + 0.1, middle + 0.2], seed=seed)
     ]
-    found = analysis.probability_of_improvement(rows, "a", "b")
-    assert found["by_seed"] == [1.0, 1.0, 0.0] and found["probability"] == pytest.approx(2 / 3)
-    assert found["interval"] == [0.0, 1.0]
+    probability = analysis.probability_of_improvement(rows, "a", "b")
+    assert probability["by_seed"] == [1.0, 1.0, 0.0] and probability["probability"] == pytest.approx(2 / 3)
+    assert probability["interval"] == [0.0, 1.0]
 
 
 def test_a_success_that_nobody_tells_of_is_not_compared() -> None:
@@ -102,9 +102,9 @@ def test_variations_of_ours_are_no_rivals() -> None:
 
 def test_calibration() -> None:
     rows = _rows("a", [1.0, 2.0, 3.0, 4.0])
-    found = analysis.calibration(rows)["a"]
-    assert found["promised"] == [11.0, 12.0, 13.0, 14.0] and found["realised"] == [1.0, 2.0, 3.0, 4.0]
-    assert found["gap"] == 10.0
+    entry = analysis.calibration(rows)["a"]
+    assert entry["promised"] == [11.0, 12.0, 13.0, 14.0] and entry["realised"] == [1.0, 2.0, 3.0, 4.0]
+    assert entry["gap"] == 10.0
 
 
 def test_pareto_front() -> None:
@@ -137,12 +137,12 @@ def test_ablations_keep_experiments_apart() -> None:
             rows += _rows(name, [skew, skew], **more)
     # What is varied of the experiment may be the price of all its planners.
     price = {0.1: 0.25, 0.2: 0.5}
-    found = analysis.ablations(
+    axes = analysis.ablations(
         analysis.groups(rows),
         lambda settings: {"online_adaptation": OnlineAdaptation(kl_coef=price[settings["data.skew"]])},
     )
-    assert [(axis.group, axis.values) for axis in found] == [
+    assert [(axis.group, axis.values) for axis in axes] == [
         ("data.skew = 0.1", [0.25, 1.0]),
         ("data.skew = 0.2", [0.5, 1.0]),
     ]
-    assert [entry["return"] for entry in found[1].entries] == [0.2, 0.2]
+    assert [entry["return"] for entry in axes[1].entries] == [0.2, 0.2]

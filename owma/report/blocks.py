@@ -14,7 +14,7 @@ from typing import Any
 from owma._internal.errors import ConfigError
 from owma.report.source import read_groups
 from owma.results.analysis import OURS, Group, comparisons
-from owma.results.intervals import counted
+from owma.results.intervals import counted, interval_text
 from owma.results.tables import of_each_seed, results_markdown, with_known_success
 from owma.runs.folder import RunFolder
 
@@ -97,19 +97,18 @@ def _lines(name: str, label: str, group: Group) -> Iterator[tuple[str, str]]:
             c, off = means[best][key], means.get("adaptation_off", {}).get(key)
             about = [name, place, "success %" if key == "success" else "return"]
             judged = _VERDICTS.get(c["verdict"], f"none ({counted(c['seeds'], 'seed')})")
-            about += [_spread(planners[ours][key], planners[ours]["intervals"][key], key)]
-            about += [of_each_seed(planners[ours], key), f"{best} {_spread(c['theirs'], None, key)}"]
-            about += [of_each_seed(planners[best], key), _spread(c["mean"], c["interval"], key, "+")]
-            about += ["–" if off is None else _spread(off["mean"], off["interval"], key, "+"), judged]
+            about += [_metric(planners[ours][key], planners[ours]["intervals"][key], key)]
+            about += [of_each_seed(planners[ours], key), f"{best} {_metric(c['theirs'], None, key)}"]
+            about += [of_each_seed(planners[best], key), _metric(c["mean"], c["interval"], key, "+")]
+            about += ["–" if off is None else _metric(off["mean"], off["interval"], key, "+"), judged]
             yield _row(about), c["lacking"]
             if key == "success" and not c["ours"] == c["theirs"] == 1:
                 break
 
 
-def _spread(middle: float, ends: Sequence[float] | None, key: str, sign: str = "") -> str:
+def _metric(middle: float, ends: Sequence[float] | None, key: str, sign: str = "") -> str:
     scale, form = (100.0, ".0f") if key == "success" else (1.0, ".3g")
-    shown = f"{scale * middle:{sign}{form}}"
-    return shown if ends is None else f"{shown} [{', '.join(f'{scale * end:{sign}{form}}' for end in ends)}]"
+    return interval_text(middle, ends, sign + form, scale)
 
 
 def _row(cells: Sequence[str]) -> str:

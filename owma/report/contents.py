@@ -205,8 +205,8 @@ def _knobs(axes: Sequence[Axis]) -> Section:
 
 def _courses(traces: dict[str, Traces]) -> Section:
     body = Markup()
-    for label, found in traces.items():
-        whole = {name: trace for name, trace in found.items() if "decision_kl" in trace}
+    for label, by_planner in traces.items():
+        whole = {name: trace for name, trace in by_planner.items() if "decision_kl" in trace}
         adapting = {name: trace for name, trace in whole.items() if trace.get("first_kl", trace["decision_kl"]).size}
         adapting = {name: trace for name, trace in adapting.items() if "first_kl" in trace}
         if whole:

@@ -104,7 +104,9 @@ def _of_transfer(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tu
     results = summarise_transfer(rows, read_baselines(RunFolder(folder))) | {"cells": kept.get("cells", {})}
     if "ogbench" in kept:
         numbered = {row["task"]: re.search(r" task (\d)$", row["task"]) for row in rows}
-        results["ogbench"] = summarise_ogbench(rows, {name: int(found[1]) for name, found in numbered.items() if found})
+        results["ogbench"] = summarise_ogbench(
+            rows, {name: int(number[1]) for name, number in numbered.items() if number}
+        )
     yield folder / "results.json", results
     curves = [entry for entry in results["entries"] if entry["task"] not in results["cells"]]
     for picture in _existing(folder, "few_shot.png"):

@@ -79,15 +79,15 @@ class Source:
     def traces(self) -> dict[str, Traces]:
         """What pictures of decisions are drawn from: for each group of rows, by its label, that of its first seed."""
         if self.sweep is None:
-            found = _arrays(self.folder.path / "traces")
-            return {"": found} if found else {}
+            arrays = _arrays(self.folder.path / "traces")
+            return {"": arrays} if arrays else {}
         kept: dict[str, dict[str, Mapping[str, np.ndarray]]] = {}
         for group in self.groups:
             first = group.rows[0]["experiment"]
             for name in dict.fromkeys(row["planner"] for row in group.rows if not row["planner_settings"]):
                 folder = self.folder.path / "evaluations" / first / name / "traces"
                 kept.setdefault(group.label, {}).update(_arrays(folder))
-        return {label: found for label, found in kept.items() if found}
+        return {label: arrays for label, arrays in kept.items() if arrays}
 
     @property
     def on_two_routes(self) -> bool:

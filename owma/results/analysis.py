@@ -86,15 +86,15 @@ def interquartile_mean(values: Float[np.ndarray, "*batch n"], axis: int = -1) ->
 def robust(rows: Rows, key: str = "return") -> dict[str, dict[str, Any]]:
     """For each planner the interquartile mean of a metric over all episodes, `iqm`, its 95 % `interval` over seeds and
     episodes within them (`owma.results.intervals.interval`), and `by_seed`, that of each seed."""
-    found = {}
+    by_planner = {}
     for name, group in _by_planner(rows).items():
         values, seeds = _column(group, key), _seeds(group)
-        found[name] = {
+        by_planner[name] = {
             "iqm": float(interquartile_mean(values)),
             "interval": interval(values, seeds, _resampled_iqm),
             "by_seed": [float(interquartile_mean(values[seeds == seed])) for seed in np.unique(seeds)],
         }
-    return found
+    return by_planner
 
 
 def _resampled_iqm(values: Float[np.ndarray, " n"], weights: Weights) -> Float[np.ndarray, " resamples"]:
@@ -178,8 +178,8 @@ def pareto(results: Mapping[str, Any]) -> list[str]:
     `results` is what `owma.results.tables.summarise` returns; planners that were not timed, or have no success, are
     left out.
     """
-    found = results["planners"].items()
-    timed = {name: entry for name, entry in found if entry["ms_p50"] and entry["success"] is not None}
+    entries = results["planners"].items()
+    timed = {name: entry for name, entry in entries if entry["ms_p50"] and entry["success"] is not None}
     front, best = [], -1.0
     for name, entry in sorted(timed.items(), key=lambda item: (item[1]["ms_p50"], -item[1]["success"])):
         if entry["success"] > best:
@@ -202,9 +202,9 @@ class Axis:
 
     def trend(self, key: str) -> float | None:
         """Spearman's correlation of a metric's mean with a number that is varied; `None` where there is none."""
-        found = [entry[key] for entry in self.entries]
-        usable = len(found) > 2 and all(map(_is_number, self.values)) and None not in found and np.ptp(found) > 0
-        return _correlation(self.values, found) if usable else None
+        numbers = [entry[key] for entry in self.entries]
+        usable = len(numbers) > 2 and all(map(_is_number, self.values)) and None not in numbers and np.ptp(numbers) > 0
+        return _correlation(self.values, numbers) if usable else None
 
 
 def ablations(experiments: Sequence[Group], usual: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> list[Axis]:
@@ -233,10 +233,10 @@ def ablations(experiments: Sequence[Group], usual: Callable[[Mapping[str, Any]],
 
 
 def _by_planner(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    by_planner: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row["planner"], []).append(row)
-    return found
+        by_planner.setdefault(row["planner"], []).append(row)
+    return by_planner
 
 
 def _episodes(name: str, planners: Mapping[str, list[Mapping[str, Any]]]) -> set[tuple[int, int]]:
@@ -265,8 +265,8 @@ def _correlation(x: Any, y: Any) -> float:
     """Spearman's."""
     from scipy.stats import spearmanr
 
-    found: Any = spearmanr(x, y)  # its annotation hides the fields of the result
-    return float(found.statistic)
+    correlation: Any = spearmanr(x, y)  # its annotation hides the fields of the result
+    return float(correlation.statistic)
 
 
 def _is_number(value: Any) -> bool:

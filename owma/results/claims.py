@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from owma.results.analysis import OURS, Axis, Group
-from owma.results.intervals import lacking
+from owma.results.intervals import interval_text, lacking
 
 SKEW = "data.skew"
 
@@ -24,18 +24,16 @@ class Claim:
 
 
 def claims(experiments: Sequence[Group], axes: Sequence[Axis]) -> list[Claim]:
-    """Those that the rows of the experiments say anything about; `axes` are what `owma.results.analysis.ablations`
-    found.
-    """
+    """Those that the rows of the experiments bear on; `axes` as `owma.results.analysis.ablations` returns them."""
     by_skew = {group.settings[SKEW]: group for group in experiments if SKEW in group.settings}
-    found = [
+    judged = [
         *_rare_routes({skew: group for skew, group in by_skew.items() if 0.001 <= skew <= 0.02}),
         *_negative_control(by_skew.get(0)),
     ]
     for axis in axes:
         if axis.base == OURS and axis.field == "kl_coef":
-            found += _price(axis)
-    return found
+            judged += _price(axis)
+    return judged
 
 
 def _rare_routes(by_skew: Mapping[float, Group]) -> list[Claim]:
@@ -47,11 +45,11 @@ def _rare_routes(by_skew: Mapping[float, Group]) -> list[Claim]:
     if not differences:
         return []
     below = [
-        f"{c['rival']} at {skew:g}" for skew, found in differences.items() for c in found if c["verdict"] == "loses"
+        f"{c['rival']} at {skew:g}" for skew, losing in differences.items() for c in losing if c["verdict"] == "loses"
     ]
     rarest = min(differences)
     level = [c["rival"] for c in differences[rarest] if c["verdict"] != "wins"]
-    missing = _missing(c for found in differences.values() for c in found)
+    missing = _missing(c for losing in differences.values() for c in losing)
     missing_at_rarest = _missing(differences[rarest])
     by = "by the paired 95 % intervals of success"
     return [
@@ -70,8 +68,8 @@ def _rare_routes(by_skew: Mapping[float, Group]) -> list[Claim]:
 
 def _missing(compared: Iterable[Mapping[str, Any]]) -> str:
     """What is missing for a verdict in some of the comparisons, as a sentence."""
-    found = dict.fromkeys(c["lacking"] for c in compared if c["lacking"])
-    return f"{'; '.join(found).capitalize()}." if found else ""
+    lacking = dict.fromkeys(c["lacking"] for c in compared if c["lacking"])
+    return f"{'; '.join(lacking).capitalize()}." if lacking else ""
 
 
 def _negative_control(group: Group | None) -> list[Claim]:
@@ -85,7 +83,7 @@ def _negative_control(group: Group | None) -> list[Claim]:
         Claim(
             "Where the route was never recorded, the promise gap says that nobody knows the way.",
             None if ends is None or missing else ends[0] > 0,
-            f"Gap of {OURS} {_spread(entry['promise_gap'], ends)}, success {share}: "
+            f"Gap of {OURS} {interval_text(entry['promise_gap'], ends)}, success {share}: "
             + (f"{missing}." if missing else _of_promises(ends)),
         )
     ]
@@ -97,7 +95,7 @@ def _of_promises(ends: Sequence[float] | None) -> str:
 
 
 def _price(axis: Axis) -> list[Claim]:
-    found = []
+    claims = []
     for key, text in (("kl", "The KL falls as λ grows."), ("promise_gap", "The promise gap shrinks as λ grows.")):
         trend = axis.trend(key)
         where = f" ({axis.group})" if axis.group else ""
@@ -105,9 +103,5 @@ def _price(axis: Axis) -> list[Claim]:
         missing = lacking(seeds=min(entry["seeds"] for entry in axis.entries))
         # Near 1 and not 1: means of a few episodes need not be in order to the last place.
         holds = None if trend is None or missing else trend < -0.8
-        found.append(Claim(text, holds, f"By λ{where}: {path}." + (f" {missing.capitalize()}." if missing else "")))
-    return found
-
-
-def _spread(middle: float, ends: Sequence[float] | None) -> str:
-    return f"{middle:.3g}" if ends is None else f"{middle:.3g} [{ends[0]:.3g}, {ends[1]:.3g}]"
+        claims.append(Claim(text, holds, f"By λ{where}: {path}." + (f" {missing.capitalize()}." if missing else "")))
+    return claims

@@ -128,6 +128,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def interval_text(middle: float | None, ends: Sequence[float] | None, form: str = ".3g", scale: float = 1.0) -> str:
+    """A mean and its interval as text, `0.5 [0.4, 0.6]`; without an interval the mean alone, without a mean a dash."""
+    if middle is None:
+        return "–"
+    text = f"{scale * middle:{form}}"
+    return text if ends is None else f"{text} [{scale * ends[0]:{form}}, {scale * ends[1]:{form}}]"
+
+
 def _of_one_value(value: float, counts: Int[np.ndarray, " seeds"], bounds: tuple[float, float]) -> list[float]:
     trials = float(counts.sum())
     if len(counts) > 1:
@@ -140,9 +148,9 @@ def _ends(
     counts: Int[np.ndarray, " seeds"], statistic: Callable[[Weights], Float[np.ndarray, " resamples"]]
 ) -> list[float]:
     sizes = tuple(counts.tolist())
-    found = np.concatenate([statistic(weights) for weights in resamples(sizes)])
+    statistics = np.concatenate([statistic(weights) for weights in resamples(sizes)])
     beyond = _share_beyond(_observations(sizes))
-    low, high = np.quantile(found, (beyond, 1 - beyond))
+    low, high = np.quantile(statistics, (beyond, 1 - beyond))
     return [float(low), float(high)]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from owma.results.analysis import OURS, comparisons
 from owma.results.baselines import random_among, summarise_baselines, summarise_with_baselines
-from owma.results.intervals import interval
+from owma.results.intervals import interval, interval_text
 from owma.results.promises import doubtful_promises
 from owma.results.scores import OGBENCH_TASKS, ogbench_success
 from owma.results.tables import kind_of_interval, paired_difference, results_markdown, with_known_success
@@ -157,7 +157,7 @@ def transfer_markdown(rows: Sequence[Mapping[str, Any]], baselines: Sequence[Map
         compared = comparisons(group)
         for each in compared:
             scale, form = (100.0, "+.0f") if each["metric"] == "success" else (1.0, "+.3g")
-            spread = _with_interval(each["mean"], each["interval"], scale, form)
+            spread = interval_text(each["mean"], each["interval"], form, scale)
             differences.setdefault(each["rival"], []).append(f"{each['metric']} {spread}")
         lines += [f"- {OURS} − {rival}: {', '.join(spreads)}" for rival, spreads in differences.items()]
         lacking = dict.fromkeys(each["lacking"] for each in compared if each["lacking"])
@@ -181,8 +181,8 @@ def transfer_tables(results: Mapping[str, Any]) -> "list[Table]":
             for heading in ("labels", "fit", "planner", "return\n[95 %]", "success %\n[95 %]", "R²", "promise\ngap"):
                 table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
             tables[entry["task"]] = table
-        returns = _with_interval(entry["return"], entry["intervals"]["return"], 1.0, ".3g")
-        success = _with_interval(entry["success"], entry["intervals"]["success"], 100.0, ".0f")
+        returns = interval_text(entry["return"], entry["intervals"]["return"])
+        success = interval_text(entry["success"], entry["intervals"]["success"], ".0f", 100.0)
         others = ("–" if entry[key] is None else f"{entry[key]:.2g}" for key in ("r2", "promise_gap"))
         planner = entry["planner"].replace("_", " ")
         told = ("–", "–") if entry["labels"] is None else (f"{entry['labels']:,}", entry["fit"])
@@ -205,7 +205,7 @@ def _ogbench_table(entries: Sequence[Mapping[str, Any]]) -> "Table":
     for heading in ("labels", "fit", "planner", "ogbench_success %\n[95 %]", *(f"task {n}\n%" for n in OGBENCH_TASKS)):
         table.add_column(heading, justify="left" if heading in ("fit", "planner") else "right")
     for entry in entries:
-        mean = _with_interval(entry["ogbench_success"], entry["interval"], 100.0, ".0f")
+        mean = interval_text(entry["ogbench_success"], entry["interval"], ".0f", 100.0)
         shares = (f"{100 * entry['tasks'][str(number)]:.0f}" for number in OGBENCH_TASKS)
         table.add_row(f"{entry['labels']:,}", entry["fit"], entry["planner"].replace("_", " "), mean, *shares)
     return table
@@ -244,12 +244,5 @@ def _named(results: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 
 def _difference(comparison: Mapping[str, Any], key: str, scale: float, form: str) -> str:
     return (
-        _with_interval(comparison[key]["mean"], comparison[key]["interval"], scale, form) if key in comparison else "–"
+        interval_text(comparison[key]["mean"], comparison[key]["interval"], form, scale) if key in comparison else "–"
     )
-
-
-def _with_interval(mean: float | None, ends: Sequence[float] | None, scale: float, form: str) -> str:
-    if mean is None:
-        return "–"
-    middle = f"{scale * mean:{form}}"
-    return middle if ends is None else f"{middle} [{scale * ends[0]:{form}}, {scale * ends[1]:{form}}]"
