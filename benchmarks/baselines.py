@@ -26,7 +26,8 @@ from owma.config.sweep import read_points
 from owma.config.task import GoalTaskConfig, RewardTaskConfig
 from owma.envs import pays
 from owma.envs.make import vector_env
-from owma.eval.courses import Judge, random_course, random_rows
+from owma.eval.judge import Judge
+from owma.eval.trajectories import random_rows, random_trajectories
 from owma.results.baselines import FILE, data_row
 from owma.runs.folder import RunFolder, versions
 from owma.train.experiment import task_returns
@@ -103,8 +104,8 @@ def _random(material: Material, seed: int, episodes: int) -> list[dict[str, Any]
     assert material.env is not None
     with vector_env(material.env, episodes) as envs:
         low, high = dataset.action_low, dataset.action_high
-        course = random_course(envs, seed=seed, obs_keys=dataset.obs_keys, low=low, high=high)
-    return random_rows(course, Judge(), seed=seed)
+        trajectories = random_trajectories(envs, seed=seed, obs_keys=dataset.obs_keys, low=low, high=high)
+    return random_rows(trajectories, Judge(), seed=seed)
 
 
 def _metrics(name: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from owma.config.json import to_json
 from owma.config.planners.budgets import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
 from owma.data import TwoRoutesCollect
 from owma.runs.folder import RunFolder, versions
-from owma.runs.load import Run, load
+from owma.runs.load import SavedRun, load_run
 from owma.train.experiment import Experiment
 from owma.train.inputs import Material, gather_for
 
@@ -33,7 +33,7 @@ def settle(folder: RunFolder, settings: Mapping[str, Any], name: str = "config.j
 class TrainedRun:
     """A run with what it was trained on."""
 
-    run: Run
+    run: SavedRun
     config: ExperimentConfig
     material: Material
     folder: RunFolder
@@ -66,4 +66,4 @@ def two_routes(preset: ExperimentConfig, skew: float, seed: int, runs: Path, pro
         folder.write_json("versions.json", versions())
     material = gather_for(config, progress)
     Experiment(config, material, folder, progress).train()
-    return TrainedRun(load(folder.path), config, material, folder)
+    return TrainedRun(load_run(folder.path), config, material, folder)

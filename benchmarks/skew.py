@@ -22,7 +22,8 @@ from owma._internal.progress import open_progress
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.json import to_json
 from owma.config.presets import PRESETS
-from owma.eval.evaluate import evaluate
+from owma.eval.evaluate import evaluate_planners
+from owma.eval.setup import EvaluationSetup
 from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
 from owma.results import plots
 from owma.results.analysis import groups
@@ -91,17 +92,10 @@ def _one_run(
     # A folder of its own: the run's own evaluation has other planners.
     folder = RunFolder(_rows(arguments, out).path / f"skew{skew:g}-seed{seed}")
     folder.path.mkdir(parents=True, exist_ok=True)
-    evaluate(
-        trained.run.model,
-        planners,
-        folder,
-        # What a decision costs is timed by `attainment.py`, where planners take turns.
-        EvaluationConfig(episodes=arguments.episodes, timed_decisions=0),
-        env=trained.material.env,
-        obs_keys=trained.run.obs_keys,
-        seed=seed,
-        progress=open_progress,
-    )
+    # What a decision costs is timed by `attainment.py`, where planners take turns.
+    config = EvaluationConfig(episodes=arguments.episodes, timed_decisions=0)
+    setup = EvaluationSetup(trained.run.model, config, trained.material.env, trained.run.obs_keys)
+    evaluate_planners(planners, setup, folder, seed=seed, progress=open_progress)
     # Models of other sizes have programs of their own, and a process may only hold so many.
     jax.clear_caches()
     return [{"skew": skew} | row for row in folder.read_jsonl("episodes.jsonl") if row["planner"] in planners]

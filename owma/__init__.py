@@ -103,10 +103,10 @@ if TYPE_CHECKING:
     )
     from owma.config.training import TrainingConfig as TrainingConfig
     from owma.config.experiment import EvaluationConfig as EvaluationConfig, ExperimentConfig as ExperimentConfig
-    from owma.runs.load import Run as Run, load as load
     from owma.runs.rows import EpisodeRow as EpisodeRow
-    from owma.eval.api import evaluate as evaluate
-    from owma.train.api import fit as fit
+    from owma.api.evaluate import evaluate as evaluate
+    from owma.api.run import Run as Run, load as load
+    from owma.api.fit import fit as fit
 else:
     # JAX, and what stands on it, takes seconds to import: nothing of it is until a name is asked for, so that commands
     # read their flags first.

@@ -36,8 +36,9 @@ from owma.config.planners import (
 )
 from owma.config.planners.budgets import matched
 from owma.data import Origin
-from owma.eval.courses import Judge
-from owma.eval.evaluate import draw, evaluate
+from owma.eval.evaluate import draw, evaluate_planners
+from owma.eval.judge import Judge
+from owma.eval.setup import EvaluationSetup
 from owma.outcomes.tasks import RewardTask
 from owma.results.baselines import summarise_baselines
 from owma.results.tables import results_markdown, results_table, summarise
@@ -52,7 +53,7 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
     model = gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
     folder = RunFolder(tmp_path)
 
-    def compare(planners=TWO, timed=0, says_success=True, **named) -> tuple[RunFolder, dict, list[str]]:
+    def compare(planners=TWO, timed=0, says_success=True, warn=None, **named) -> tuple[RunFolder, dict, list[str]]:
         labels: list[str] = []
 
         @contextlib.contextmanager
@@ -62,7 +63,8 @@ def compare(gaussian_model, tmp_path: Path) -> Callable[..., tuple[RunFolder, di
 
         config = EvaluationConfig(episodes=3, replan_every=2, timed_decisions=timed)
         named = {"env": line_world(says_success=says_success), "obs_keys": None} | named
-        results = evaluate(model, planners, folder, config, seed=1, progress=progress, **named)
+        setup = EvaluationSetup(model, config, **named)
+        results = evaluate_planners(planners, setup, folder, seed=1, progress=progress, warn=warn)
         return folder, results, labels
 
     return compare
@@ -124,11 +126,11 @@ _DATA = {
 }
 
 
-def test_planners_stand_beside_random_actions_and_the_data(compare) -> None:
+def test_planners_are_held_against_random_actions_and_the_data(compare) -> None:
     """Whatever an agent does in the line world, its episodes have 3, 4 and 5 steps; the first, of seed 1000, is paid a
     million a step.
     """
-    folder, results, _ = compare({"static": Static()}, data=_DATA)
+    folder, results, _ = compare({"static": Static()}, data_row=_DATA)
     drawn, data = results["baselines"]["random_actions"], results["baselines"]["data"]
     assert drawn["return"] == results["planners"]["static"]["return"] == pytest.approx(3_000_025 / 3)
     assert (drawn["success"], drawn["kl"], drawn["value"]) == (pytest.approx(2 / 3), None, None)
@@ -143,7 +145,7 @@ def test_planners_stand_beside_random_actions_and_the_data(compare) -> None:
     }
     # Neither is a rival, and neither is made again.
     assert list(results["planners"]) == ["static"]
-    assert compare({"static": Static()}, data=_DATA)[1:] == (results, [])
+    assert compare({"static": Static()}, data_row=_DATA)[1:] == (results, [])
 
 
 class _Fragile(LineWorld):

@@ -74,4 +74,4 @@ def test_what_is_no_run_is_refused(smoke_run, tmp_path: Path) -> None:
 def test_load_is_the_function() -> None:
     """A module of that name would take its place as soon as anything imported it."""
     assert importlib.util.find_spec("owma.load") is None
-    assert owma.load is importlib.import_module("owma.runs.load").load
+    assert owma.load is importlib.import_module("owma.api.run").load

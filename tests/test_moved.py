@@ -48,7 +48,7 @@ def test_a_name_that_never_was_is_an_import_error() -> None:
 def test_modules_of_a_room_are_not_taken_for_old_names() -> None:
     from owma.runs import checkpoint
 
-    assert checkpoint.__name__ == "owma.runs.checkpoint" and owma.load is importlib.import_module("owma.runs.load").load
+    assert checkpoint.__name__ == "owma.runs.checkpoint" and owma.load is importlib.import_module("owma.api.run").load
 
 
 @pytest.mark.parametrize(

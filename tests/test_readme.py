@@ -55,7 +55,7 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
     for name in (
         "owma.train.inputs.gather_for",
         "owma.train.__main__.RunFolder.open",
-        "owma.runs.load.load",
+        "owma.runs.load.load_run",
     ):
         monkeypatch.setattr(name, stop)
     for name in (

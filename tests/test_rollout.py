@@ -9,8 +9,9 @@ from owma._internal.errors import ConfigError, OwmaError
 from owma.agent.act import Agent
 from owma.envs.make import check_env, vector_env
 from owma.envs.registered import find_env
-from owma.eval.courses import Judge, random_course
+from owma.eval.judge import Judge
 from owma.eval.rollout import run_episodes
+from owma.eval.trajectories import random_trajectories
 from owma.outcomes.tasks import GoalTask, RewardTask
 from owma.planners import AbstractPlanner, PlanInfo, PlanResult, RandomShooting, Static
 
@@ -142,19 +143,19 @@ def test_random_actions_are_uniform_in_the_action_space_and_start_where_planners
     def drawn(seed: int = 2, low: float = -0.3, high: float = 0.6, most_action: float = 2.0):
         with vector_env(line_world(most_action=most_action), 64) as envs:
             bounds = np.full(2, low), np.full(2, high)
-            return random_course(envs, seed=seed, obs_keys=None, low=bounds[0], high=bounds[1])
+            return random_trajectories(envs, seed=seed, obs_keys=None, low=bounds[0], high=bounds[1])
 
-    course = drawn()
-    np.testing.assert_array_equal(course.observations[:, 0, 0], 2000 + np.arange(64))
-    actions = course.actions[:, :3].ravel()
+    trajectories = drawn()
+    np.testing.assert_array_equal(trajectories.observations[:, 0, 0], 2000 + np.arange(64))
+    actions = trajectories.actions[:, :3].ravel()
     # Uniform on [-2, 2]: standard deviation 1.15, of which 384 draws miss the mean by 0.06.
     assert abs(actions.mean()) < 0.2 and abs(actions.std() - 4 / np.sqrt(12)) < 0.1 and np.abs(actions).max() <= 2
-    np.testing.assert_array_equal(course.actions, drawn().actions)
-    assert not np.array_equal(course.actions, drawn(seed=3).actions)
+    np.testing.assert_array_equal(trajectories.actions, drawn().actions)
+    assert not np.array_equal(trajectories.actions, drawn(seed=3).actions)
     # Where the space has no bounds, those that are given.
     unbounded = drawn(most_action=np.inf).actions
     assert -0.3 <= unbounded.min() < -0.25 and 0.55 < unbounded.max() <= 0.6
-    assert [row["return"] for row in course.judged(Judge())][:4] == [6, 10, 15, 21]
+    assert [row["return"] for row in trajectories.judged(Judge())][:4] == [6, 10, 15, 21]
 
 
 def test_seeds_say_where_episodes_start_whatever_the_planner(model) -> None:

@@ -22,8 +22,7 @@ from owma.config.task import (
     RewardTaskConfig,
     parse_task,
 )
-from owma.eval.api import trusted_judge
-from owma.eval.courses import Judge, judge_of
+from owma.eval.judge import Judge, judge_of, trusted_judge
 from owma.outcomes.tasks import GoalTask, LabelledTask, PreferenceTask, RecordedTask, RewardTask, build_task
 from owma.outcomes.transitions import Transitions
 from owma.runs.labels import keep_labels, kept_task

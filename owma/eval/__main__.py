@@ -90,14 +90,14 @@ def main() -> None:
     require_models(arguments.run)  # a mistake is answered before what computes is imported
     enable_compilation_cache()
     require_platform()
-    from owma.agent.act import Agent
     from owma.envs import find_env, import_modules, limit_note, statistics_note
-    from owma.eval.api import check_run_env, evaluate_run, judge_of_run
+    from owma.eval.evaluate import evaluate_planners
+    from owma.eval.setup import check_run_env, judge_of_run, new_evaluation_folder, setup_of_run
     from owma.eval.videos import find_renderer, record
-    from owma.runs.load import load
+    from owma.runs.load import load_run
 
     import_modules(arguments.trust)
-    run = load(arguments.run)
+    run = load_run(arguments.run)
     arguments = _cut_as(run.config.evaluation, arguments)
     named, most_steps = arguments.evaluation.env, arguments.evaluation.max_steps
     env = run.env if named is None else find_env(named)
@@ -118,30 +118,16 @@ def main() -> None:
     is_alone = not arguments.evaluation.planners
     if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
         show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
-    folder, results = evaluate_run(
-        run,
-        planners,
-        arguments.evaluation,
-        env=env,
-        judge=judge_of_run(run, env, arguments.trust, warn=show_warning, remedy="pass --trust {names}"),
-        described=to_json(arguments),
-        seed=arguments.seed,
-        value=arguments.value,
-        deadline_ms=arguments.deadline_ms,
-        progress=open_progress,
-        warn=show_warning,
-    )
+    judge = judge_of_run(run, env, arguments.trust, warn=show_warning, remedy="pass --trust {names}")
+    about = {"value": arguments.value, "deadline_ms": arguments.deadline_ms}
+    setup = setup_of_run(run, arguments.evaluation, env=env, judge=judge, **about)
+    folder = new_evaluation_folder(run, planners, to_json(arguments))
+    results = evaluate_planners(planners, setup, folder, seed=arguments.seed, progress=open_progress, warn=show_warning)
     if arguments.video:
         (name,) = planners  # `Eval` has seen to it
-        agent = Agent(
-            run.model if arguments.value is None else run.parts.agent_model(arguments.value),
-            planners[name].build(),
-            obs_keys=run.obs_keys,
-            replan_every=arguments.evaluation.replan_every,
-            deadline_ms=arguments.deadline_ms,
-        )
+        agent = setup.agent(planners[name])
         title, drawn = name.replace("_", " "), renderer is not None
-        with open_progress("recording", env.max_episode_steps or most_steps, 0) as advance:
+        with open_progress("recording", setup.most_steps, 0) as advance:
             to = {"seed": arguments.seed, "most_steps": most_steps, "rendered": drawn, "title": title}
             record(agent, env, folder.path / "video.gif", **to, progress=advance)
     show_results(results)

@@ -10,97 +10,80 @@ from gymnasium.vector import VectorEnv
 from owma._internal.errors import OwmaError
 from owma._internal.npz import read_run_arrays
 from owma._internal.progress import Progress
-from owma.agent.act import Agent
-from owma.config.experiment import EvaluationConfig
-from owma.data import Origin
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
 from owma.envs.make import vector_env
-from owma.eval.courses import Judge, is_bounded, random_course, random_rows
+from owma.eval.judge import Judge
 from owma.eval.rollout import Episodes, run_episodes
-from owma.planners import AbstractPlannerConfig, AgentModel
+from owma.eval.setup import EvaluationSetup
+from owma.eval.trajectories import is_bounded, random_rows, random_trajectories
+from owma.planners import AbstractPlannerConfig
 from owma.results import plots
 from owma.results.baselines import FILE as BASELINES, RANDOM, read_baselines, summarise_with_baselines
 from owma.results.scores import dense_return, unfit_scores, with_scores
 from owma.runs.folder import RunFolder
 
 
-def evaluate(
-    model: AgentModel,
+def evaluate_planners(
     planners: Mapping[str, AbstractPlannerConfig],
+    setup: EvaluationSetup,
     folder: RunFolder,
-    config: EvaluationConfig,
     *,
-    env: EnvSpec,
-    obs_keys: tuple[str, ...] | None,
     seed: int,
     progress: Progress,
-    judge: Judge = Judge(),  # noqa: B008  (frozen)
-    data: Mapping[str, Any] | None = None,
-    random_actions: bool = True,
-    deadline_ms: float | None = None,
-    dataset: Origin | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Run `config.episodes` episodes of each planner, all from the same start states.
+    """Run the episodes of each planner, all from the same start states, and write what comes of them to a folder.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `results.json` and the pictures, and returns the results. `judge` says whose rewards a return is of (see
-    `owma.eval.rollout.run_episodes`). With `deadline_ms` every decision has so long.
-
-    Planners are held against two baselines, whose rows are in `baselines.jsonl` and whose summaries are `baselines` of
-    the results (see `owma.results.baselines`): `random_actions` from the same start states, unless they are not asked
-    for, and `data`, the row of the dataset's episodes where there is one.
+    `baselines.jsonl`, `results.json` and the pictures, and returns the results; `baselines` of them are the summaries
+    of what the planners are held against (see `EvaluationSetup`). Without planners, only the baselines are written.
 
     Rows have what benchmarks report beside return and success (see `owma.results.scores`): in mazes `dense_return`, and
-    the scores on the run's `dataset`. `warn` is given a sentence for each score that the environment is not the one of.
+    the scores on the dataset.
+
+    **Arguments:** `planners`: by the names that their rows have. `seed`: of start states and of the planners' draws.
+    `warn`: is given a sentence for each score that the environment is not the one of.
     """
-    most_steps = env.max_episode_steps or config.max_steps
+    env, judge, dataset, episodes_asked = setup.env, setup.judge, setup.dataset, setup.config.episodes
     if dataset is not None and warn is not None:
         for sentence in unfit_scores(dataset, env).values():
             warn(sentence)
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
-    done = {name for name in planners if sum(r["planner"] == name for r in rows) >= config.episodes}
+    done = {name for name in planners if sum(r["planner"] == name for r in rows) >= episodes_asked}
     if done != set(planners):  # an evaluation of before, whose rows are not of the task, is whole or begins anew
         done -= {row["planner"] for row in rows if not _is_judged_by(judge, row)}
     rows = [row for row in rows if row["planner"] in done]
     rows = rows if dataset is None else with_scores(rows, dataset, env)
     if planners:  # without any, the baselines are all that is asked for
         folder.write_jsonl("episodes.jsonl", rows)
-    with vector_env(env, config.episodes, most_steps=config.max_steps) as envs:
+    with vector_env(env, episodes_asked, most_steps=setup.config.max_steps) as envs:
         for name in (name for name in planners if name not in done):
-            agent = Agent(
-                model,
-                planners[name].build(),
-                obs_keys=obs_keys,
-                replan_every=config.replan_every,
-                deadline_ms=deadline_ms,
-            )
-            with progress(f"evaluating {name}", most_steps * config.episodes, 0) as advance:
+            with progress(f"evaluating {name}", setup.most_steps * episodes_asked, 0) as advance:
                 episodes = run_episodes(
-                    agent,
+                    setup.agent(planners[name]),
                     envs,
                     planner_name=name,
                     seed=seed,
-                    timed_decisions=config.timed_decisions,
+                    timed_decisions=setup.config.timed_decisions,
                     progress=advance,
                     judge=judge,
                 )
             # The rows last: they are what says that a planner is done.
             _keep_traces(folder, name, episodes)
-            found = _with_dense_return(episodes, env)
-            found = found if dataset is None else with_scores(found, dataset, env)
-            for row in found:
+            new = _with_dense_return(episodes, env)
+            new = new if dataset is None else with_scores(new, dataset, env)
+            for row in new:
                 folder.append_jsonl("episodes.jsonl", row)
-            rows += found
-        beside: list[dict[str, Any]] = []
-        if all(_is_judged_by(judge, row) for row in rows):  # nothing of the task stands beside rows that are not of it
-            if random_actions:
-                beside = _random_rows(model, folder, envs, judge, seed, most_steps, obs_keys, progress, warn)
-            beside = beside if dataset is None else with_scores(beside, dataset, env)
-            beside += [] if data is None else [dict(data)]
-    results = summarise_with_baselines(rows, beside)
-    if beside:
-        folder.write_jsonl(BASELINES, beside)
+            rows += new
+        baselines: list[dict[str, Any]] = []
+        if all(_is_judged_by(judge, row) for row in rows):  # baselines of the task say nothing of rows that are not
+            if setup.random_actions:
+                baselines = _random_rows(setup, folder, envs, seed, progress, warn)
+            baselines = baselines if dataset is None else with_scores(baselines, dataset, env)
+            baselines += [] if setup.data_row is None else [dict(setup.data_row)]
+    results = summarise_with_baselines(rows, baselines)
+    if baselines:
+        folder.write_jsonl(BASELINES, baselines)
     if planners:
         folder.write_json("results.json", results)
         draw(folder, results, env)
@@ -113,30 +96,29 @@ def _is_judged_by(judge: Judge, row: Mapping[str, Any]) -> bool:
 
 
 def _random_rows(
-    model: AgentModel,
+    setup: EvaluationSetup,
     folder: RunFolder,
     envs: VectorEnv,
-    judge: Judge,
     seed: int,
-    most_steps: int,
-    obs_keys: tuple[str, ...] | None,
     progress: Progress,
     warn: Callable[[str], None] | None,
 ) -> list[dict[str, Any]]:
     """The episodes of random actions, which are not made again where they are there; none where the environment makes a
     mistake under them: planners, which are done, stand without them.
     """
+    judge, policy = setup.judge, setup.model.policy
     kept = [row for row in read_baselines(folder) if row["planner"] == RANDOM and _is_judged_by(judge, row)]
     if len(kept) >= envs.num_envs:
         return kept
-    low, high = np.asarray(model.policy.low), np.asarray(model.policy.high)
+    low, high = np.asarray(policy.low), np.asarray(policy.high)
     space: Any = envs.single_action_space
     if warn is not None and not is_bounded(space):
         warn(f"the environment's actions have no bounds, so those of {RANDOM} are within the data's.")
     try:
-        with progress(f"evaluating {RANDOM}", most_steps * envs.num_envs, 0) as advance:
-            course = random_course(envs, seed=seed, obs_keys=obs_keys, low=low, high=high, progress=advance)
-        return random_rows(course, judge, seed=seed)
+        with progress(f"evaluating {RANDOM}", setup.most_steps * envs.num_envs, 0) as advance:
+            bounds = {"low": low, "high": high}
+            trajectories = random_trajectories(envs, seed=seed, obs_keys=setup.obs_keys, **bounds, progress=advance)
+        return random_rows(trajectories, judge, seed=seed)
     except OwmaError as error:
         if warn is not None:
             warn(f"{RANDOM} is left out of the table: {error}")
@@ -191,8 +173,8 @@ def _with_dense_return(episodes: Episodes, env: EnvSpec) -> list[dict[str, Any]]
     stays = env.kwargs.get("continuing_task", True) and not env.kwargs.get("reset_target", False)
     if maze_of(env) is None or episodes.goals is None or not stays:
         return episodes.rows
-    courses = zip(episodes.rows, episodes.observations[:, 1:, :2], np.asarray(episodes.goals))
-    return [row | {"dense_return": dense_return(course[: row["steps"]], goal)} for row, course, goal in courses]
+    positions = zip(episodes.rows, episodes.observations[:, 1:, :2], np.asarray(episodes.goals))
+    return [row | {"dense_return": dense_return(path[: row["steps"]], goal)} for row, path, goal in positions]
 
 
 def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:

@@ -17,7 +17,8 @@ from owma._internal.cores import usable_cores
 from owma._internal.types import Array, Bool, Float, HostArray, Key
 from owma.agent.act import Agent, AgentState, example_obs, initial_state
 from owma.envs import actions_inside
-from owma.eval.courses import Judge, drive
+from owma.eval.judge import Judge
+from owma.eval.trajectories import roll_out
 from owma.planners import PlanInfo, PlanResult
 
 
@@ -61,7 +62,7 @@ def run_episodes(
     `ms_p50` and `ms_p95` are of single decisions, one at a time, on `timed_decisions` states of each episode, after
     compilation (`None` without any); how fast a batch goes says little about a control loop.
 
-    Return and success are those of the `judge`: of a task, or else of the environment (see `owma.eval.courses.Judge`).
+    Return and success are those of the `judge`: of a task, or else of the environment (see `owma.eval.judge.Judge`).
     Success is `None` where nobody says what it is. Beside a task's stand the environment's own, as `env_return` and
     `env_success`; episodes start and end as the environment has it. What is realised of the promise is counted in the
     rewards that were promised, and the gap is `None` where the judge does not know them.
@@ -69,16 +70,16 @@ def run_episodes(
     num_episodes = envs.num_envs
     acting = _Planning(agent, num_episodes, seed, envs.single_action_space)
     pays = judge.task is None
-    course = drive(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
+    trajectories = roll_out(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
     found = acting.found()
-    times = _time_decisions(agent, course.observations, timed_decisions, seed)
+    times = _time_decisions(agent, trajectories.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
-    for i, judged in enumerate(course.judged(judge)):
+    for i, judged in enumerate(trajectories.judged(judge)):
         length, value, gap = judged["steps"], float(found.first.value[i]), None
         if judge.knows_promise:
-            kept = judge.keeps(course, i)
-            tail = 0.0 if course.terminated[i] else discount**length * kept[-1] / (1 - discount)
+            kept = trajectories.rewards_by(judge.promised_by, i)
+            tail = 0.0 if trajectories.terminated[i] else discount**length * kept[-1] / (1 - discount)
             gap = value - float(np.sum(discount ** np.arange(length) * kept) + tail)
         row = {
             "planner": planner_name,
@@ -97,12 +98,12 @@ def run_episodes(
         }
         rows.append(row | {"steps": row.pop("steps")})
     one = jax.tree.map(lambda leaf: leaf[0], found.first)
-    return Episodes(rows, course.observations, one, found.first, found.decisions, course.goals)
+    return Episodes(rows, trajectories.observations, one, found.first, found.decisions, trajectories.goals)
 
 
 @dataclasses.dataclass
 class _Planned:
-    """The decisions of a course."""
+    """The decisions of a trajectories."""
 
     first: PlanInfo
     kl: np.ndarray
@@ -113,7 +114,7 @@ class _Planned:
 
 
 class _Planning:
-    """An agent as `owma.eval.courses.drive` asks it for actions; it keeps what it decided."""
+    """An agent as `owma.eval.trajectories.roll_out` asks it for actions; it keeps what it decided."""
 
     def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
         self._agent, self._space = agent, space

@@ -50,7 +50,7 @@ def main() -> None:
     from owma.report.contents import build
     from owma.report.explorer import explore
     from owma.report.source import Source
-    from owma.runs.load import load
+    from owma.runs.load import load_run
 
     source = Source.read(arguments.folder)
     decisions = None
@@ -58,7 +58,7 @@ def main() -> None:
         trained = source.trained() if arguments.states else None
         if trained is not None:
             path, planner = trained
-            run = load(path)
+            run = load_run(path)
             if run.env_spec is not None:
                 decisions = explore(run, planner, states=arguments.states, draws=arguments.draws)
         advance(1)

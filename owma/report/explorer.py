@@ -14,7 +14,7 @@ from owma.diffusion import PathSample
 from owma.envs.make import vector_env
 from owma.eval.rollout import run_episodes
 from owma.planners import AgentModel, OnlineAdaptation, Static
-from owma.runs.load import Run
+from owma.runs.load import SavedRun
 
 PRICES = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 """The λ at which the optimum is told, in units of `value_scale`."""
@@ -54,7 +54,7 @@ class _Recorded(AbstractAscent):
         return self.ascent.nfe_per_state(metric)
 
 
-def explore(run: Run, config: OnlineAdaptation, *, states: int, draws: int, seed: int = 0) -> dict[str, Any]:
+def explore(run: SavedRun, config: OnlineAdaptation, *, states: int, draws: int, seed: int = 0) -> dict[str, Any]:
     """What the explorer of a report shows, as plain JSON data.
 
     **Arguments:**

@@ -1,9 +1,9 @@
-"""Runs from disk, ready to act."""
+"""Runs from disk, ready to act: what the rooms above need of a run. `owma.Run` adds its verbs."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from gymnasium.envs.registration import EnvSpec
 
@@ -27,19 +27,10 @@ from owma.runs.folder import RunFolder, not_trained, require_models
 from owma.runs.parts import TrainedParts, read_shapes, restore_parts
 from owma.runs.rows import EpisodeRow
 
-if TYPE_CHECKING:
-    from owma.eval.api import Planners
-
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Run:
-    """A trained run.
-
-    ```python
-    run = owma.load("runs/two-routes")
-    agent = run.agent(planner=owma.OnlineAdaptation(kl_coef=0.1, adaptation_steps=10))
-    ```
-    """
+class SavedRun:
+    """A trained run: its configuration, what was learnt, and what it says of data and environment."""
 
     folder: RunFolder
     config: ExperimentConfig
@@ -65,7 +56,7 @@ class Run:
         data = "unknown data" if self.dataset is None else self.dataset.dataset_id
         planners = ", ".join(self.config.evaluation.planners)
         return (
-            f"Run({self.config.name!r}, {str(self.folder.path)!r}, data={data!r}, "
+            f"{type(self).__name__}({self.config.name!r}, {str(self.folder.path)!r}, data={data!r}, "
             f"task={describe_task(self.config.task)!r}, env={self.env_id!r}, planners=[{planners}])"
         )
 
@@ -106,26 +97,6 @@ class Run:
         built = planner.build() if isinstance(planner, AbstractPlannerConfig) else planner
         return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every, deadline_ms=deadline_ms)
 
-    def evaluate(self, planners: "Planners" = (), **options: Any) -> list[EpisodeRow]:
-        """`owma.evaluate` of this run."""
-        from owma.eval.api import evaluate
-
-        return evaluate(self, planners, **options)
-
-    def tell(self, task: TaskLike, *, labels: int | None = None, seed: int = 0) -> "Run":
-        """The same world model and policy for another task: values are fitted to it, and nothing is trained again.
-
-        Nothing is written; `evaluate` of what this returns writes into the same folder.
-
-        **Arguments:** `task`: of any form that `owma.fit` takes. `labels`: how many of the recorded transitions the
-        values are told the task's returns of, drawn by `seed`; by default as many as in training (`num_labels`).
-
-        **Raises:** `OwmaError` if the task cannot be built or prefers nothing in the data, or the data are gone.
-        """
-        from owma.transfer.tell import tell
-
-        return tell(self, task, labels=labels, seed=seed)
-
     def read_data(self) -> OfflineDataset:
         """The dataset that the run was trained on, from where it came from or from the run's folder.
 
@@ -143,36 +114,24 @@ class Run:
         training; `evaluation` is its folder's name, `""` of training's.
         """
         found: list[EpisodeRow] = []
-        for folder in (self.folder, *self._evaluations()):
+        for folder in (self.folder, *self.evaluation_folders()):
             if folder.episodes_jsonl.exists():
                 name = "" if folder is self.folder else folder.path.parent.name
                 rows: list[Any] = folder.read_jsonl("episodes.jsonl", drop_torn=True)
                 found += [row | {"evaluation": name} for row in rows]
         return found
 
-    def plot(self) -> list[Path]:
-        """Draw every picture that the run's folder holds the numbers for, and return their paths."""
-        from owma.eval.evaluate import draw
-
-        for folder in (self.folder, *self._evaluations()):
-            known = folder.read_json("results.json") if folder.results_json.exists() else {"planners": {}}
-            draw(folder, known, self.env_spec)
-        return sorted(self.folder.path.glob("**/plots/*.png"))
-
-    def _evaluations(self) -> list[RunFolder]:
+    def evaluation_folders(self) -> list[RunFolder]:
+        """The newest version of each evaluation of the run."""
         parents = sorted((self.folder.path / "evaluations").glob("*/"))
         return [RunFolder.open(parent) for parent in parents if any(parent.glob("v*"))]
 
 
-def load(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None) -> Run:
-    """A finished run: `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
+RunT = TypeVar("RunT", bound=SavedRun)
 
-    **Arguments:** of what no file can hold, in the forms of `owma.fit`: `task`: the run's own, as a function, by which
-    episodes are judged (to give it another one, `Run.tell`); `env`: where to evaluate.
 
-    Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
-    belong together. An environment that is not registered here is no mistake before it is asked for (`Run.env`).
-    """
+def load_run(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None) -> SavedRun:
+    """The finished run at `runs/NAME` (its newest version) or `runs/NAME/v<N>`; see `owma.load`."""
     folder = require_models(Path(path))
     config = from_json(ExperimentConfig, folder.read_json("config.json"))
     if checkpoint.latest(folder.path / "models") is None:
@@ -187,7 +146,7 @@ def load(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None)
         again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
         raise DamagedError(*error.args, f"Or {again}") from error
     told = None if task is None else read_task(task).task
-    return Run(folder, config, parts, obs_keys, spec, dataset, refusal, told)
+    return SavedRun(folder, config, parts, obs_keys, spec, dataset, refusal, told)
 
 
 def _env_of(folder: RunFolder, described: str | None, config: ExperimentConfig) -> tuple[EnvSpec | None, str | None]:

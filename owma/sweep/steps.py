@@ -19,16 +19,17 @@ from owma.config.json import from_json, to_json
 from owma.config.sweep import Point
 from owma.data.load import load_dataset
 from owma.envs import find_env
-from owma.eval.courses import judge_of
-from owma.eval.evaluate import evaluate
+from owma.eval.evaluate import evaluate_planners
+from owma.eval.judge import judge_of
+from owma.eval.setup import setup_of_run
 from owma.planners import AbstractPlannerConfig
-from owma.results.baselines import FILE as BASELINES, kept_data_row, read_baselines
+from owma.results.baselines import FILE as BASELINES, read_baselines
 from owma.results.tables import summarise
 from owma.runs import checkpoint
 from owma.runs.dataset import require_same_dataset
 from owma.runs.folder import RunFolder, versions
 from owma.runs.labels import keep_labels, kept_task
-from owma.runs.load import Run, load
+from owma.runs.load import SavedRun, load_run
 from owma.train.experiment import Experiment
 from owma.train.inputs import gather_for
 
@@ -84,9 +85,9 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         # In the sweep nothing is timed: what runs beside a decision would be timed with it.
         config = dataclasses.replace(point.experiment.evaluation, timed_decisions=0)
         warned: list[str] = []
-        loaded = load(run)
+        loaded = load_run(run)
         _evaluate(loaded, {point.name: point.planner}, folder, config, point.experiment, warned.append)
-        _stand_beside(loaded, point.experiment, sweep, warned.append)
+        _add_baselines(loaded, point.experiment, sweep, warned.append)
         # A worker goes on to other points, whose programs are others: kept, each is 150 MB.
         jax.clear_caches()
         means = summarise(folder.read_jsonl("episodes.jsonl"))["planners"][point.name]
@@ -97,12 +98,12 @@ def evaluate_point(point: Point, run: Path, sweep: Path) -> dict[str, Any]:
         return row
 
 
-def _stand_beside(run: Run, experiment: ExperimentConfig, sweep: Path, warn: Callable[[str], None]) -> None:
+def _add_baselines(run: SavedRun, experiment: ExperimentConfig, sweep: Path, warn: Callable[[str], None]) -> None:
     """Random actions and the dataset's episodes, once for all planners of an experiment: `baselines.jsonl`."""
     folder = RunFolder(sweep / "evaluations" / experiment.name)
     with _alone(sweep, f"{experiment.name}--baselines"):
         if not read_baselines(folder):
-            _evaluate(run, {}, folder, experiment.evaluation, experiment, warn, random_actions=True)
+            _evaluate(run, {}, folder, experiment.evaluation, experiment, warn, baselines=True)
 
 
 def time_planners(points: Sequence[Point], run: Path, sweep: Path, decisions: int) -> None:
@@ -116,7 +117,7 @@ def time_planners(points: Sequence[Point], run: Path, sweep: Path, decisions: in
         folder.path.mkdir(exist_ok=True)
         experiment = points[0].experiment
         config = dataclasses.replace(experiment.evaluation, episodes=1, timed_decisions=decisions)
-        _evaluate(load(run), planners, folder, config, experiment)
+        _evaluate(load_run(run), planners, folder, config, experiment)
 
 
 def is_evaluated(point: Point, sweep: Path) -> bool:
@@ -172,34 +173,24 @@ def gather_rows(points: Sequence[Point], sweep: RunFolder) -> tuple[list[dict[st
 
 
 def _evaluate(
-    run: Run,
+    run: SavedRun,
     planners: Mapping[str, AbstractPlannerConfig],
     folder: RunFolder,
     config: EvaluationConfig,
     experiment: ExperimentConfig,
     warn: Callable[[str], None] | None = None,
     *,
-    random_actions: bool = False,
+    baselines: bool = False,
 ) -> None:
     env = _env(run, experiment)
-    evaluate(
-        run.model,
-        planners,
-        folder,
-        config,
-        env=env,
-        obs_keys=run.obs_keys,
-        seed=experiment.seed,
-        progress=silent,
-        judge=judge_of(kept_task(experiment.task, run.folder.path), env),
-        data=kept_data_row(run.folder) if random_actions else None,
-        random_actions=random_actions,
-        dataset=run.dataset,
-        warn=warn,
-    )
+    judge = judge_of(kept_task(experiment.task, run.folder.path), env)
+    setup = setup_of_run(run, config, env=env, judge=judge)
+    if not baselines:
+        setup = dataclasses.replace(setup, data_row=None, random_actions=False)
+    evaluate_planners(planners, setup, folder, seed=experiment.seed, progress=silent, warn=warn)
 
 
-def _env(run: Run, experiment: ExperimentConfig) -> EnvSpec:
+def _env(run: SavedRun, experiment: ExperimentConfig) -> EnvSpec:
     named = experiment.evaluation.env
     if named is not None:
         return find_env(named)

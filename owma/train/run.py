@@ -1,6 +1,6 @@
 """How a run begins on disk, how one that was begun before is found, and how it is evaluated when it is trained.
 
-Flags are read in `__main__.py`, and Python's arguments in `api.py`; both then call this.
+Flags are read in `__main__.py`, and Python's arguments in `owma/api/fit.py`; both then call this.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +14,9 @@ from owma._internal.progress import Progress
 from owma.config.experiment import ExperimentConfig
 from owma.config.json import from_json, to_json
 from owma.data import difference, digest_of, is_digest
-from owma.eval.courses import judge_of
-from owma.eval.evaluate import evaluate
+from owma.eval.evaluate import evaluate_planners
+from owma.eval.judge import judge_of
+from owma.eval.setup import EvaluationSetup
 from owma.outcomes.tasks import AbstractTask
 from owma.results.baselines import data_row, kept_data_row
 from owma.runs.folder import RunFolder, versions
@@ -73,20 +74,17 @@ def evaluate_trained(
     """The results of the planners that the configuration names, in the run's own folder; `None` without episodes."""
     if material.env is None or not config.evaluation.episodes:
         return None
-    results = evaluate(
-        parts.agent_model(config.value.kind),
-        config.evaluation.named_planners(),
-        folder,
-        config.evaluation,
+    setup = EvaluationSetup(
+        model=parts.agent_model(config.value.kind),
+        config=config.evaluation,
         env=material.env,
         obs_keys=material.dataset.obs_keys,
-        seed=config.seed,
-        progress=progress,
         judge=judge_of(kept_task(config.task, folder.path), material.env),
-        data=kept_data_row(folder),
+        data_row=kept_data_row(folder),
         dataset=material.dataset.origin,
-        warn=warn,
     )
+    planners = config.evaluation.named_planners()
+    results = evaluate_planners(planners, setup, folder, seed=config.seed, progress=progress, warn=warn)
     for log in logs:
         for name, entry in results["planners"].items():
             log.log({"phase": f"evaluation/{name}"} | entry)

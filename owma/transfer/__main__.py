@@ -90,7 +90,7 @@ def main() -> None:
     from owma.data.load import load_dataset
     from owma.envs import check_env, find_env, import_modules, limit_note
     from owma.runs.dataset import require_same_dataset
-    from owma.runs.load import load
+    from owma.runs.load import load_run
     from owma.train.rows import sample_rows
     from owma.transfer.episodes import transfer
     from owma.transfer.inference import TaskInference
@@ -107,7 +107,7 @@ def main() -> None:
         path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
     # What a reward's module registers is known before environments are looked up.
     import_modules(_imports(arguments))
-    run = load(path)
+    run = load_run(path)
     if folder is None and arguments.evaluation.kl_coef is None:
         # Planners are those of the run.
         priced = dataclasses.replace(arguments.evaluation, kl_coef=run.config.evaluation.kl_coef)

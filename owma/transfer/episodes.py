@@ -19,8 +19,9 @@ from owma.config.experiment import EvaluationConfig
 from owma.config.transfer import TransferConfig
 from owma.envs import maze_of, without_goal
 from owma.envs.make import vector_env
-from owma.eval.courses import Course, Judge, random_course, random_rows
+from owma.eval.judge import Judge
 from owma.eval.rollout import run_episodes
+from owma.eval.trajectories import Trajectories, random_rows, random_trajectories
 from owma.outcomes.transitions import Transitions
 from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.results import plots
@@ -84,7 +85,7 @@ def transfer(
                     if about not in fitted:
                         folder.append_jsonl(_FITS, about | said)
                     kept += stage.act(names, model, task, about | {"r2": said["r2"]})
-                stage.stand_beside(task, inference.transitions, rewards, returns)
+                stage.add_baselines(task, inference.transitions, rewards, returns)
     results = summarise_transfer(kept, read_baselines(folder)) | {"cells": cells}
     if ogbench := {task.name: task.ogbench_task for task in tasks if task.ogbench_task is not None}:
         results["ogbench"] = summarise_ogbench(kept, ogbench)
@@ -109,7 +110,7 @@ class _Stage:
     """Of the data's actions."""
     warn: Callable[[str], None] | None = None
 
-    def stand_beside(
+    def add_baselines(
         self,
         task: TransferTask,
         transitions: Transitions,
@@ -128,20 +129,20 @@ class _Stage:
     def _random_rows(self, task: TransferTask) -> list[dict[str, Any]]:
         """None where the environment makes a mistake under random actions."""
         try:
-            course = self._random_course
-            return [] if course is None else random_rows(course, Judge(task.judge), seed=self.seed)
+            trajectories = self._random_trajectories
+            return [] if trajectories is None else random_rows(trajectories, Judge(task.judge), seed=self.seed)
         except OwmaError as error:
             self._leave_out(error)
             return []
 
     @functools.cached_property
-    def _random_course(self) -> Course | None:
+    def _random_trajectories(self) -> Trajectories | None:
         """The same for all tasks in this environment."""
         low, high = (np.asarray(bound) for bound in self.bounds)
         steps = (self.env.max_episode_steps or self.evaluation.max_steps) * self.envs.num_envs
         try:
             with self.progress(f"evaluating {RANDOM}", steps, 0) as advance:
-                return random_course(
+                return random_trajectories(
                     self.envs, seed=self.seed, obs_keys=self.obs_keys, low=low, high=high, progress=advance
                 )
         except OwmaError as error:

@@ -21,7 +21,7 @@ from owma.envs import (
     task_env,
     task_reward,
 )
-from owma.eval.courses import judge_of
+from owma.eval.judge import judge_of
 from owma.outcomes.tasks import AbstractRewardTask, ConstantRewardError, GoalTask, RewardTask, build_task
 from owma.outcomes.transitions import Transitions
 from owma.results.scores import OGBENCH_TASKS

@@ -11,13 +11,13 @@ from owma.envs import foreign_reward
 from owma.outcomes.given import TaskLike, read_task
 from owma.outcomes.tasks import AbstractRewardTask
 from owma.results.baselines import data_row
-from owma.runs.load import Run
+from owma.runs.load import RunT
 from owma.train.rows import sample_rows
 from owma.transfer.inference import TaskInference
 
 
-def tell(run: Run, task: TaskLike, *, labels: int | None, seed: int) -> Run:
-    """See `Run.tell`."""
+def tell(run: RunT, task: TaskLike, *, labels: int | None, seed: int) -> RunT:
+    """See `owma.Run.tell`."""
     given = read_task(task)
     if run.env_spec is not None and isinstance(given.config, RewardTaskConfig):
         foreign = foreign_reward(given.config.reward, run.env_spec)

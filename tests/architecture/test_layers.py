@@ -2,8 +2,8 @@
 
 A room is what stands at the top of `owma/`: a folder, or one of the two commands that are one file. A new room goes
 into `LAYERS`. Rooms of one layer do not import each other; the files of a room do, but in no circle.
-`config` imports what it builds when it builds it (`BUILDS`), so that commands read their flags without JAX, and the
-methods of a `Run` that are `owma.evaluate` and the like import these when they are called.
+`config` imports what it builds when it builds it (`BUILDS`), so that commands read their flags without JAX. `api` is
+what users call from Python: it stands above the rooms that it puts together, which commands call themselves.
 """
 
 import ast
@@ -38,13 +38,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "inspect",
         "doctor",
     ),
+    ("api",),
     ("__main__",),
 )
 """The rooms, from the bottom."""
 
-BUILDS = {"config": ("planners", "adaptation"), "runs": ("eval", "transfer")}
-"""What a room below may import of rooms above, inside functions and for type checkers: the planners of `build()`, and
-`Run.evaluate`, `tell` and `plot`."""
+BUILDS = {"config": ("planners", "adaptation")}
+"""What a room below may import of rooms above, inside functions and for type checkers: the planners of `build()`."""
 
 LOWEST_LAYER = {
     **dict.fromkeys(("gymnasium", "gymnasium_robotics", "mujoco", "ogbench"), "envs"),

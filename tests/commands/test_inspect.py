@@ -88,7 +88,7 @@ def test_training_says_that_files_name_no_environment(invoke, files: dict[str, s
 
 @pytest.mark.slow
 def test_training_on_files(invoke, files: dict[str, str]) -> None:
-    from owma.runs.load import load
+    from owma.runs.load import load_run
 
     tiny = ["--training.updates", "2", "--value.updates", "2", "--evaluation.episodes", "0"]
     outcome = invoke(
@@ -96,5 +96,5 @@ def test_training_on_files(invoke, files: dict[str, str]) -> None:
         *("smoke", "data:d4rl-file", "--data.file", files["d4rl"], "task:recorded-task-config", *tiny),
     )
     assert outcome.code == 0, outcome.stderr
-    run = load(outcome.stdout.splitlines()[-1])
+    run = load_run(outcome.stdout.splitlines()[-1])
     assert run.env_spec is None and run.config.data == owma.D4rlFile(Path("walk.hdf5"))

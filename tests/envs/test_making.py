@@ -12,8 +12,8 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from owma._internal.errors import ConfigError, OwmaError
 from owma.agent.act import Agent
 from owma.envs import actions_inside, check_env, find_env, limit_note, make_env, vector_env
-from owma.eval.courses import drive
 from owma.eval.rollout import run_episodes
+from owma.eval.trajectories import roll_out
 from owma.outcomes.testbeds import testbed_policy
 from owma.planners import Static
 
@@ -192,5 +192,5 @@ def test_what_goes_wrong_later_is_one_sentence_too(way: str, said: str) -> None:
     spec = EnvSpec("own/Late-v0", entry_point=lambda **_: _Late(way), max_episode_steps=9)
     check_env(spec, None, obs_dim=2, action_dim=1)
     with vector_env(spec, 2) as envs, pytest.raises(OwmaError, match=said) as error:
-        drive(lambda obs, done, step: np.zeros((2, 1), np.float32), envs, seed=0, flatten=np.asarray)
+        roll_out(lambda obs, done, step: np.zeros((2, 1), np.float32), envs, seed=0, flatten=np.asarray)
     assert "\n" not in str(error.value)

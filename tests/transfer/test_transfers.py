@@ -21,8 +21,9 @@ from owma.config.task import GoalTaskConfig
 from owma.config.transfer import TransferConfig
 from owma.config.value import ValueConfig
 from owma.envs import task_env, task_reward, without_goal
-from owma.eval.courses import Judge
-from owma.eval.evaluate import evaluate
+from owma.eval.evaluate import evaluate_planners
+from owma.eval.judge import Judge
+from owma.eval.setup import EvaluationSetup
 from owma.outcomes.tasks import GoalTask, RewardTask
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import LinearValue, TaskValue, untrained_decoder
@@ -138,13 +139,13 @@ def test_a_goal_is_judged_as_in_the_table_of_a_training_run(inference: TaskInfer
     goal = GoalTask(np.array([4.0]), radius=0.0, falloff=1.0, first_coordinate=1)
     labels = goal.judge(inference.transitions.obs, inference.transitions.action, inference.transitions.next_obs)
     config = TransferConfig(labels=(8,), fits=("linear",), seed=2)
-    common: dict[str, Any] = {"env": line_world(), "obs_keys": None, "progress": silent}
+    common: dict[str, Any] = {"env": line_world(), "obs_keys": None}
     told, trained = RunFolder(tmp_path / "told"), RunFolder(tmp_path / "trained")
     for folder in (told, trained):
         folder.path.mkdir()
-    transfer(inference, [TransferTask("goal", labels, goal)], told, config, EVALUATION, **common)
-    model = inference.parts.agent_model("linear")
-    evaluate(model, EVALUATION.named_planners(), trained, EVALUATION, seed=2, judge=Judge(goal), **common)
+    transfer(inference, [TransferTask("goal", labels, goal)], told, config, EVALUATION, progress=silent, **common)
+    setup = EvaluationSetup(inference.parts.agent_model("linear"), EVALUATION, judge=Judge(goal), **common)
+    evaluate_planners(EVALUATION.named_planners(), setup, trained, seed=2, progress=silent)
     keys = ("planner", "episode", "return", "success", "env_return", "env_success")
     for file in ("episodes.jsonl", "baselines.jsonl"):
         in_either = [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from owma._internal.errors import ConfigError
 from owma._internal.progress import ProgressCallback, shown_progress
+from owma.api.run import Run
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.policy import PolicyConfig
@@ -18,7 +19,6 @@ from owma.data.given import DataLike, given_data
 from owma.envs.given import EnvLike, given_env
 from owma.outcomes.given import TaskLike, read_task
 from owma.outcomes.tasks import build_task
-from owma.runs.load import Run
 from owma.train.experiment import Experiment
 from owma.train.inputs import gather_for
 from owma.train.run import begin_run, begun_run

@@ -1,4 +1,4 @@
-"""Episodes side by side in a vector environment, whoever acts, and what they are worth to a task."""
+"""Trajectories: episodes side by side in a vector environment, whoever acts, and what they are worth to a task."""
 
 import dataclasses
 import functools
@@ -6,22 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
 from owma._internal.errors import OwmaError
 from owma._internal.types import Bool, Float, HostArray, Int
-from owma.config.task import RecordedTaskConfig, RewardTaskConfig, TaskConfig
 from owma.envs import (
     actions_inside,
     check_rewards,
     environment_errors,
     finite_observations,
-    pays,
     reported_success,
 )
+from owma.eval.judge import Judge
 from owma.outcomes.observations import flatten_obs
-from owma.outcomes.tasks import AbstractRewardTask, build_task
+from owma.outcomes.tasks import AbstractRewardTask
 from owma.results.baselines import RANDOM
 
 _MOST_BOUND = 1e6
@@ -29,25 +27,8 @@ _MOST_BOUND = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
-class Judge:
-    """By whose rewards episodes are judged."""
-
-    task: AbstractRewardTask | None = None
-    """Its rewards add up to an episode's return, and it says what success is; `None` leaves both to the environment."""
-    promised: AbstractRewardTask | None = None
-    """What V promises returns of, where that is not what judges: the environment may pay for a goal without the slope
-    that V was told of."""
-    knows_promise: bool = True
-    """Whether V promises returns of one of the two; where it does not, nothing is said of what came of a promise."""
-
-    def keeps(self, course: "Course", episode: int) -> Float[np.ndarray, " steps"]:
-        """The rewards of an episode that V promised."""
-        return course.rewards_by(self.promised or self.task, episode)
-
-
-@dataclasses.dataclass(frozen=True)
-class Course:
-    """How episodes went. What follows the end of one is not its own."""
+class Trajectories:
+    """States, actions and rewards of episodes, padded to the length of the longest."""
 
     observations: Float[np.ndarray, "episodes states obs"]
     """One step more than there are actions; after an episode ended its last state is repeated."""
@@ -107,7 +88,7 @@ class Acting(Protocol):
         ...
 
 
-def drive(
+def roll_out(
     act: Acting,
     envs: VectorEnv,
     *,
@@ -115,7 +96,7 @@ def drive(
     flatten: Callable[[Any], Float[np.ndarray, "n obs"]],
     pays: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> Course:
+) -> Trajectories:
     """One episode in each of `envs`; episode i starts from environment seed `1000 * seed + i`, whoever acts.
 
     **Arguments:** `flatten` makes states of the environment's observations. `pays`: whether the episodes' rewards are
@@ -154,7 +135,7 @@ def drive(
         step += 1
         if progress is not None:
             progress(int(active.sum()))
-    return Course(
+    return Trajectories(
         observations=np.stack(visited, axis=1),
         actions=np.stack(actions, axis=1),
         rewards=np.stack(rewards, axis=1),
@@ -175,7 +156,7 @@ def _bounds(ends: Float[np.ndarray, " act"]) -> Bool[np.ndarray, " act"]:
     return np.abs(ends) <= _MOST_BOUND
 
 
-def random_course(
+def random_trajectories(
     envs: VectorEnv,
     *,
     seed: int,
@@ -183,12 +164,12 @@ def random_course(
     low: Float[HostArray, " act"],
     high: Float[HostArray, " act"],
     progress: Callable[[int], None] | None = None,
-) -> Course:
+) -> Trajectories:
     """An episode in each of `envs` of actions drawn uniformly from the action space, the same for the same `seed`.
 
     **Arguments:** `low`, `high`: bounds where the action space has none, or has one that stands for none.
 
-    Raises `OwmaError` as `drive` does, but not for rewards.
+    Raises `OwmaError` as `roll_out` does, but not for rewards.
     """
     space: Any = envs.single_action_space
     low = np.where(_bounds(space.low), space.low, low)
@@ -201,33 +182,19 @@ def random_course(
         return actions_inside(drawn.astype(np.float32), space)[0]
 
     flatten = functools.partial(flatten_obs, obs_keys=obs_keys)
-    return drive(act, envs, seed=seed, flatten=flatten, pays=False, progress=progress)
+    return roll_out(act, envs, seed=seed, flatten=flatten, pays=False, progress=progress)
 
 
-def judge_of(config: TaskConfig, env: EnvSpec) -> Judge:
-    """Who judges episodes in `env` by a task: the task itself or, where it pays the same, the environment.
-
-    Imports the module of a reward function, as `build_task` does: a configuration of a folder that may be somebody
-    else's has to be trusted first (`owma._internal.command.require_trust`). Raises `ConfigError` if the task cannot be
-    built.
-    """
-    if isinstance(config, RecordedTaskConfig) or (isinstance(config, RewardTaskConfig) and pays(env, config.reward)):
-        return Judge()
-    task = build_task(config)
-    assert isinstance(task, AbstractRewardTask)  # all but the recorded one
-    return Judge(task)
-
-
-def random_rows(course: Course, judge: Judge, *, seed: int) -> list[dict[str, Any]]:
+def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int) -> list[dict[str, Any]]:
     """A row an episode, of the form of an evaluation's; what only planners have is `None`.
 
-    **Arguments:** `course`: as `owma.eval.courses.random_course` returns it.
+    **Arguments:** `trajectories`: as `random_trajectories` returns it.
 
     Raises `OwmaError` where an episode has no finite return.
     """
     unknown = dict.fromkeys(("value", "promise_gap", "kl", "nfe", "ms_p50", "ms_p95"))
     unknown |= dict.fromkeys(("fallbacks", "overruns", "clipped"), 0)
-    found = course.judged(judge)
-    if any(row["return"] is None for row in found):
+    judged = trajectories.judged(judge)
+    if any(row["return"] is None for row in judged):
         raise OwmaError("The environment gave rewards whose sum is not finite; mend the environment.")
-    return [{"planner": RANDOM, "seed": seed, "episode": i, **unknown, **judged} for i, judged in enumerate(found)]
+    return [{"planner": RANDOM, "seed": seed, "episode": i, **unknown, **row} for i, row in enumerate(judged)]

@@ -1,0 +1,124 @@
+"""`owma.evaluate`: planners compared from Python, by what `python -m owma.eval` calls."""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from owma._internal.errors import ConfigError
+from owma._internal.progress import ProgressCallback, shown_progress
+from owma.config.experiment import EvaluationConfig
+from owma.config.json import to_json
+from owma.config.names import check_run_name
+from owma.config.planners import AbstractPlannerConfig, planner_name
+from owma.envs import limit_note, statistics_note
+from owma.envs.given import EnvLike, given_env
+from owma.eval.evaluate import evaluate_planners
+from owma.eval.setup import check_run_env, judge_of_run, new_evaluation_folder, setup_of_run
+from owma.planners import AbstractPlanner
+from owma.runs.load import SavedRun
+from owma.runs.rows import EpisodeRow
+
+Planner: TypeAlias = str | AbstractPlannerConfig | AbstractPlanner
+"""A planner: by the name that training knows it by, as a configuration, or built."""
+
+Planners: TypeAlias = Planner | Sequence[Planner] | Mapping[str, Planner]
+"""One planner, several, or several by names of one's own."""
+
+
+def evaluate(
+    run: SavedRun,
+    planners: Planners = (),
+    *,
+    env: EnvLike | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    replan_every: int | None = None,
+    timed_decisions: int | None = None,
+    max_steps: int | None = None,
+    kl_coef: float | None = None,
+    value: Literal["decoder", "linear"] | None = None,
+    deadline_ms: float | None = None,
+    progress: bool | ProgressCallback = True,
+) -> list[EpisodeRow]:
+    """Episodes of each planner from the same start states, a row each.
+
+    ```python
+    rows = owma.evaluate(run, ["static", "online_adaptation"], episodes=16)
+    pandas.DataFrame(rows).groupby("planner")["return"].mean()
+    ```
+
+    Rows, table and pictures are in a new version of `RUN/evaluations/NAME`, as of `python -m owma.eval`.
+
+    **Arguments:**
+
+    - `run`: of `owma.fit` or `owma.load`.
+    - `planners`: names (`"cem"`, ...), configurations, or either by names of your own; by default those of the run.
+    - `env`: as of `owma.fit`; by default the run's.
+    - `episodes`, `replan_every`, `timed_decisions`, `max_steps`, `kl_coef`: see `owma.EvaluationConfig`; by default
+      those of the run. `kl_coef` is the price of planners that are given by name.
+    - `seed`: of start states and of the planners' draws.
+    - `value`: which of the run's values to act by; by default the one that its configuration names.
+    - `deadline_ms`: milliseconds that a decision may take, for planners that work in steps.
+    - `progress`: whether it is shown, or a function `progress(label, done, total, note)` that is told of it.
+
+    **Raises:** `OwmaError` for a mistake in any of these, before an episode is begun.
+    """
+    given = {"episodes": episodes, "replan_every": replan_every, "timed_decisions": timed_decisions}
+    given |= {"max_steps": max_steps, "kl_coef": kl_coef}
+    chosen = {field: setting for field, setting in given.items() if setting is not None}
+    config = dataclasses.replace(run.config.evaluation, **chosen)
+    if config.episodes < 1:
+        raise ConfigError(f"episodes={config.episodes}: an evaluation needs at least one.")
+    named = _by_name(planners, config)
+    where = run.env if env is None else given_env(env)
+    check_run_env(run, where, flag="env=")
+    notes = statistics_note(run.env_spec, "The run's dataset"), limit_note(where, config.max_steps, "max_steps")
+    for note in filter(None, notes):
+        _warn(note)
+    judge = judge_of_run(run, where, (), warn=_warn, remedy="load it with owma.load(path, task=...)")
+    described = {"evaluation": to_json(config), "seed": seed, "planners": {n: repr(p) for n, p in named.items()}}
+    setup = setup_of_run(run, config, env=where, judge=judge, value=value, deadline_ms=deadline_ms)
+    folder = new_evaluation_folder(run, named, described)
+    evaluate_planners(named, setup, folder, seed=seed, progress=shown_progress(progress), warn=_warn)
+    rows: list[Any] = folder.read_jsonl("episodes.jsonl")
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class _Built(AbstractPlannerConfig):
+    """The configuration of a planner that was built by hand."""
+
+    planner: AbstractPlanner
+
+    def build(self) -> AbstractPlanner:
+        return self.planner
+
+
+def _by_name(planners: Planners, config: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
+    if isinstance(planners, Mapping):
+        named = {name: _config(planner, config) for name, planner in planners.items()}
+    else:
+        several = planners if isinstance(planners, Sequence) and not isinstance(planners, str) else [planners]
+        named = {_name(planner): _config(planner, config) for planner in several}
+        if len(named) < len(several):
+            raise ConfigError("Two of the planners are of one name; give them by names of your own: {name: planner}.")
+    for name in named:
+        check_run_name(name)
+    return named or config.named_planners()
+
+
+def _name(planner: Planner) -> str:
+    if isinstance(planner, str):
+        return planner
+    return planner_name(planner) if isinstance(planner, AbstractPlannerConfig) else type(planner).__name__
+
+
+def _config(planner: Planner, config: EvaluationConfig) -> AbstractPlannerConfig:
+    if isinstance(planner, str):
+        return dataclasses.replace(config, planners=(planner,)).named_planners()[planner]
+    return planner if isinstance(planner, AbstractPlannerConfig) else _Built(planner)
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)
