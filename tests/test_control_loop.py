@@ -86,13 +86,13 @@ def test_an_evaluation_is_a_loop_of_act(gaussian_model, monkeypatch, config, dea
     actions, plans, decisions, expected = _acted(agent, seed=2)
     assert len(decisions) == len(range(0, len(actions), replan_every))
 
-    read_out, followed = rollout._batch_read_out, []
+    read_out, followed = rollout.read_out_batch, []
 
     def recorded(bare: Agent, obs: jax.Array, psi: jax.Array, keys: jax.Array) -> Any:
         followed.append(np.asarray(psi[0]))
         return read_out(bare, obs, psi, keys)
 
-    monkeypatch.setattr(rollout, "_batch_read_out", recorded)
+    monkeypatch.setattr(rollout, "read_out_batch", recorded)
     with vector_env(line_world(), 1) as envs:
         seen = _Recorded(envs)
         episodes = rollout.run_episodes(agent, seen, planner_name="mine", seed=2, timed_decisions=0)

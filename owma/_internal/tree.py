@@ -1,6 +1,6 @@
 """Small pytree helpers that know nothing of the domain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -77,3 +77,27 @@ def row_mapper(
         return np.concatenate(pieces)
 
     return mapped
+
+
+def stack_rows(trees: Sequence[T]) -> T:
+    """Trees of one structure as one, whose arrays have a first axis more; on the host, so that nothing is compiled."""
+    return jax.tree.map(
+        lambda *rows: jnp.stack(rows) if _are_keys(rows[0]) else _placed_as(rows[0], np.stack(rows)), *trees
+    )
+
+
+def unstack_rows(tree: T) -> list[T]:
+    """What `stack_rows` made one of."""
+    leaves, structure = jax.tree.flatten(tree)
+    rows = [list(leaf) if _are_keys(leaf) else [_placed_as(leaf, row) for row in np.asarray(leaf)] for leaf in leaves]
+    return [jax.tree.unflatten(structure, row) for row in zip(*rows)]
+
+
+def _are_keys(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _placed_as(like: Any, host: np.ndarray | np.generic) -> Array:
+    """On the device of another array, and committed to it as that is: programs would else be compiled anew."""
+    is_committed = isinstance(like, jax.Array) and like.committed
+    return jax.device_put(host, like.sharding) if is_committed else jnp.asarray(host)

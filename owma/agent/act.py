@@ -1,9 +1,11 @@
 """An agent: what was learnt, and a planner that uses it."""
 
 import dataclasses
+import functools
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
@@ -11,67 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._internal.tree import strongly_typed
-from owma._internal.types import Action, Array, Bool, Float, HostArray, Int, Obs, PRNGKeyArray, Psi, PyTree
-from owma.agent.anytime import Paces, measure_paces, plan_in_time
-from owma.outcomes.observations import read_obs, sized_obs
+from owma._internal.cores import usable_cores
+from owma._internal.errors import ConfigError, OwmaError
+from owma._internal.tree import select, stack_rows, strongly_typed, unstack_rows
+from owma._internal.types import Action, Array, Bool, Float, HostArray, Key, Obs, PRNGKeyArray, Psi, PyTree
+from owma.agent.anytime import measure_paces, plan_in_time
+from owma.agent.state import AgentState as AgentState, Decision as Decision, StepInfo as StepInfo
+from owma.outcomes.observations import read_batch, read_obs, sized_obs
 from owma.planners.base import AbstractAnytimePlanner, AbstractPlanner, AgentModel, PlanInfo, guarded_plan
 
 StepKey: TypeAlias = PRNGKeyArray | tuple[PRNGKeyArray, PRNGKeyArray]
 """The key of one step, which is split in two; or the two themselves, that of the decision and that of the action."""
 
-
-class Decision(eqx.Module):
-    """A plan, and what the planner says of it."""
-
-    psi: Psi
-    """ψ*, the outcome to bring about."""
-    info: PlanInfo
-
-
-class AgentState(eqx.Module):
-    """What an agent remembers between steps of one episode."""
-
-    planner: PyTree
-    """The planner's own state."""
-    decision: Decision
-    """The decision in force."""
-    steps_left: Int[Array, ""]
-    """Steps until the next decision."""
-    paces: Paces | None = None
-    """What the parts of a decision have taken so far; `None` without a deadline."""
-
-    @property
-    def psi(self) -> Psi:
-        """The plan being followed."""
-        return self.decision.psi
-
-    @property
-    def info(self) -> PlanInfo:
-        """Of the decision that made it."""
-        return self.decision.info
-
-
-class StepInfo(eqx.Module):
-    """What the agent says of one step."""
-
-    decision: Decision
-    """The decision in force; made at this step if `planned`."""
-    planned: Bool[Array, ""]
-    clipped: Bool[Array, ""]
-    """Whether the policy's action left the action space and was moved to its boundary."""
-    overrun: Bool[Array, ""]
-    """Whether the action came after the deadline."""
-
-    @property
-    def psi(self) -> Psi:
-        """The outcome that the action is meant to bring about."""
-        return self.decision.psi
-
-    @property
-    def plan(self) -> PlanInfo:
-        """What the planner says of the decision in force."""
-        return self.decision.info
+BatchKey: TypeAlias = PRNGKeyArray | tuple[Key[Array, " n"], Key[Array, " n"]]
+"""The key of a step in n environments, which is split into n; or n keys of decisions and n of actions."""
 
 
 class Agent(eqx.Module):
@@ -82,8 +37,14 @@ class Agent(eqx.Module):
     action, state, info = agent.act(obs, state, key=key)
     ```
 
-    `act` is `decide`, where a new plan is due, and `read_out`. Whoever acts in many environments at once uses these two
-    halves, as `owma.eval.rollout` does.
+    In many environments at once:
+
+    ```python
+    states = agent.init_batch(n)
+    actions, states, info = agent.act_batch(obs, states, key=key)
+    ```
+
+    `act` is `decide`, where a new plan is due, and `read_out`.
     """
 
     model: AgentModel
@@ -148,6 +109,67 @@ class Agent(eqx.Module):
             return np.array(action), state, info  # a copy: what JAX holds cannot be written to
         return self._act_in_time(flat, state, began, key)
 
+    def init_batch(self, n: int) -> AgentState:
+        """The states at the start of an episode in each of n environments: every array has n as its first axis.
+
+        Raises `ConfigError` for an agent with a deadline: `act` keeps it in one environment.
+        """
+        if self.deadline_ms is not None:
+            raise ConfigError(
+                f"Agent.init_batch: the agent has deadline_ms={self.deadline_ms:g}, which one decision is given at a "
+                "time; act in one environment, or make an agent without a deadline."
+            )
+        if n < 1:
+            raise ConfigError(f"Agent.init_batch({n}): there must be at least one environment.")
+        if decides_each():
+            compile_decide(self)
+        return _initial_states(self, n)
+
+    def act_batch(
+        self,
+        obs: Mapping[str, HostArray] | HostArray,
+        states: AgentState,
+        *,
+        key: BatchKey,
+        first: Bool[HostArray, " n"] | None = None,
+    ) -> tuple[Float[np.ndarray, "n act"], AgentState, StepInfo]:
+        """One step of control in each of n environments.
+
+        Row i is what `act` does with `obs[i]`, the state of that environment and `jax.random.split(key, n)[i]`. On a
+        CPU, where each decision is one of `act`, as many at a time as there are cores, plans are the same bit by bit;
+        elsewhere one program makes all of them. Actions are the same but for rounding.
+
+        **Arguments:** `obs`: as a vector environment returned it: an array of shape (n, obs), or a goal environment's
+        dictionary of such arrays; `states`: from `init_batch` or the last `act_batch`; `key`: a new one for each step,
+        or a pair of n keys each, for the decisions and for the actions, as `owma.eval.rollout.episode_keys` gives them;
+        `first`: where an observation is the first of an episode, so that what was remembered of the one before is
+        forgotten; by default none but those of `init_batch`.
+
+        **Returns:** actions of shape (n, act), the next states, and a `StepInfo` whose arrays have n as their first
+        axis; otherwise as `act`.
+
+        **Raises:** `OwmaError` if an observation is not finite, or the shapes are none of these.
+        """
+        flat = jnp.asarray(read_batch(obs, self.obs_keys, self.obs_size))
+        n = len(flat)
+        if self.deadline_ms is not None or states.steps_left.shape != (n,):
+            raise OwmaError(
+                f"Agent.act_batch: there are {n} observations, and the states are of "
+                f"{f'{len(states.steps_left)} environments' if states.steps_left.ndim else 'one environment'}; begin "
+                f"with agent.init_batch({n})."
+            )
+        if first is not None:
+            if np.shape(first) != (n,):
+                raise OwmaError(f"Agent.act_batch(first=...) is of shape {np.shape(first)}; give one for each of {n}.")
+            states = _select(jnp.asarray(first), _initial_states(self, n), states)
+        decision_keys, action_keys = _both_of_each(key, n)
+        due = np.asarray(states.steps_left) <= 0
+        if due.any():
+            states = decide_batch(self, flat, states, decision_keys, due)
+        actions, clipped = read_out_batch(without_planner(self), flat, states.decision.psi, action_keys)
+        info = StepInfo(states.decision, jnp.asarray(due), clipped, jnp.zeros(n, bool))
+        return np.array(actions), eqx.tree_at(lambda s: s.steps_left, states, states.steps_left - 1), info
+
     def _act_in_time(
         self, obs: Obs, state: AgentState, began: float, key: StepKey
     ) -> tuple[Float[np.ndarray, " act"], AgentState, StepInfo]:
@@ -177,7 +199,7 @@ class Agent(eqx.Module):
         """
         paces = state.paces
         if began is None:
-            found = _compiled_plan(self.planner)(self.model, obs, state.planner, key=key)
+            found = _compiled_plan(type(self.planner))(self.planner, self.model, obs, state.planner, key=key)
         else:
             if self.deadline_ms is None or paces is None or not isinstance(self.planner, AbstractAnytimePlanner):
                 raise ValueError("Agent.decide(began=...) needs an agent with a deadline, and a state of its `init`.")
@@ -232,9 +254,13 @@ def _jit_of_all_arguments(function: _Function) -> _Function:
     return filter_jit(function, keep_unused=True)
 
 
-def _compiled_plan(planner: AbstractPlanner) -> Callable[..., tuple[Psi, PyTree, PlanInfo]]:
-    """`planner.plan`, traced once for all that ask for it: `initial_state`, for its shapes, and `Agent.decide`."""
-    return eqx.filter_jit(planner.plan)
+@functools.cache
+def _compiled_plan(kind: type[AbstractPlanner]) -> Callable[..., tuple[Psi, PyTree, PlanInfo]]:
+    """`plan` of a class of planners, traced once for all that ask for it: `initial_state`, and `Agent.decide`.
+
+    Held, since wrapping it anew takes longer than a small program runs.
+    """
+    return eqx.filter_jit(kind.plan)
 
 
 _guarded_plan: Any = eqx.filter_jit(guarded_plan)
@@ -246,7 +272,8 @@ def initial_state(agent: Agent) -> AgentState:
     """`Agent.init` without the measurements that a deadline needs."""
     planner, obs = strongly_typed(agent.planner.init(agent.model)), agent.model.world.observation.mean
     # The first step plans, whatever stands here; this only gives the plan its shapes.
-    shapes = eqx.filter_eval_shape(_compiled_plan(agent.planner), agent.model, obs, planner, key=jax.random.key(0))
+    plan = _compiled_plan(type(agent.planner))
+    shapes = eqx.filter_eval_shape(plan, agent.planner, agent.model, obs, planner, key=jax.random.key(0))
     psi, _, info = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return AgentState(planner, Decision(psi, info), jnp.asarray(0, jnp.int32))
 
@@ -266,6 +293,86 @@ def _both(key: StepKey) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """The keys of the decision and of the action."""
     decision_key, action_key = key if isinstance(key, tuple) else jax.random.split(key)
     return decision_key, action_key
+
+
+def _both_of_each(key: BatchKey, n: int) -> tuple[Key[Array, " n"], Key[Array, " n"]]:
+    """The keys of the decision and of the action of n environments, each as `act` has them."""
+    if isinstance(key, tuple):
+        return key
+    pairs = jax.vmap(jax.random.split)(jax.random.split(key, n))
+    return pairs[:, 0], pairs[:, 1]
+
+
+decide: Any = eqx.filter_jit(Agent.decide)
+"""`Agent.decide`, compiled."""
+
+
+def decide_each(
+    agent: Agent, obs: Float[Array, "n obs"], states: Sequence[AgentState], keys: Key[Array, " n"]
+) -> list[AgentState]:
+    """`Agent.decide` in each of n environments by the program of a single one, as many at a time as there are cores."""
+
+    def one(i: int) -> AgentState:
+        return jax.block_until_ready(decide(agent, obs[i], states[i], key=keys[i]))
+
+    # One decision keeps little more than one core busy, and does not hold Python's lock.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return list(pool.map(one, range(len(states))))
+
+
+def compile_decide(agent: Agent) -> None:
+    """What `decide_each` runs; threads that met a new program would each compile it."""
+    jax.block_until_ready(decide(agent, example_obs(agent), initial_state(agent), key=jax.random.key(0)))
+
+
+@eqx.filter_jit
+def decide_together(agent: Agent, obs: Float[Array, "n obs"], states: AgentState, keys: Key[Array, " n"]) -> AgentState:
+    """`Agent.decide` in n environments as one program."""
+    return jax.vmap(lambda o, s, k: agent.decide(o, s, key=k))(obs, states, keys)
+
+
+def decides_each() -> bool:
+    """Whether decisions are made by `decide_each`, and not `decide_together`.
+
+    A decision's thousands of draws fill the cache of a CPU: all decisions at once leave it and take twice as long.
+    """
+    return jax.default_backend() == "cpu"
+
+
+def decide_batch(
+    agent: Agent, obs: Float[Array, "n obs"], states: AgentState, keys: Key[Array, " n"], due: Bool[np.ndarray, " n"]
+) -> AgentState:
+    """The states, with a new plan in the environments where one is due."""
+    if not decides_each():
+        return _select(jnp.asarray(due), decide_together(agent, obs, states, keys), states)
+    each, rows = unstack_rows(states), np.flatnonzero(due)
+    decided = decide_each(agent, obs[rows], [each[i] for i in rows], keys[rows])
+    for i, state in zip(rows, decided):
+        each[i] = state
+    return stack_rows(each)
+
+
+@eqx.filter_jit
+def read_out_batch(
+    agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: Key[Array, " n"]
+) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
+    """`Agent.read_out` in n environments."""
+    return jax.vmap(lambda o, p, k: agent.read_out(o, p, key=k))(obs, psi, keys)
+
+
+def without_planner(agent: Agent) -> Agent:
+    """An agent for `read_out` alone, which does not read the planner: all planners then share its program."""
+    return eqx.tree_at(lambda a: a.planner, agent, None)
+
+
+@_jit_of_all_arguments
+def _initial_states(agent: Agent, n: int) -> AgentState:
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), initial_state(agent))
+
+
+@eqx.filter_jit
+def _select(where: Bool[Array, " n"], new: AgentState, old: AgentState) -> AgentState:
+    return jax.vmap(lambda w, a, b: select(w, a, b))(where, new, old)
 
 
 _INSTEAD = 1

@@ -3,7 +3,6 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -13,9 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from owma._internal.cores import usable_cores
+from owma._internal.tree import stack_rows
 from owma._internal.types import Array, Bool, Float, HostArray, Key
-from owma.agent.act import Agent, AgentState, example_obs, initial_state
+from owma.agent.act import (
+    Agent,
+    compile_decide,
+    decide,
+    decide_each,
+    decide_together,
+    decides_each,
+    initial_state,
+    read_out_batch,
+    without_planner,
+)
 from owma.envs import actions_inside
 from owma.eval.judge import Judge
 from owma.eval.trajectories import roll_out
@@ -118,8 +127,7 @@ class _Planning:
 
     def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
         self._agent, self._space = agent, space
-        # The policy does not read the planner: without it, all planners share the program of the actions.
-        self._bare = eqx.tree_at(lambda a: a.planner, agent, None)
+        self._bare = without_planner(agent)
         self._keys = episode_keys(seed, n, replan_every=agent.replan_every)
         self._decide = _deciding(agent, n)
         self._psi: Any = None  # Step 0 plans.
@@ -138,7 +146,7 @@ class _Planning:
             self._overruns += ~done & late
             self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             self._decisions.append(np.where(done, np.nan, _of_decisions(info)))
-        found, was_clipped = _batch_read_out(self._bare, states, self._psi, action_keys)
+        found, was_clipped = read_out_batch(self._bare, states, self._psi, action_keys)
         action, was_moved = actions_inside(np.asarray(found), self._space)
         self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
         return action
@@ -190,29 +198,22 @@ class _Deciding(Protocol):
 def _deciding(agent: Agent, n: int) -> _Deciding:
     if agent.deadline_ms is not None:
         return _InTime(agent, n, agent.deadline_ms)
-    # A decision's thousands of draws fill the cache of a CPU: all decisions at once leave it and take twice as long.
-    return _OneByOne(agent, n) if jax.default_backend() == "cpu" else _Together(agent, n)
+    return _OneByOne(agent, n) if decides_each() else _Together(agent, n)
 
 
 class _OneByOne:
-    """Each decision by the program of a single one, as many at a time as there are cores."""
+    """Each decision by the program of a single one."""
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
         self._states = [initial_state(agent)] * n
-        # Compiled here: threads that met a new program would each compile it.
-        jax.block_until_ready(_decide(agent, example_obs(agent), self._states[0], key=jax.random.key(0)))
+        compile_decide(agent)
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        def decide(i: int) -> AgentState:
-            return jax.block_until_ready(_decide(self._agent, obs[i], self._states[i], key=keys[i]))
-
-        # One decision keeps little more than one core busy, and does not hold Python's lock.
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            self._states = list(pool.map(decide, range(len(self._states))))
-        return *_stacked([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
+        self._states = decide_each(self._agent, obs, self._states, keys)
+        return *stack_rows([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
 
 
 class _Together:
@@ -220,12 +221,12 @@ class _Together:
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
-        self._states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), initial_state(agent))
+        self._states = agent.init_batch(n)
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        self._states = _batch_decide(self._agent, obs, self._states, keys)
+        self._states = decide_together(self._agent, obs, self._states, keys)
         decisions = self._states.decision
         return decisions.psi, decisions.info, np.zeros(len(obs), bool)
 
@@ -249,12 +250,7 @@ class _InTime:
             self._states[i] = self._agent.decide(obs[i], state, key=keys[i], began=began)
             late[i] = 1e3 * (time.perf_counter() - began) > self._deadline_ms
             self._paces = self._states[i].paces
-        return *_stacked([(state.psi, state.info) for state in self._states]), late
-
-
-def _stacked(trees: list[Any]) -> Any:
-    # By NumPy: stacking on a device would start, and compile, one small program after another.
-    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *trees)
+        return *stack_rows([(state.psi, state.info) for state in self._states]), late
 
 
 def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
@@ -275,26 +271,11 @@ def _time_decisions(
     state = initial_state(agent)
     keys = jax.random.split(jax.random.key(seed), repeats)
     # The first call compiles, which is not a decision's cost.
-    jax.block_until_ready(_decide(agent, jnp.asarray(observations[0, 0]), state, key=keys[0]))
+    jax.block_until_ready(decide(agent, jnp.asarray(observations[0, 0]), state, key=keys[0]))
     for i, episode in enumerate(observations):
         for j, step in enumerate(steps):
             obs = jnp.asarray(episode[step])
             start = time.perf_counter()
-            jax.block_until_ready(_decide(agent, obs, state, key=keys[j]))
+            jax.block_until_ready(decide(agent, obs, state, key=keys[j]))
             times[i, j] = 1e3 * (time.perf_counter() - start)
     return times
-
-
-_decide: Any = eqx.filter_jit(Agent.decide)
-
-
-@eqx.filter_jit
-def _batch_decide(agent: Agent, obs: Float[Array, "n obs"], states: AgentState, keys: Key[Array, " n"]) -> AgentState:
-    return jax.vmap(lambda o, s, k: agent.decide(o, s, key=k))(obs, states, keys)
-
-
-@eqx.filter_jit
-def _batch_read_out(
-    agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"], keys: Key[Array, " n"]
-) -> tuple[Float[Array, "n act"], Bool[Array, " n"]]:
-    return jax.vmap(lambda o, p, k: agent.read_out(o, p, key=k))(obs, psi, keys)

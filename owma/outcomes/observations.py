@@ -58,13 +58,33 @@ def read_obs(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None, siz
     """The flat observation of one decision. Raises `OwmaError` if it is not of this size or not finite."""
     flat = sized_obs(obs, obs_keys, size)
     if flat.ndim != 1:
-        raise OwmaError(f"Agent.act takes one observation, a vector; this one is of shape {flat.shape}.")
+        raise OwmaError(
+            f"Agent.act takes one observation, a vector; this one is of shape {flat.shape}. Several are for "
+            "Agent.act_batch."
+        )
+    _require_finite(flat, "Agent.act: observation")
+    return flat
+
+
+def read_batch(obs: Mapping[str, Any] | Any, obs_keys: tuple[str, ...] | None, size: int) -> Float[np.ndarray, "n obs"]:
+    """The flat observations of n decisions. Raises `OwmaError` if they are not of this size, or one is not finite."""
+    flat = sized_obs(obs, obs_keys, size)
+    if flat.ndim != 2 or not len(flat):
+        raise OwmaError(
+            f"Agent.act_batch takes observations of shape (n, {size}), one of each environment; these are of shape "
+            f"{flat.shape}."
+        )
+    for i in np.flatnonzero(~np.isfinite(flat).all(axis=1)):
+        _require_finite(flat[i], f"Agent.act_batch, environment {i}: observation")
+    return flat
+
+
+def _require_finite(flat: Float[np.ndarray, " obs"], what: str) -> None:
     if not np.isfinite(flat).all():
         raise OwmaError(
-            f"Agent.act: observation component {int(np.flatnonzero(~np.isfinite(flat))[0])} is not finite; "
-            "check the environment (the agent does not act on guesses)."
+            f"{what} component {int(np.flatnonzero(~np.isfinite(flat))[0])} is not finite; check the environment (the "
+            "agent does not act on guesses)."
         )
-    return flat
 
 
 def sized_obs(
