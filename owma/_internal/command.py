@@ -289,7 +289,13 @@ def said(field: str) -> bool:
     """Whether the command line sets a field of a configuration, by its dotted name, or what is in it."""
     flag = field.replace("_", "-")
     words = [word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]]
-    return any(word == f"--{flag}" or word.startswith((f"--{flag}.", f"{flag}:")) for word in words)
+    return any(
+        word == f"--{flag}"
+        or word.startswith(f"--{flag}.")
+        # `planner:MODULE:Class` is a value, and no subcommand.
+        or (word.startswith(f"{flag}:") and word.count(":") == 1)
+        for word in words
+    )
 
 
 def show_warning(sentence: str) -> None:

@@ -13,6 +13,8 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from owma._internal.case import kebab_case
+
 
 @dataclasses.dataclass(frozen=True)
 class Subcommand:
@@ -39,8 +41,7 @@ class Flag:
 
 def choice_name(cls: type) -> str:
     """OnlineAdaptation -> online-adaptation, FKSteering -> fk-steering, OGBenchMazeCollect -> ogbench-maze-collect."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", cls.__name__)
-    return re.sub(r"^og-bench", "ogbench", words.lower())
+    return re.sub(r"^og-bench", "ogbench", kebab_case(cls.__name__))
 
 
 def arguments_of(root: Any) -> tuple[list[Subcommand], list[Flag]]:

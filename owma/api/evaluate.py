@@ -10,7 +10,8 @@ from owma._internal.progress import ProgressCallback, shown_progress
 from owma.config.experiment import EvaluationConfig
 from owma.config.json import to_json
 from owma.config.names import check_run_name
-from owma.config.planners import AbstractPlannerConfig, planner_name
+from owma.config.planners import AbstractPlannerConfig, OwnPlanner, check_own, own_planner, planner_name
+from owma.config.planners.own import class_planner_name
 from owma.envs import limit_note, statistics_note
 from owma.envs.given import EnvLike, given_env
 from owma.eval.evaluate import evaluate_planners
@@ -20,7 +21,7 @@ from owma.runs.load import SavedRun
 from owma.runs.rows import EpisodeRow
 
 Planner: TypeAlias = str | AbstractPlannerConfig | AbstractPlanner
-"""A planner: by the name that training knows it by, as a configuration, or built."""
+"""A planner: by the name that training knows it by or as `planner:MODULE:Class`, as a configuration, or built."""
 
 Planners: TypeAlias = Planner | Sequence[Planner] | Mapping[str, Planner]
 """One planner, several, or several by names of one's own."""
@@ -105,18 +106,31 @@ def _by_name(planners: Planners, config: EvaluationConfig) -> dict[str, Abstract
             raise ConfigError("Two of the planners are of one name; give them by names of your own: {name: planner}.")
     for name in named:
         check_run_name(name)
-    return named or config.named_planners()
+    if named:
+        check_own(named.values())
+        return named
+    # The run's own, of a folder that may be somebody else's.
+    own = [planner.spec for planner in config.named_planners().values() if isinstance(planner, OwnPlanner)]
+    if own:
+        raise ConfigError(
+            f"The run compares {', '.join(own)}, whose code would run; if it is yours, name the planners: "
+            f"run.evaluate({list(config.planners)})."
+        )
+    return config.named_planners()
 
 
 def _name(planner: Planner) -> str:
     if isinstance(planner, str):
-        return planner
-    return planner_name(planner) if isinstance(planner, AbstractPlannerConfig) else type(planner).__name__
+        own = own_planner(planner)
+        return planner if own is None else own.name
+    if isinstance(planner, AbstractPlannerConfig):
+        return planner_name(planner)
+    return class_planner_name(type(planner).__name__)
 
 
 def _config(planner: Planner, config: EvaluationConfig) -> AbstractPlannerConfig:
     if isinstance(planner, str):
-        return dataclasses.replace(config, planners=(planner,)).named_planners()[planner]
+        return next(iter(dataclasses.replace(config, planners=(planner,)).named_planners().values()))
     return planner if isinstance(planner, AbstractPlannerConfig) else _Built(planner)
 
 

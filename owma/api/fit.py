@@ -9,6 +9,7 @@ from owma._internal.progress import ProgressCallback, shown_progress
 from owma.api.run import Run
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
+from owma.config.planners import check_own
 from owma.config.policy import PolicyConfig
 from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.task import MinariDataset
@@ -73,6 +74,8 @@ def fit(
     told = None if task is None else read_task(task)
     where = None if env is None else given_env(env)
     start = _preset(preset)
+    if evaluation is not None:
+        check_own(evaluation.named_planners().values())
     own = {"seed": seed, "world": world, "policy": policy, "value": value, "training": training}
     own |= {"evaluation": evaluation, "name": name, "task": None if told is None else told.config}
     chosen = {field: setting for field, setting in own.items() if setting is not None}

@@ -9,7 +9,7 @@ from owma.config.data import TwoRoutesCollect
 from owma.config.fields import check_seeds
 from owma.config.json import fingerprint, later_field
 from owma.config.names import check_run_name
-from owma.config.planners import NAMED, PLANNERS, AbstractPlannerConfig
+from owma.config.planners import NAMED, PLANNERS, AbstractPlannerConfig, own_planner
 from owma.config.planners.budgets import PlannerT, at_price
 from owma.config.policy import PolicyConfig
 from owma.config.task import DataConfig, RecordedTaskConfig, RewardTaskConfig, TaskConfig, is_of_session
@@ -26,7 +26,7 @@ class EvaluationConfig:
     """Gymnasium id; by default that of the task if it is one of OGBench's, or else the one that the dataset names."""
     planners: tuple[str, ...] = tuple(PLANNERS)
     """Which are compared, as training knows them; `cem`, `svdd`, `fk_steering`, `noise_optimization`, `adaptation_off`
-    and others can be named besides."""
+    and others can be named besides, and classes of your own as `planner:MODULE:Class`."""
     episodes: int = 32
     """0 trains only, for data without an environment."""
     replan_every: int = 10
@@ -40,9 +40,16 @@ class EvaluationConfig:
     """Steps after which an episode is cut, as truncated, in an environment that has no limit of its own."""
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.planners if name not in NAMED]
+        unknown = [name for name in self.planners if name not in NAMED and own_planner(name) is None]
         if unknown:
-            raise ConfigError(f"planners={unknown}: there is none of that name; choose from {', '.join(NAMED)}.")
+            raise ConfigError(
+                f"planners={unknown}: there is none of that name; choose from {', '.join(NAMED)}, or name a class of "
+                "yours as planner:MODULE:Class."
+            )
+        own = [planner for spec in dict.fromkeys(self.planners) if (planner := own_planner(spec)) is not None]
+        for i, planner in enumerate(own):
+            if planner.name in {*NAMED, *(other.name for other in own[:i])}:
+                raise ConfigError(f"{planner.spec}: rows of another planner are called {planner.name!r}; rename it.")
         if self.kl_coef is not None and not self.kl_coef > 0:
             raise ConfigError(f"kl_coef={self.kl_coef}: must be positive.")
         for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0), ("max_steps", 1)):
@@ -50,20 +57,25 @@ class EvaluationConfig:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
 
     def named_planners(self) -> dict[str, AbstractPlannerConfig]:
-        """The configurations of `planners`, at `kl_coef` if there is one."""
-        return {name: self.priced(name, NAMED[name]) for name in self.planners}
+        """The configurations of `planners` by their rows' names, at `kl_coef` if there is one. Imports nothing."""
+        own = {spec: own_planner(spec) for spec in self.planners}
+        named = {planner.name if planner else spec: planner or NAMED[spec] for spec, planner in own.items()}
+        return {name: self.priced(name, planner) for name, planner in named.items()}
 
     def priced(self, name: str, planner: PlannerT) -> PlannerT:
         """The planner of this name at `kl_coef`, if there is one and the planner has a price."""
         return planner if self.kl_coef is None or name == "published" else at_price(planner, self.kl_coef)
 
 
-def imported_modules(tasks: Iterable[TaskConfig], env: str | None, trusted: Iterable[str] = ()) -> tuple[str, ...]:
-    """Modules outside owma that code is imported from: of reward functions, of an environment `MODULE:ID`, and those
-    that the user's command line trusts besides.
+def imported_modules(
+    tasks: Iterable[TaskConfig], env: str | None, trusted: Iterable[str] = (), planners: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Modules outside owma that code is imported from: of reward functions, of an environment `MODULE:ID`, of planners
+    `planner:MODULE:Class`, and those that the user's command line trusts besides.
     """
     named = [task.reward for task in tasks if isinstance(task, RewardTaskConfig) and not is_of_session(task)]
     named += [env] if ":" in (env or "") else []
+    named += [own.module for spec in planners if (own := own_planner(spec)) is not None]
     named += trusted
     modules = (str(name).partition(":")[0] for name in named)
     return tuple(sorted({name for name in modules if name.partition(".")[0] != "owma"}))
@@ -113,5 +125,5 @@ class ExperimentConfig:
 
     @property
     def imports(self) -> tuple[str, ...]:
-        """Modules outside owma that code is imported from: of a reward function, of an environment `MODULE:ID`."""
-        return imported_modules((self.task,), self.evaluation.env)
+        """Modules outside owma that code is imported from: see `imported_modules`."""
+        return imported_modules((self.task,), self.evaluation.env, planners=self.evaluation.planners)

@@ -16,7 +16,7 @@ from owma._internal.progress import open_progress
 from owma.config.experiment import EvaluationConfig, imported_modules
 from owma.config.fields import check_seeds
 from owma.config.json import later_field, to_json
-from owma.config.planners import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig, planner_name
+from owma.config.planners import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig, check_own, planner_name
 from owma.config.planners.budgets import at_price
 from owma.config.task import describe_task
 from owma.results.description import describe_env
@@ -97,6 +97,7 @@ def main() -> None:
     from owma.runs.load import load_run
 
     import_modules(arguments.trust)
+    check_own(arguments.acting().values())
     run = load_run(arguments.run)
     arguments = _cut_as(run.config.evaluation, arguments)
     named, most_steps = arguments.evaluation.env, arguments.evaluation.max_steps

@@ -30,6 +30,7 @@ from owma._internal.progress import open_progress
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import ExperimentConfig
 from owma.config.json import from_json, to_json
+from owma.config.planners import check_own
 from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.task import describe_task
 from owma.results.description import describe_data, describe_env
@@ -128,6 +129,7 @@ def _train(arguments: Train) -> None:
         config, notes = fit_preset_to_data(arguments.preset, said)
         # First the material: a mistake in it leaves no folder behind.
         import_modules(arguments.trust)
+        check_own(config.evaluation.named_planners().values())
         with resumable(same_command("owma.train")):
             material = gather(config, notes)
         folder = _new_folder(arguments.runs, config)
@@ -138,6 +140,7 @@ def _train(arguments: Train) -> None:
         again = _again(folder.path, arguments, arguments.trust)
         require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
         import_modules(arguments.trust)
+        check_own(config.evaluation.named_planners().values())
         with resumable(again):
             material = gather(config, begun=folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:

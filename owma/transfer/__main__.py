@@ -30,6 +30,7 @@ from owma.config.data import MEMORY_GIB
 from owma.config.experiment import EvaluationConfig, imported_modules
 from owma.config.json import from_json, later_field, to_json
 from owma.config.names import check_run_name
+from owma.config.planners import check_own
 from owma.config.task import describe_task, parse_task
 from owma.config.transfer import TransferConfig
 from owma.results.description import describe_data, describe_env
@@ -107,6 +108,7 @@ def main() -> None:
         path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
     # What a reward's module registers is known before environments are looked up.
     import_modules(_imports(arguments))
+    check_own(arguments.evaluation.named_planners().values())
     run = load_run(path)
     if folder is None and arguments.evaluation.kl_coef is None:
         # Planners are those of the run.
@@ -161,7 +163,9 @@ def main() -> None:
 
 
 def _imports(arguments: Transfer) -> tuple[str, ...]:
-    return imported_modules(map(parse_task, arguments.config.task), arguments.evaluation.env, arguments.trust)
+    evaluation = arguments.evaluation
+    tasks = map(parse_task, arguments.config.task)
+    return imported_modules(tasks, evaluation.env, arguments.trust, evaluation.planners)
 
 
 def _again(folder: Path, trust: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ WHERE_USED = {"cma", "matplotlib", "mujoco", "gymnasium_robotics", "minari", "og
 READ_FLAGS = ("_internal/command.py", "inspect.py", "doctor.py", "train/job.py")
 """The files beside the commands' `__main__.py` that may import tyro."""
 
-LIGHT = ("owma._internal.digest", "owma._internal.errors", "owma._internal.json")
+LIGHT = ("owma._internal.case", "owma._internal.digest", "owma._internal.errors", "owma._internal.json")
 """What configurations may import beside each other; `tests/commands/test_help.py` sees that it stays light."""
 
 
@@ -113,7 +113,7 @@ def test_every_room_has_its_layer(sources: dict[str, ast.Module]) -> None:
 
 
 def test_imports_go_down_only(sources: dict[str, ast.Module]) -> None:
-    wrong = []
+    wrong, upward = [], set()
     for file, tree in sources.items():
         room = _room(file)
         for imported in _imports(file, tree):
@@ -121,13 +121,17 @@ def test_imports_go_down_only(sources: dict[str, ast.Module]) -> None:
                 continue
             target = _room(imported.target.split(".")[1])
             builds = target in BUILDS.get(room, ()) and not imported.at_import_time
-            if target == room or _layer(target) < _layer(room) or builds:
+            if target == room or _layer(target) < _layer(room):
+                continue
+            upward.add((room, target))
+            if builds:
                 continue
             wrong.append(
                 f"{file}:{imported.line}: L{_layer(room)} `{room}` imports L{_layer(target)} `{target}`; move what is "
                 "imported to a lower room, or pass the object in"
             )
     assert not wrong, "\n".join(wrong)
+    assert upward == {("config", "planners"), ("config", "adaptation")}, "the upward pairs that there are"
 
 
 def test_files_import_in_no_circle(sources: dict[str, ast.Module]) -> None:

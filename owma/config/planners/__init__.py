@@ -14,6 +14,11 @@ from owma.config.planners.online_adaptation import (
     PUBLISHED as PUBLISHED,
     OnlineAdaptation as OnlineAdaptation,
 )
+from owma.config.planners.own import (
+    OwnPlanner as OwnPlanner,
+    check_own as check_own,
+    own_planner as own_planner,
+)
 from owma.config.planners.rivals import (
     CEM as CEM,
     SVDD as SVDD,

@@ -7,6 +7,7 @@ from typing import TypeVar
 from owma.config.fields import label_changes
 from owma.config.planners.base import AbstractPlannerConfig
 from owma.config.planners.online_adaptation import ADAPTATION_ADAM, PUBLISHED, OnlineAdaptation
+from owma.config.planners.own import OwnPlanner, class_planner_name
 from owma.config.planners.rivals import (
     CEM,
     SVDD,
@@ -107,7 +108,8 @@ def planner_name(config: AbstractPlannerConfig) -> str:
     """The name of a planner in rows and tables: that of `NAMED`, and what its settings have otherwise.
 
     `OnlineAdaptation(kl_coef=0.1)` is `online_adaptation-kl_coef=0.1`, as in a sweep. Of several names that are of its
-    class it is the one from which the fewest settings differ. A planner of another class has the name of that class.
+    class it is the one from which the fewest settings differ. A planner of another class is called
+    by it, `TopShare` as `top_share`.
     """
     candidates: list[tuple[int, str, str]] = []
     for place, (name, named) in enumerate(NAMED.items()):
@@ -117,6 +119,6 @@ def planner_name(config: AbstractPlannerConfig) -> str:
             changes = {field: value for field, value in changes.items() if value != getattr(named, field)}
             candidates.append((len(changes) * len(NAMED) + place, name, label_changes(changes)))
     if not candidates:
-        return type(config).__name__
+        return config.name if isinstance(config, OwnPlanner) else class_planner_name(type(config).__name__)
     _, name, changed = min(candidates)
     return name + changed
