@@ -25,7 +25,7 @@ from owma.runs.folder import RunFolder, versions
 _PROCESS = """
 import json, statistics, sys, time
 began = time.perf_counter()
-import jax, numpy as np, orbax.checkpoint, owma, owma.runs.load, owma.agent.act, owma.planners
+import jax, numpy as np, orbax.checkpoint, owma, owma.api.run, owma.agent.act, owma.planners
 imported = time.perf_counter()
 {body}
 first, later = time.perf_counter(), []
