@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from owma._internal.types import PyTree
 from owma.adaptation import (
     AbstractDeltaFilter,
     AllParameters,
@@ -87,6 +88,15 @@ def test_a_predicate_sees_paths_and_leaves() -> None:
     assert [leaf.shape for leaf in jax.tree.leaves(delta)] == [_denoiser().net.film.weight.shape]
 
 
+# As programs: one operation after the other they would be compiled one by one.
+_draw = eqx.filter_jit(DecisionProblem.draw)
+
+
+@eqx.filter_jit
+def _means(problem: DecisionProblem, delta: PyTree, states: jax.Array) -> jax.Array:
+    return scaled_means(problem.chain, problem.adapted(delta), problem.context, states)
+
+
 def _network_problem(key: jax.Array) -> DecisionProblem:
     out = 0.5 * jax.random.normal(key, (2, 8))
     return DecisionProblem(
@@ -108,12 +118,12 @@ def test_other_coordinates_are_the_same_model(getkey, delta_filter: AbstractDelt
     problem = _network_problem(getkey())
     prepared = delta_filter.prepare(problem)
     delta, noise = delta_filter.zeros(prepared.denoiser), problem.noise(6, key=getkey())
-    expected, _ = problem.draw(None, noise, with_reference=False)
-    samples, _ = prepared.draw(delta, noise, with_reference=True)
+    expected, _ = _draw(problem, None, noise, with_reference=False)
+    samples, _ = _draw(prepared, delta, noise, with_reference=True)
     np.testing.assert_allclose(samples.psi, expected.psi, rtol=1e-4, atol=1e-5)
     assert float(jnp.abs(samples.kl).max()) < 1e-9
     # And what it adapts has an effect.
-    moved, _ = prepared.draw(jax.tree.map(lambda x: x + 0.1, delta), noise, with_reference=True)
+    moved, _ = _draw(prepared, jax.tree.map(lambda x: x + 0.1, delta), noise, with_reference=True)
     assert float(moved.kl.min()) > 1e-4
 
 
@@ -122,11 +132,8 @@ def test_the_rows_of_a_table_are_levels(getkey) -> None:
     problem = LevelParameters().prepare(_network_problem(getkey()))
     delta = LevelParameters().zeros(problem.denoiser)
     moved = jax.tree.map(lambda x: x.at[2].add(0.5), delta)
-    samples, _ = problem.draw(None, problem.noise(4, key=getkey()), with_reference=False)
-    means = [
-        np.asarray(scaled_means(problem.chain, problem.adapted(d), problem.context, samples.states))
-        for d in (delta, moved)
-    ]
+    samples, _ = _draw(problem, None, problem.noise(4, key=getkey()), with_reference=False)
+    means = [np.asarray(_means(problem, d, samples.states)) for d in (delta, moved)]
     changed = np.abs(means[1] - means[0]).max(axis=(0, 2))
     assert changed[2] > 1e-3 and np.delete(changed, 2).max() == 0
 
@@ -168,7 +175,11 @@ def test_one_product_for_both_networks_is_what_two_products_are(getkey, delta_fi
         # What a readout records is there where one network serves both.
         return jnp.sum(samples.psi) + jnp.sum(samples.kl), (samples.psi, samples.kl, samples.log_weight, samples.states)
 
-    (together, expected) = (jax.grad(drawn, has_aux=True)(delta, reference) for reference in (problem.denoiser, apart))
+    # Not as an argument: traced, the reference would not be known to be the problem's own.
+    together, expected = (
+        jax.jit(jax.grad(lambda d, reference=reference: drawn(d, reference), has_aux=True))(delta)
+        for reference in (problem.denoiser, apart)
+    )
     assert float(together[1][1].min()) > 1e-3
     for actual, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=2e-4, atol=1e-5)
@@ -179,9 +190,9 @@ def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDe
     problem = delta_filter.prepare(_network_problem(getkey()))
     delta = jax.tree.map(lambda x: 0.2 * jax.random.normal(getkey(), x.shape), delta_filter.zeros(problem.denoiser))
     noise = problem.noise(6, key=getkey())
-    both = problem.draw_both(delta, noise)
-    samples, values = problem.draw(delta, noise, with_reference=True)
-    prior, prior_values = problem.draw(None, noise, with_reference=False)
+    both = eqx.filter_jit(problem.draw_both)(delta, noise)
+    samples, values = _draw(problem, delta, noise, with_reference=True)
+    prior, prior_values = _draw(problem, None, noise, with_reference=False)
     for actual, expected in (
         (both.samples.psi, samples.psi),
         (both.samples.log_weight, samples.log_weight),
@@ -194,7 +205,7 @@ def test_draws_of_both_models_are_those_of_each(getkey, delta_filter: AbstractDe
         np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-5)
     # log dP'/dP of φ's paths, by the densities of their transitions: with u the shift of the means in widths,
     # u·ξ − ‖u‖²/2.
-    means = [scaled_means(problem.chain, problem.adapted(d), problem.context, prior.states) for d in (delta, None)]
+    means = [_means(problem, d, prior.states) for d in (delta, None)]
     shift = means[0] - means[1]
     expected = jnp.sum(shift * noise[:, 1:] - 0.5 * jnp.square(shift), axis=(1, 2))
     np.testing.assert_allclose(both.prior_log_ratio, expected, rtol=2e-3, atol=2e-3)
@@ -207,8 +218,8 @@ def test_levels_that_are_held_draw_as_the_trained_model_does(getkey, kind, share
     problem = delta_filter.prepare(_network_problem(getkey()))
     delta = jax.tree.map(lambda x: jax.random.normal(getkey(), x.shape), delta_filter.zeros(problem.denoiser))
     assert all(leaf.shape[0] == adapted for leaf in jax.tree.leaves(delta))
-    samples, _ = problem.draw(delta, problem.noise(4, key=getkey()), with_reference=True)
-    means = [scaled_means(problem.chain, problem.adapted(d), problem.context, samples.states) for d in (delta, None)]
+    samples, _ = _draw(problem, delta, problem.noise(4, key=getkey()), with_reference=True)
+    means = [_means(problem, d, samples.states) for d in (delta, None)]
     difference = np.abs(np.asarray(means[0] - means[1])).max(axis=(0, 2))
     assert difference[:adapted].min() > 1e-3 and difference[adapted:].sum() == 0
     # One level's parameters by its ratio, too, whichever part of the table it is in.
@@ -228,13 +239,13 @@ def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey, share: float, a
     # Bounds that some of the means are held at: those do not move.
     low, high = jnp.full(2, -1.0), jnp.full(2, 1.0)
     problem = eqx.tree_at(lambda p: (p.chain.low, p.chain.high), problem, (low, high))
-    samples, _ = problem.draw(delta, problem.noise(5, key=getkey()), with_reference=True)
+    samples, _ = _draw(problem, delta, problem.noise(5, key=getkey()), with_reference=True)
     diagonal, push = ReadoutMetric().measure(problem, delta, samples, key=getkey())
 
     def means(delta):
-        return scaled_means(problem.chain, problem.adapted(delta), problem.context, samples.states)
+        return _means(problem, delta, samples.states)
 
-    jacobian = jax.jacrev(means)(delta)
+    jacobian = jax.jit(jax.jacrev(means))(delta)
     for estimate, leaf in zip(jax.tree.leaves(diagonal), jax.tree.leaves(jacobian), strict=True):
         expected = jnp.sum(jnp.square(leaf), axis=(0, 1, 2)) / 5
         np.testing.assert_allclose(estimate, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
@@ -257,7 +268,7 @@ def test_the_metric_of_a_readout_is_that_of_its_jacobian(getkey, share: float, a
 def test_a_metric_of_readouts_needs_readouts(getkey) -> None:
     problem = LevelParameters().prepare(_network_problem(getkey()))
     delta = LevelParameters().zeros(problem.denoiser)
-    samples, _ = problem.draw(delta, problem.noise(2, key=getkey()), with_reference=True)
+    samples, _ = _draw(problem, delta, problem.noise(2, key=getkey()), with_reference=True)
     with pytest.raises(ValueError, match="ReadoutMetric measures what ReadoutParameters adapts"):
         ReadoutMetric().measure(problem, delta, samples, key=getkey())
     with pytest.raises(ValueError, match="ReadoutParameters needs a FiLMDenoiser, got TabulatedDenoiser"):

@@ -30,10 +30,13 @@ _CONFIGS = (
 
 def _plan(config, model: AgentModel, key: jax.Array, state=None):
     planner = config.build()
-    state = planner.init(model) if state is None else state
-    return eqx.filter_jit(lambda k, s: planner.plan(model, jnp.zeros_like(model.world.terminal_outcome), s, key=k))(
-        key, state
-    )
+    return _decide(planner, model, planner.init(model) if state is None else state, key)
+
+
+@eqx.filter_jit
+def _decide(planner, model: AgentModel, state, key: jax.Array):
+    """One program for all decisions of the same shapes."""
+    return planner.plan(model, jnp.zeros_like(model.world.terminal_outcome), state, key=key)
 
 
 def _network_model(model: AgentModel, key: jax.Array) -> AgentModel:

@@ -18,6 +18,7 @@ from owma.planners import (
     CEM,
     PUBLISHED,
     SVDD,
+    AbstractPlanner,
     AbstractPlannerConfig,
     AgentModel,
     FKSteering,
@@ -57,14 +58,20 @@ def _name(config: object) -> str:
 def _decisions(
     config: AbstractPlannerConfig, model: AgentModel, num: int, key: jax.Array
 ) -> tuple[np.ndarray, PlanInfo]:
-    planner, obs = config.build(), jnp.zeros_like(model.world.terminal_outcome)
+    psi, info = _decide(config.build(), model, jax.random.split(key, num))
+    return np.asarray(psi), info
+
+
+@eqx.filter_jit
+def _decide(planner: AbstractPlanner, model: AgentModel, keys: jax.Array) -> tuple[jax.Array, PlanInfo]:
+    """One program for all decisions of the same shapes."""
 
     def one(key: jax.Array) -> tuple[Psi, PlanInfo]:
+        obs = jnp.zeros_like(model.world.terminal_outcome)
         psi, _, info = planner.plan(model, obs, planner.init(model), key=key)
         return psi, info
 
-    psi, info = eqx.filter_jit(jax.vmap(one))(jax.random.split(key, num))
-    return np.asarray(psi), info
+    return jax.vmap(one)(keys)
 
 
 def _objective(model: AgentModel, info: PlanInfo, kl_coef: float) -> np.ndarray:

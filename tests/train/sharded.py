@@ -30,10 +30,10 @@ from owma.train.rows import OutcomeData
 from owma.train.value import ValueTrainer
 
 _WORLD = WorldConfig(
-    features=FeaturesConfig(kind="identity"), discount=0.9, width=16, depth=1, embed_width=8, solver_steps=5
+    features=FeaturesConfig(kind="identity"), discount=0.9, width=16, depth=1, embed_width=8, solver_steps=3
 )
-_CONFIG = TrainingConfig(target="td", updates=200, batch_size=64, warmup=10, report_every=50)
-_SAVED = 100
+_CONFIG = TrainingConfig(target="td", updates=40, batch_size=64, warmup=10, report_every=10)
+_SAVED = 20
 
 
 def _transitions() -> Transitions:
@@ -77,7 +77,7 @@ def main() -> None:
         if row["step"] == _SAVED and jax.process_count() == 1:
             checkpoint.save(folder, _SAVED, on_one_device(state), config_fingerprint="")
     trainer.finish(state)
-    values = ValueTrainer(data.obs, data.obs, ValueConfig(width=8, depth=1, updates=50, report_every=50))
+    values = ValueTrainer(data.obs, data.obs, ValueConfig(width=8, depth=1, updates=10, report_every=10))
     ((value_state, row),) = values.run(values.init(key=jax.random.key(3)))
     values.finish(value_state)
     print(json.dumps({"devices": jax.device_count(), "losses": losses, "value_loss": row["value_loss"]}))

@@ -22,11 +22,9 @@ _SCRIPT = Path(__file__).parent / "sharded.py"
 
 
 def _start(folder: Path, *processes: str, devices: int) -> subprocess.Popen[str]:
-    # Compilation is what takes long: as quick as in this process.
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_cpu_use_fusion_emitters=false"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     path = str(Path(owma.__file__).parents[1])
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     command = [sys.executable, str(_SCRIPT), str(folder), *processes]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -65,7 +63,7 @@ def on_eight(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 def test_eight_devices_learn_what_one_does(
     alone: tuple[dict[str, Any], Path], on_eight: tuple[dict[str, Any], Path]
 ) -> None:
-    assert alone[0]["devices"] == 1 and [row[0] for row in alone[0]["losses"]] == [50, 100, 150, 200]
+    assert alone[0]["devices"] == 1 and [row[0] for row in alone[0]["losses"]] == [10, 20, 30, 40]
     assert on_eight[0]["devices"] == 8
     _assert_same(on_eight[0], alone[0])
 
@@ -80,7 +78,7 @@ def test_a_checkpoint_of_one_topology_is_gone_on_with_on_another(
 ) -> None:
     shutil.copytree((alone if saved_on == "one" else on_eight)[1], tmp_path / "copy")
     resumed = _found(_start(tmp_path / "copy", devices=devices))
-    assert [row[0] for row in resumed["losses"]] == [150, 200]
+    assert [row[0] for row in resumed["losses"]] == [30, 40]
     _assert_same(resumed, alone[0])
 
 
