@@ -88,3 +88,24 @@ def test_standardisation_shifts_constant_coordinates_only() -> None:
     np.testing.assert_allclose(standardisation.invert(jnp.asarray([1.0, 0.0, 0.0])), [2.0, 7.0, 1e6])
     # std of (0, 4) is 2.
     np.testing.assert_allclose(Standardisation.fit(np.array([[0.0], [4.0]]))(jnp.asarray([4.0])), [1.0])
+
+
+def test_directions_of_a_part_stay_though_they_vary_little() -> None:
+    """An event that moves few of the data, along directions that their variance says nothing of."""
+    data, along = _data(), np.array([[0.05, 0, 0, 0.02], [0, 0.04, -0.02, 0]])
+    rng = np.random.default_rng(1)
+    part = rng.normal(size=(60, 2)) @ along
+    data[:60] += part
+    plain = Whitening.fit(data, min_variance=0.2)
+    whitening = Whitening.fit(data, min_variance=0.2, part=part, part_dims=2)
+    assert (plain.dims, whitening.dims) == (1, 3)
+    np.testing.assert_allclose(whitening.forward[:1], plain.forward, rtol=1e-5)
+    whitened = np.asarray(jax.vmap(whitening.whiten)(jnp.asarray(data, jnp.float32)))
+    np.testing.assert_allclose(np.cov(whitened, rowvar=False), np.eye(3), atol=1e-3)
+    # What the part adds is got back from the coordinates.
+    shift = jnp.asarray(part, jnp.float32) @ whitening.forward.T @ whitening.backward.T
+    np.testing.assert_allclose(shift, part, atol=1e-5)
+    # They count among the coordinates, and a part of the kept directions asks for no more.
+    assert Whitening.fit(data, min_variance=0.2, max_dims=2, part=part, part_dims=2).dims == 2
+    inside = data @ np.asarray(plain.forward).T @ np.asarray(plain.backward).T
+    assert Whitening.fit(data, min_variance=0.2, part=inside, part_dims=2).dims == 1

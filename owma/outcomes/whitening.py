@@ -7,6 +7,9 @@ import numpy as np
 
 from owma._internal.types import Array, Float, HostArray, Psi
 
+_SHARE_OF_PART = 0.01
+"""Of the largest variance of a part of the data: directions that have less of it may be lost."""
+
 
 class Whitening(eqx.Module):
     r"""An affine map to uncorrelated coordinates of zero mean and unit variance, and back.
@@ -20,9 +23,21 @@ class Whitening(eqx.Module):
     backward: Float[Array, "raw psi"]
 
     @classmethod
-    def fit(cls, data: Float[HostArray, "n raw"], *, min_variance: float = 1e-3, max_dims: int = 64) -> "Whitening":
+    def fit(
+        cls,
+        data: Float[HostArray, "n raw"],
+        *,
+        min_variance: float = 1e-3,
+        max_dims: int = 64,
+        part: Float[HostArray, "m raw"] | None = None,
+        part_dims: int = 0,
+    ) -> "Whitening":
         """Fit to at most `max_dims` principal components of `data`, those with a variance of at least `min_variance`
         times the largest one.
+
+        **Arguments:** `part`: what one event adds to some of the data. Directions in which it varies stay too, whatever
+        their share of the data's variance, if the principal components would lose them: `part_dims` at most, which
+        count among `max_dims`.
 
         Raises `ValueError` if `data` is constant.
         """
@@ -34,8 +49,16 @@ class Whitening(eqx.Module):
         if not variances[0] > 0:
             raise ValueError("Whitening.fit: `data` is constant in every direction; there is no outcome to model.")
         keep = np.flatnonzero(variances >= min_variance * variances[0])[:max_dims]
-        deviations, directions = np.sqrt(variances[keep]), directions[:, keep]
-        # The signs of eigenvectors are arbitrary; fixing them makes coordinates the same on every machine.
+        variances, directions = variances[keep], directions[:, keep]
+        if part is not None:
+            lost = _lost_directions(part, directions, most=min(part_dims, max_dims - 1))
+            directions = directions[:, : max_dims - lost.shape[1]]
+            # Uncorrelated with the components, to which they are orthogonal; so they have to be among themselves.
+            further, turned = np.linalg.eigh(lost.T @ covariance @ lost)
+            variances = np.concatenate([variances[: directions.shape[1]], further[::-1]])
+            directions = np.concatenate([directions, lost @ turned[:, ::-1]], axis=1)
+        deviations = np.sqrt(variances)
+        # eigh leaves signs free; fixing them makes the same data give the same coordinates on every machine.
         signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
         directions = directions * signs
         return cls(
@@ -62,6 +85,20 @@ class Whitening(eqx.Module):
         $c_w = D^{-1/2}U^\top(c - (1-\gamma)m)$.
         """
         return jax.lax.stop_gradient(self.forward) @ (cumulant - (1 - discount) * jax.lax.stop_gradient(self.mean))
+
+
+def _lost_directions(
+    part: Float[HostArray, "m raw"], kept: Float[np.ndarray, "raw k"], *, most: int
+) -> Float[np.ndarray, "raw l"]:
+    """Orthonormal directions, orthogonal to `kept`, in which `part` varies by a share of its variance that counts."""
+    centred = np.asarray(part, np.float64)
+    centred = centred - centred.mean(axis=0)
+    largest = np.linalg.norm(centred, ord=2) ** 2
+    _, values, directions = np.linalg.svd(centred - (centred @ kept) @ kept.T, full_matrices=False)
+    count = np.count_nonzero(values**2 >= _SHARE_OF_PART * largest) if largest > 0 else 0
+    directions = directions[: min(count, most)].T
+    # Rounding leaves a little of what was taken off.
+    return np.linalg.qr(directions - kept @ (kept.T @ directions))[0]
 
 
 class Standardisation(eqx.Module):

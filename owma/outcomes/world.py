@@ -89,7 +89,16 @@ class Coordinates(eqx.Module):
             features = build_features(config.features, transitions.obs.shape[1], key=key)
         counts_terminal = _counts_terminal(config, features)
         outcomes = raw_outcomes(transitions, observation, features, config.discount, counts_terminal=counts_terminal)
-        whitening = Whitening.fit(outcomes, min_variance=config.min_variance, max_dims=config.max_dims)
+        part = None
+        if counts_terminal and config.terminal_dims:
+            part = _terminal_part(transitions, observation, features, config.discount)
+        whitening = Whitening.fit(
+            outcomes,
+            min_variance=config.min_variance,
+            max_dims=config.max_dims,
+            part=part,
+            part_dims=config.terminal_dims,
+        )
         psi = map_rows(whitening.whiten, outcomes)
         return cls(observation, features, whitening, jnp.asarray(psi.min(axis=0)), jnp.asarray(psi.max(axis=0))), psi
 
@@ -120,6 +129,20 @@ def raw_outcomes(
     cumulants, tail = raw_cumulants(transitions, observation, features)
     terminal = tail if counts_terminal else None
     return monte_carlo(cumulants, transitions, discount=discount, tail=tail, terminal=terminal)
+
+
+def _terminal_part(
+    transitions: Transitions, observation: Standardisation, features: AbstractFeatures, discount: float
+) -> Float[np.ndarray, "m features"] | None:
+    r"""$\gamma^j c(s_T)$ of the transitions whose episode terminates, raw; `None` where none does."""
+    ended = np.flatnonzero(transitions.terminated)
+    if not len(ended):
+        return None
+    reached = map_rows(lambda obs: features(observation(obs)), np.asarray(transitions.next_obs)[ended])
+    last = np.flatnonzero(transitions.ends)[transitions.episode_ids]
+    rows = np.flatnonzero(np.asarray(transitions.terminated)[last])
+    weight = discount ** (last[rows] - rows + 1.0)
+    return weight[:, None] * reached[np.searchsorted(ended, last[rows])]
 
 
 def raw_cumulants(
