@@ -10,6 +10,7 @@ from importlib import import_module
 from owma._internal.command import command
 from owma._internal.errors import ConfigError
 from owma._internal.help import completions
+from owma._internal.stdout import show_result
 from owma._internal.version import __version__
 
 COMMANDS = {
@@ -60,13 +61,13 @@ def main() -> None:
 def _main() -> None:
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help", "--help-all"):
-        print(overview())
+        show_result(overview())
     elif name in ("-V", "--version"):
-        print(f"owma {__version__}")
+        show_result(f"owma {__version__}")
     elif name == "--completion":
-        print(_completion(*words[:1]), end="")
+        show_result(_completion(*words[:1]), end="")
     elif name == "--complete":
-        print("\n".join(_completed(words)))
+        show_result("\n".join(_completed(words)))
     elif name in COMMANDS:
         sys.argv = [f"{_started_as()} {name}", *words]
         import_module(COMMANDS[name][0]).main()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from owma._internal.command import command, compilation_cache_dir, parse, require_platform
 from owma._internal.errors import OwmaError
+from owma._internal.stdout import show_result
 from owma._internal.version import __version__
 
 _GIB = 2**30
@@ -47,7 +48,7 @@ def main() -> None:
     arguments = parse(Doctor, prog="python -m owma.doctor")
     findings = examine(arguments.runs)
     for finding in findings:
-        print(f"{'yes' if finding.able else 'NO ':3}  {finding.what}: {finding.detail}")
+        show_result(f"{'yes' if finding.able else 'NO ':3}  {finding.what}: {finding.detail}")
     if any(finding.needed and not finding.able for finding in findings):
         sys.exit(1)
 

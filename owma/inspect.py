@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from owma._internal.command import command, parse
+from owma._internal.stdout import show_result
+from owma.results.show import show_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,20 +53,17 @@ def main() -> None:
     )
     facts = summarise_dataset(source)
     if arguments.json:
-        print(json.dumps(jsonable(facts), indent=1))
+        show_result(json.dumps(jsonable(facts), indent=1))
     else:
         _show(facts)
 
 
 def _show(facts: Mapping[str, Any]) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console.print(_overview(facts))
+    show_table(_overview(facts))
     if facts["transitions"]:
-        console.print(_columns(facts))
-    for warning in facts["warnings"]:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        show_table(_columns(facts))
+    for warning in facts["warnings"]:  # a result too: what may spoil training is what was asked for
+        show_result(f"warning: {warning}")
 
 
 def _overview(facts: Mapping[str, Any]) -> "Table":

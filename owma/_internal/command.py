@@ -9,6 +9,7 @@ import operator
 import os
 import re
 import shlex
+import signal
 import sys
 import types
 import typing
@@ -23,6 +24,7 @@ from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.flags import flagged
 from owma._internal.help import choice_name, field_doc, short_help, suggestion
 from owma._internal.progress import Stopped, stoppable
+from owma._internal.stdout import discard_unread, result_stream, results_only, show_result
 from owma._internal.version import __version__
 
 _Arguments = TypeVar("_Arguments")
@@ -38,13 +40,21 @@ def command(main: Callable[[], None]) -> None:
     """Run a command's `main`: `if __name__ == "__main__": command(main)`.
 
     An `OwmaError` becomes one sentence on standard error and exit code 2, and so does a disk that is full or cannot be
-    written; an interrupt becomes exit code 130. Any other exception is a bug of ours and keeps its traceback.
+    written; an interrupt becomes exit code 130. Where nobody reads on (`| head -1`), it ends without a word, as the
+    signal SIGPIPE ends other programs. Any other exception is a bug of ours and keeps its traceback.
+
+    Standard output is for results (`show_result`): what else is written there goes to standard error.
     """
     try:
-        main()
+        with results_only():
+            main()
     except OwmaError as error:
         print(f"owma: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        if not discard_unread():
+            raise
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
@@ -152,19 +162,19 @@ def parse(
     """
     prog = sys.argv[0] if sys.argv[0].startswith(("owma ", "python -m owma ")) else prog
     if {"--version", "-V"} & set(sys.argv[1:]):
-        print(f"owma {__version__}")
+        show_result(f"owma {__version__}")
         sys.exit(0)
     # Whatever looks at the command line later sees it as it is understood.
     sys.argv = [sys.argv[0], *_spelt_out(sys.argv[1:], price)]
     words = sys.argv[1:]
     if often and {"-h", "--help"} & set(words):
         about = "" if price is None else f"--lambda is short for {price}, the price of a nat."
-        print(short_help(cls, prog, often, words, about))
+        show_result(short_help(cls, prog, often, words, about))
         sys.exit(0)
     words = ["--help" if word == "--help-all" else word for word in words]
     shown = io.StringIO()
     try:
-        with contextlib.redirect_stderr(shown):
+        with contextlib.redirect_stderr(shown), contextlib.redirect_stdout(result_stream()):
             return tyro.cli(
                 cls,
                 prog=prog,

@@ -11,6 +11,7 @@ import tyro
 
 from owma._internal.command import command, parse, resumable, same_command
 from owma._internal.progress import progress
+from owma._internal.stdout import show_result
 from owma.config.data import (
     AntMazeCollect,
     CollectConfig,
@@ -50,7 +51,7 @@ def main() -> None:
             print(f"{config.name} is being collected by another process; waiting for it.", file=sys.stderr)
         with resumable(same_command("owma.collect")):
             _collect(config)
-    print(dataset_folder(config.name))
+    show_result(dataset_folder(config.name))
 
 
 def _collect(config: CollectConfig) -> None:

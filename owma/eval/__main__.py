@@ -13,6 +13,7 @@ import tyro
 from owma._internal.command import command, enable_compilation_cache, parse, require_platform, said, show_warning
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.config.experiment import EvaluationConfig, imported_modules
 from owma.config.fields import check_seeds
 from owma.config.json import later_field, to_json
@@ -132,7 +133,7 @@ def main() -> None:
             to = {"seed": arguments.seed, "most_steps": most_steps, "rendered": drawn, "title": title}
             record(agent, env, folder.path / "video.gif", **to, progress=advance)
     show_results(results)
-    print(folder.path)
+    show_result(folder.path)
 
 
 def _cut_as(of_run: EvaluationConfig, arguments: Eval) -> Eval:

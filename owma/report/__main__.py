@@ -9,6 +9,7 @@ import tyro
 from owma._internal.command import command, enable_compilation_cache, parse, require_platform
 from owma._internal.errors import ConfigError
 from owma._internal.progress import progress
+from owma._internal.stdout import show_result
 from owma.runs.folder import rows_folder
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     out = arguments.out or source.folder.path / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(out, text)
-    print(out)
+    show_result(out)
 
 
 def _follow(arguments: Report) -> None:
@@ -75,14 +76,16 @@ def _follow(arguments: Report) -> None:
     from owma.report.derived import remake, stale
 
     if arguments.remake:
-        print("\n".join(map(str, remake(arguments.folder))) or f"All below {arguments.folder} follows from its rows.")
+        show_result(
+            "\n".join(map(str, remake(arguments.folder))) or f"All below {arguments.folder} follows from its rows."
+        )
     elif found := stale(arguments.folder):
         for path in found:
             print(f"{path} does not follow from its rows", file=sys.stderr)
         print(f"Write them anew: `python -m owma.report --remake {arguments.folder}`.", file=sys.stderr)
         sys.exit(1)
     else:
-        print(f"All below {arguments.folder} follows from its rows.")
+        show_result(f"All below {arguments.folder} follows from its rows.")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Results on the terminal of a command."""
+"""Results of a command: tables on standard output, what is said of them on standard error."""
 
+import contextlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from owma._internal.command import show_warning
+from owma._internal.stdout import result_stream, show_result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 
 
 _POOR_FIT = 0.5  # R² below which a value is called a guess.
+_NARROWEST_NAME = 12
+"""Characters of a planner's name on one line, at least."""
+_PLAIN_WIDTH = 80
+"""To which a caption is filled where there is no terminal, if the table is not wider."""
 
 
 def show_setup(data: str, tasks: Sequence[str], env: str) -> None:
@@ -22,32 +29,93 @@ def show_setup(data: str, tasks: Sequence[str], env: str) -> None:
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print the table of planners, with a warning of promises that are not to be believed.
+    """Print the table of planners on standard output, and on standard error a warning of promises that are not to be
+    believed.
 
     In a terminal that is too narrow for the table, names are on several lines.
     """
-    from rich.console import Console
-
     from owma.results.promises import doubtful_promises
     from owma.results.tables import results_table, with_baselines
 
-    console, table = Console(stderr=True), results_table(results)
-    lacking = _needed_width(table) - console.width
-    if console.is_terminal and lacking > 0:
-        table = results_table(results, name_width=max(map(len, with_baselines(results))) - lacking)
+    table, width = results_table(results), _terminal_width()
+    lacking = 0 if width is None else _needed_width(table) - width
+    if lacking > 0:
+        longest = max(map(len, with_baselines(results)), default=0)
+        table = results_table(results, name_width=max(longest - lacking, _NARROWEST_NAME))
     show_table(table)
     for sentence in doubtful_promises(results):
         show_warning(sentence)
 
 
 def show_table(table: "Table") -> None:
-    """Print a table on standard error: no narrower than its words and numbers need, whatever is said of the width.
+    """Print a table on standard output, no word or number of it cut.
 
-    A log has no width, and a terminal breaks what is too long for it at its own edge.
+    In a terminal that is too narrow, its columns are shown some after the others, each time beside the first one, which
+    says what a row is of. Elsewhere, in a pipe or a file, lines are as long as they need to be.
     """
     from rich.console import Console
 
-    Console(stderr=True, width=max(Console(stderr=True).width, _needed_width(table))).print(table)
+    width = _terminal_width()
+    parts = [table] if width is None else _parts(table, width)
+    for part in parts:
+        needed = _needed_width(part)
+        console = Console(file=result_stream(), width=max(needed, width or 0, _PLAIN_WIDTH if width is None else 0))
+        with console.capture() as shown:
+            console.print(part)
+        show_result(shown.get(), end="")
+
+
+def _terminal_width() -> int | None:
+    """Of standard output, where that is a terminal."""
+    from rich.console import Console
+
+    stream = result_stream()
+    if not Console(file=stream).is_terminal:
+        return None
+    with contextlib.suppress(OSError, ValueError):  # standard output may be the only terminal that there is
+        if "COLUMNS" not in os.environ:
+            return os.get_terminal_size(stream.fileno()).columns
+    return Console(file=stream).width
+
+
+def _parts(table: "Table", width: int) -> "list[Table]":
+    """The table or, if it is wider, tables of some of its columns, as many as fit beside the first one."""
+    if _needed_width(table) <= width:
+        return [table]
+    parts, group = [], [0]
+    for column in range(1, len(table.columns)):
+        if len(group) > 1 and _needed_width(_some_columns(table, [*group, column])) > width:
+            parts.append(group)
+            group = [0]
+        group.append(column)
+    tables = [_some_columns(table, columns) for columns in [*parts, group]]
+    for part in tables[1:]:
+        part.title = None
+    for part in tables[:-1]:
+        part.caption = None
+    return tables
+
+
+def _some_columns(table: "Table", columns: "Sequence[int]") -> "Table":
+    """A table of these columns, otherwise as it was."""
+    from rich.table import Table
+
+    part = Table(
+        title=table.title,
+        caption=table.caption,
+        box=table.box,
+        padding=table.padding,
+        pad_edge=table.pad_edge,
+        show_header=table.show_header,
+        title_justify=table.title_justify,
+        caption_justify=table.caption_justify,
+    )
+    kept = [table.columns[number] for number in columns]
+    for column in kept:
+        part.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+    for row, cells in zip(table.rows, zip(*(column.cells for column in kept))):
+        part.add_row(*cells, style=row.style)
+    return part
 
 
 def _needed_width(table: "Table") -> int:

@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import operator
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,8 @@ from owma._internal.cores import usable_cores
 from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.json import replace_text
 from owma._internal.progress import progress, stoppable
+from owma._internal.stdout import show_result
+from owma.config.flags import command_line, flags_of
 from owma.config.json import from_json, to_json
 from owma.config.sweep import SWEEPS, Point, SweepConfig, points, read_points, write_points
 from owma.config.task import describe_task
@@ -81,7 +82,7 @@ def main() -> None:
     if arguments.resume is None:
         found = points(arguments.preset, show_warning)
         if arguments.dry_run:
-            print("\n".join(point.key for point in found))
+            show_result("\n".join(point.key for point in found))
             return
         _need_ray()
         folder = RunFolder.create(arguments.runs, arguments.preset.name)
@@ -93,24 +94,25 @@ def main() -> None:
         folder = RunFolder.open(arguments.resume)
         from_json(SweepConfig, folder.read_json("config.json"))
         found = read_points(folder.read_jsonl("points.jsonl"))
-        require_trust(_imports(found), arguments.trust, shlex.join([*_AGAIN, str(folder.path)]))
-    again = [*_AGAIN, str(folder.path)]
-    again += ["--trust", *_imports(found)] if _imports(found) else []
+        require_trust(_imports(found), arguments.trust, _again(folder.path, ()))
+    again = _again(folder.path, _imports(found))
     print(f"sweep {folder.path}: {len(found)} points", file=sys.stderr)
     for task in dict.fromkeys(describe_task(point.experiment.task) for point in found):
         print(f"task: {task}", file=sys.stderr)
-    with resumable(shlex.join(again)):
+    with resumable(again):
         failures = _run(found, folder, arguments)
     _finish(found, folder)
     if failures:
         raise OwmaError(
             f"{len(failures)} steps of the sweep failed, the first with: {failures[0]} Mend that, and go on with "
-            f"`{shlex.join(again)}`."
+            f"`{again}`."
         )
-    print(folder.path)
+    show_result(folder.path)
 
 
-_AGAIN = ("python", "-m", "owma.sweep", "--resume")
+def _again(folder: Path, trust: Sequence[str]) -> str:
+    """The command that goes on with a sweep."""
+    return command_line("sweep", *flags_of(Sweep(resume=folder, trust=tuple(trust)))[1])
 
 
 def _imports(found: Sequence[Point]) -> list[str]:
@@ -235,7 +237,7 @@ def _finish(found: Sequence[Point], folder: RunFolder) -> None:
         show_warning(sentence)
     results, table = sweep_summary(groups(episodes, read_baselines(folder)))
     for summary in results["groups"]:
-        print(f"\n{label(summary['settings'])}", file=sys.stderr)
+        show_result(f"\n{label(summary['settings'])}")
         show_results(summary)
     folder.write_json("results.json", results)
     replace_text(folder.path / "table.md", table)

@@ -6,7 +6,6 @@ What computes is imported when the flags have been read, so that `--help` and a 
 import dataclasses
 import functools
 import operator
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +26,10 @@ from owma._internal.command import (
     show_warning,
 )
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import ExperimentConfig
+from owma.config.flags import command_line, flags_of
 from owma.config.json import from_json, to_json
 from owma.config.planners import check_own
 from owma.config.presets import PRESETS, fit_preset_to_data
@@ -143,6 +144,7 @@ def _train(arguments: Train) -> None:
         check_own(config.evaluation.named_planners().values())
         with resumable(again):
             material = gather(config, begun=folder)
+        config = _of_today(config, folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         disable_optimisations()
     if is_main_process():
@@ -151,7 +153,7 @@ def _train(arguments: Train) -> None:
         with open_logs(arguments.log if is_main_process() else (), folder.path, to_json(config)) as logs:
             _run(config, material, folder, logs)
     if is_main_process():
-        print(folder.path)
+        show_result(folder.path)
 
 
 def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
@@ -168,15 +170,29 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     return folder
 
 
+def _of_today(config: ExperimentConfig, folder: RunFolder) -> ExperimentConfig:
+    """A run's configuration with the names that planners have today, which its rows are then given too."""
+    from owma.runs.former_names import explain_names, former_names, rename_planners
+    from owma.train.devices import is_main_process
+
+    evaluation = config.evaluation
+    names = former_names(folder.read_json("config.json")["evaluation"], evaluation)
+    if not names:
+        return config
+    planners = tuple(names.get(name, name) for name in evaluation.planners)
+    config = dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, planners=planners))
+    if is_main_process():
+        rename_planners(folder, names)
+        folder.write_json("config.json", to_json(config))
+        show_warning(explain_names(names))
+    return config
+
+
 def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
     """The command that goes on with a run, as these arguments have it but for `trust`."""
-    flags = ["--resume", str(folder)]
     # A run that is begun with data on disk is fitted to a sample of them, and goes on with that only.
-    flags += ["--memory-gib", repr(arguments.memory_gib)] if arguments.memory_gib != MEMORY_GIB else []
-    flags += ["--log", *arguments.log] if arguments.log else []
-    flags += ["--trust", *trust] if trust else []
-    flags += arguments.job.flags
-    return shlex.join(["python", "-m", "owma.train", *flags])
+    again = Train(resume=folder, memory_gib=arguments.memory_gib, log=arguments.log, trust=tuple(trust))
+    return command_line("train", *flags_of(again)[1], *arguments.job.flags)
 
 
 def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:

@@ -6,7 +6,6 @@ What computes is imported when the flags have been read, so that `--help` and a 
 """
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -26,8 +25,10 @@ from owma._internal.command import (
 )
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import EvaluationConfig, imported_modules
+from owma.config.flags import command_line, flags_of
 from owma.config.json import from_json, later_field, to_json
 from owma.config.names import check_run_name
 from owma.config.planners import check_own
@@ -110,13 +111,8 @@ def main() -> None:
     import_modules(_imports(arguments))
     check_own(arguments.evaluation.named_planners().values())
     run = load_run(path)
-    if folder is None and arguments.evaluation.kl_coef is None:
-        # Planners are those of the run.
-        priced = dataclasses.replace(arguments.evaluation, kl_coef=run.config.evaluation.kl_coef)
-        arguments = dataclasses.replace(arguments, evaluation=priced)
-    if folder is None and not said("max_steps"):
-        cut = dataclasses.replace(arguments.evaluation, max_steps=run.config.evaluation.max_steps)
-        arguments = dataclasses.replace(arguments, evaluation=cut)
+    if folder is None:
+        arguments = _as_the_run(arguments, run.config.evaluation)
     config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     with resumable(again):
@@ -142,6 +138,9 @@ def main() -> None:
         folder.write_json("config.json", to_json(arguments))
         folder.write_json("versions.json", versions())
         again = _again(folder.path, _imports(arguments))
+    else:
+        arguments = _of_today(arguments, folder)
+        config, evaluation = arguments.config, arguments.evaluation
     with resumable(again):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
         results = transfer(
@@ -159,7 +158,17 @@ def main() -> None:
         show_table(table)
     for sentence in doubtful_transfers(results):
         show_warning(sentence)
-    print(folder.path)
+    show_result(folder.path)
+
+
+def _as_the_run(arguments: Transfer, of_run: EvaluationConfig) -> Transfer:
+    """With the price and the limit of steps of the run's own evaluation, where the command line has none."""
+    evaluation = arguments.evaluation
+    if evaluation.kl_coef is None:
+        evaluation = dataclasses.replace(evaluation, kl_coef=of_run.kl_coef)
+    if not said("max_steps"):
+        evaluation = dataclasses.replace(evaluation, max_steps=of_run.max_steps)
+    return dataclasses.replace(arguments, evaluation=evaluation)
 
 
 def _imports(arguments: Transfer) -> tuple[str, ...]:
@@ -168,10 +177,32 @@ def _imports(arguments: Transfer) -> tuple[str, ...]:
     return imported_modules(tasks, evaluation.env, arguments.trust, evaluation.planners)
 
 
+def _of_today(arguments: Transfer, folder: RunFolder) -> Transfer:
+    """A transfer with the names that planners have today, in `--each` too, which its rows are then given."""
+    from owma.runs.former_names import explain_names, former_names, rename_planners, today
+
+    names = former_names(folder.read_json("config.json")["evaluation"], arguments.evaluation)
+    if not names:
+        return arguments
+    planners = tuple(names.get(name, name) for name in arguments.evaluation.planners)
+    each = []
+    for text in arguments.config.each:
+        fields, equals, values = text.partition("=")
+        each.append(":".join(today(field, names) for field in fields.split(":")) + equals + values)
+    arguments = dataclasses.replace(
+        arguments,
+        config=dataclasses.replace(arguments.config, each=tuple(each)),
+        evaluation=dataclasses.replace(arguments.evaluation, planners=planners),
+    )
+    rename_planners(folder, names)
+    folder.write_json("config.json", to_json(arguments))
+    show_warning(explain_names(names))
+    return arguments
+
+
 def _again(folder: Path, trust: Sequence[str]) -> str:
     """The command that goes on with a transfer."""
-    flags = ["--resume", str(folder), *(["--trust", *trust] if trust else [])]
-    return shlex.join(["python", "-m", "owma.transfer", *flags])
+    return command_line("transfer", *flags_of(Transfer(resume=folder, trust=tuple(trust)))[1])
 
 
 if __name__ == "__main__":

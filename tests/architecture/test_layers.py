@@ -60,7 +60,10 @@ WHERE_USED = {"cma", "matplotlib", "mujoco", "gymnasium_robotics", "minari", "og
 READ_FLAGS = ("_internal/command.py", "inspect.py", "doctor.py", "train/job.py")
 """The files beside the commands' `__main__.py` that may import tyro."""
 
-LIGHT = ("owma._internal.case", "owma._internal.digest", "owma._internal.errors", "owma._internal.json")
+LIGHT = (
+    *("owma._internal.case", "owma._internal.digest", "owma._internal.errors", "owma._internal.help"),
+    "owma._internal.json",
+)
 """What configurations may import beside each other; `tests/commands/test_help.py` sees that it stays light."""
 
 

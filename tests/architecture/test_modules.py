@@ -8,14 +8,13 @@ import pytest
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 80
 MAY_PRINT = (
-    "inspect.py",
-    "doctor.py",
+    "_internal/stdout.py",
     "_internal/command.py",
     "_internal/progress.py",
     "results/show.py",
     "train/job.py",
 )
-"""The files that may print beside the commands, which are `inspect.py`, `doctor.py` and each `__main__.py`."""
+"""The files that may print beside each `__main__.py`; results go through `_internal/stdout.py`."""
 
 MAY_CALL_SUPER = {"envs/two_routes.py": "gymnasium-robotics' environments are initialised by inheritance"}
 """Files that may call `super()`, and why."""

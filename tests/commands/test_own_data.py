@@ -66,7 +66,7 @@ def mine(elsewhere: Path) -> Path:
 
 def _config(done) -> dict:
     assert done.code == 0, done.stderr
-    return json.loads((Path(done.stdout.strip()) / "config.json").read_text())
+    return json.loads((Path(done.stdout.splitlines()[-1]) / "config.json").read_text())
 
 
 def _readme(*has: str) -> list[str]:
@@ -113,7 +113,7 @@ def test_the_readmes_command_for_a_file_trains_on_the_rewards_in_it(invoke, mine
     assert _config(done)["task"] == {"class": "RecordedTaskConfig"}
     assert done.stderr.splitlines()[0].startswith("data: mine: 400 transitions in 20 episodes, 0 terminated and 20 cut")
     assert "warning: the preset" not in done.stderr
-    again = invoke(owma.train.__main__.main, "--resume", done.stdout.strip())
+    again = invoke(owma.train.__main__.main, "--resume", done.stdout.splitlines()[-1])
     assert again.stderr.splitlines()[:3] == done.stderr.splitlines()[:3]
 
 

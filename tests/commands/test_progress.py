@@ -84,7 +84,7 @@ def _results() -> dict:
 def test_names_in_a_log_are_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     show_results(_results())
-    lines = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     for name in _results()["planners"]:
         assert sum(line.startswith(f" {name} ") for line in lines) == 1, lines
 
@@ -94,7 +94,7 @@ def test_names_in_a_narrow_terminal_break_between_words(monkeypatch, capsys: pyt
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     show_results(_results())
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().err)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, shown.splitlines())) <= 90 and "…" not in shown
     # The text below the table begins at the edge; its rows do not.
     rows = itertools.dropwhile(lambda line: not line.startswith(" static"), shown.splitlines())
@@ -102,3 +102,23 @@ def test_names_in_a_narrow_terminal_break_between_words(monkeypatch, capsys: pyt
     pieces = [line[1:20].split(" ")[0] for line in table]
     pieces = [piece for piece in pieces[pieces.index("static") + 1 :] if piece]
     assert pieces == ["online_adaptation", "online_adaptation-", "n_adaptation_", "samples=16"]
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_in_a_narrower_terminal_columns_come_one_group_after_another(width: int, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+    def shown(columns: int) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        show_results(_results())
+        return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    narrow, wide = shown(width), shown(200)
+    assert max(map(len, narrow)) <= width and not any("…" in line for line in narrow)
+    # Each group repeats the names, and together they hold every number of the whole table.
+    (row,) = [line for line in wide if line.startswith(" static ")]
+    parts = [line.split() for line in narrow if line.startswith(" static ")]
+    assert len(parts) > 1 and [cell for part in parts for cell in part[1:]] == row.split()[1:]
+    headings = [line.split()[0] for line in narrow if line.startswith(" planner ")]
+    assert len(headings) == len(parts)

@@ -25,11 +25,11 @@ def test_one_run_on_ogbenchs_data_is_judged_by_ogbenchs_metric(invoke, elsewhere
         monkeypatch.setattr(task_env(f"pointmaze_medium_task{number}"), "max_episode_steps", 100)
     done = invoke(owma.train.__main__.main, *TINY)
     assert done.code == 0, done.stderr
-    run = done.stdout.strip()
+    run = done.stdout.splitlines()[-1]
     flags = ("--labels", "200", "--fits", "linear", "--planners", "static", "--episodes", "2", "--replan-every", "50")
     done = invoke(owma.transfer.__main__.main, run, "--ogbench-tasks", *flags)
     assert done.code == 0, done.stderr
-    folder = elsewhere / done.stdout.strip()
+    folder = elsewhere / done.stdout.splitlines()[-1]
     rows = [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
     names = [f"pointmaze-medium task {number}" for number in range(1, 6)]
     assert [(row["task"], row["episode"]) for row in rows] == [(name, i) for name in names for i in (0, 1)]
@@ -43,7 +43,7 @@ def test_one_run_on_ogbenchs_data_is_judged_by_ogbenchs_metric(invoke, elsewhere
         str(n): sum(row["success"] for row in rows if row["task"] == name) / 2 for n, name in enumerate(names, start=1)
     }
     assert found["ogbench_success"] == pytest.approx(sum(found["tasks"].values()) / 5)
-    assert "ogbench_success" in done.stderr and all(name in done.stderr for name in names)
+    assert "ogbench_success" in done.stdout and all(name in done.stdout for name in names)
 
     said = invoke(
         owma.transfer.__main__.main, run, "--task", "owma.envs.ogbench:pointmaze_large_task2", *flags

@@ -47,7 +47,7 @@ def test_the_command_draws_the_map_where_nothing_renders(invoke, smoke_run, else
     done = invoke(owma.eval.__main__.main, "runs/smoke", *FLAGS)
     assert done.code == 0 and "recording" in done.stderr, done.stderr
     # A frame every five steps of three hundred; equal ones are stored once.
-    assert 30 < _frames(Path(done.stdout.strip()) / "video.gif") <= 60
+    assert 30 < _frames(Path(done.stdout.splitlines()[-1]) / "video.gif") <= 60
 
 
 @pytest.mark.slow
