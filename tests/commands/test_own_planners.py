@@ -83,7 +83,7 @@ def test_on_a_run_they_act_and_a_folder_imports_none(mine: Path, invoke, smoke_r
     brief = ("--episodes", "1", "--timed-decisions", "0", "--max-steps", "20")
     done = invoke(owma.eval.__main__.main, "runs/mine", *brief, "--planners", "static", "planner:my_planners:BestOfTwo")
     assert done.code == 0, done.stderr
-    rows = RunFolder(Path(done.stdout.strip())).read_jsonl("episodes.jsonl")
+    rows = RunFolder(Path(done.stdout.splitlines()[-1])).read_jsonl("episodes.jsonl")
     assert [row["planner"] for row in rows] == ["static", "best_of_two"] and rows[1]["nfe"] == 2 * 5
 
     mine.unlink()
