@@ -85,9 +85,9 @@ def main() -> None:
 
 def _states(trained: TrainedRun, arguments: Anytime) -> list[Float[np.ndarray, "steps obs"]]:
     """Where the default planner goes."""
-    assert trained.material.env is not None  # the presets evaluate
+    assert trained.inputs.env is not None  # the presets evaluate
     agent = trained.run.agent(_DEFAULT, replan_every=10)
-    with vector_env(trained.material.env, arguments.episodes) as envs:
+    with vector_env(trained.inputs.env, arguments.episodes) as envs:
         episodes = run_episodes(agent, envs, planner_name="10 steps", seed=arguments.seed, timed_decisions=0)
     return list(episodes.observations[:, : -1 : arguments.every])
 

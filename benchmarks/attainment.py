@@ -262,13 +262,13 @@ class Learnt:
 
     @cached_property
     def support(self) -> Support:
-        transitions = self.trained.material.dataset.transitions
+        transitions = self.trained.inputs.dataset.transitions
         psi = np.asarray(whitened_outcomes(self.trained.run.model.world, transitions))
         return Support.of(psi, np.asarray(transitions.episode_ids))
 
     def starts(self, num: int) -> Float[np.ndarray, "n obs"]:
         """Where episodes begin."""
-        env = self.trained.material.env
+        env = self.trained.inputs.env
         assert env is not None  # the presets evaluate
         with vector_env(env, num) as envs:
             raw, _ = envs.reset(seed=1000 * self.seed)
@@ -276,7 +276,7 @@ class Learnt:
 
     def anywhere(self, num: int) -> Float[np.ndarray, "n obs"]:
         """States of the data."""
-        obs = self.trained.material.dataset.transitions.obs
+        obs = self.trained.inputs.dataset.transitions.obs
         return np.asarray(obs[np.random.default_rng(self.seed).choice(len(obs), num, replace=False)], np.float32)
 
     def problem(self, obs: Float[np.ndarray, "n obs"], kl_coef: float, **effort: int) -> Problem:

@@ -31,7 +31,7 @@ from owma.eval.trajectories import random_rows, random_trajectories
 from owma.results.baselines import FILE, data_row
 from owma.runs.folder import RunFolder, versions
 from owma.train.experiment import task_returns
-from owma.train.inputs import Material, gather_for
+from owma.train.inputs import Inputs, prepare_experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +83,15 @@ def _experiments(folder: RunFolder) -> Iterator[tuple[ExperimentConfig, int, dic
 
 def _beside(config: ExperimentConfig, episodes: int, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     config = dataclasses.replace(config, task=_as_paid(config))
-    material = gather_for(config, open_progress)
-    assert material.env is not None  # there would be no rows without
-    if isinstance(config.task, RewardTaskConfig) and not pays(material.env, config.task.reward):
-        raise ConfigError(f"{config.name}: {material.env.id} does not pay {config.task.reward}, its planners' task.")
+    inputs = prepare_experiment(config, open_progress)
+    assert inputs.env is not None  # there would be no rows without
+    if isinstance(config.task, RewardTaskConfig) and not pays(inputs.env, config.task.reward):
+        raise ConfigError(f"{config.name}: {inputs.env.id} does not pay {config.task.reward}, its planners' task.")
     seed = {"seed": config.seed}
-    yield from ({**row, **about} for row in _random(material, config.seed, episodes))
-    transitions = material.dataset.transitions
-    returns = task_returns(material.rewards, transitions, config.world.discount)
-    yield {**data_row(transitions, material.rewards, returns, material.success_reward), **about, **seed}
+    yield from ({**row, **about} for row in _random(inputs, config.seed, episodes))
+    transitions = inputs.dataset.transitions
+    returns = task_returns(inputs.rewards, transitions, config.world.discount)
+    yield {**data_row(transitions, inputs.rewards, returns, inputs.success_reward), **about, **seed}
 
 
 def _as_paid(config: ExperimentConfig) -> Any:
@@ -99,10 +99,10 @@ def _as_paid(config: ExperimentConfig) -> Any:
     return dataclasses.replace(config.task, falloff=0.0) if isinstance(config.task, GoalTaskConfig) else config.task
 
 
-def _random(material: Material, seed: int, episodes: int) -> list[dict[str, Any]]:
-    dataset = material.dataset
-    assert material.env is not None
-    with vector_env(material.env, episodes) as envs:
+def _random(inputs: Inputs, seed: int, episodes: int) -> list[dict[str, Any]]:
+    dataset = inputs.dataset
+    assert inputs.env is not None
+    with vector_env(inputs.env, episodes) as envs:
         low, high = dataset.action_low, dataset.action_high
         trajectories = random_trajectories(envs, seed=seed, obs_keys=dataset.obs_keys, low=low, high=high)
     return random_rows(trajectories, Judge(), seed=seed)

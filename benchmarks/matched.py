@@ -15,7 +15,7 @@ from owma.data import TwoRoutesCollect
 from owma.runs.folder import RunFolder, versions
 from owma.runs.load import SavedRun, load_run
 from owma.train.experiment import Experiment
-from owma.train.inputs import Material, gather_for
+from owma.train.inputs import Inputs, prepare_experiment
 
 
 def settle(folder: RunFolder, settings: Mapping[str, Any], name: str = "config.json") -> None:
@@ -35,7 +35,7 @@ class TrainedRun:
 
     run: SavedRun
     config: ExperimentConfig
-    material: Material
+    inputs: Inputs
     folder: RunFolder
 
 
@@ -64,6 +64,6 @@ def two_routes(preset: ExperimentConfig, skew: float, seed: int, runs: Path, pro
         folder = RunFolder.create(runs, config.name)
         folder.write_json("config.json", to_json(config))
         folder.write_json("versions.json", versions())
-    material = gather_for(config, progress)
-    Experiment(config, material, folder, progress).train()
-    return TrainedRun(load_run(folder.path), config, material, folder)
+    inputs = prepare_experiment(config, progress)
+    Experiment(config, inputs, folder, progress).train()
+    return TrainedRun(load_run(folder.path), config, inputs, folder)

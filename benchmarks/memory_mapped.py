@@ -34,7 +34,7 @@ from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
 from owma.runs.folder import RunFolder, versions
 from owma.train.experiment import Experiment
-from owma.train.inputs import gather_for
+from owma.train.inputs import prepare_experiment
 
 _OBS, _ACTION, _EPISODE = 29, 8, 1000
 _ROW = 4 * (2 * _OBS + _ACTION + 1) + 2
@@ -135,13 +135,13 @@ def _train(folder: Path, memory_gib: float, updates: int, scratch: Path) -> dict
     )
     run = RunFolder.create(scratch, config.name)
     began = time.perf_counter()
-    material = gather_for(config, watched, memory_gib=memory_gib)
+    inputs = prepare_experiment(config, watched, memory_gib=memory_gib)
     gathered = time.perf_counter()
-    Experiment(config, material, run, watched).train()
+    Experiment(config, inputs, run, watched).train()
     (first, _), *later = reports
     return {
-        "mapped": material.dataset.transitions.is_mapped,
-        "transitions": len(material.dataset.transitions),
+        "mapped": inputs.dataset.transitions.is_mapped,
+        "transitions": len(inputs.dataset.transitions),
         "gather_s": gathered - began,
         "train_s": time.perf_counter() - gathered,
         "updates_per_s": sum(count for _, count in later) / (later[-1][0] - first),

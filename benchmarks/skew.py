@@ -88,13 +88,13 @@ def _one_run(
     out: RunFolder,
 ) -> list[dict[str, Any]]:
     trained = two_routes(preset, skew, seed, arguments.runs, open_progress)
-    assert trained.material.env is not None  # the presets evaluate
+    assert trained.inputs.env is not None  # the presets evaluate
     # A folder of its own: the run's own evaluation has other planners.
     folder = RunFolder(_rows(arguments, out).path / f"skew{skew:g}-seed{seed}")
     folder.path.mkdir(parents=True, exist_ok=True)
     # What a decision costs is timed by `attainment.py`, where planners take turns.
     config = EvaluationConfig(episodes=arguments.episodes, timed_decisions=0)
-    setup = EvaluationSetup(trained.run.model, config, trained.material.env, trained.run.obs_keys)
+    setup = EvaluationSetup(trained.run.model, config, trained.inputs.env, trained.run.obs_keys)
     evaluate_planners(planners, setup, folder, seed=seed, progress=open_progress)
     # Models of other sizes have programs of their own, and a process may only hold so many.
     jax.clear_caches()

@@ -34,12 +34,12 @@ def model(request: pytest.FixtureRequest, gaussian_model, tmp_path: Path) -> Age
 
 def _act(agent, compiled: list[str], steps: int = 4) -> list[list[str]]:
     """What each of some acts compiles."""
-    state, found = agent.init(), []
+    state, compiled_by_step = agent.init(), []
     for key in jax.random.split(jax.random.key(1), steps):
         compiled.clear()
         _, state, _ = agent.act(np.zeros(2, np.float32), state, key=key)
-        found.append(list(compiled))
-    return found
+        compiled_by_step.append(list(compiled))
+    return compiled_by_step
 
 
 def test_a_step_is_compiled_once(model: AgentModel, compiled: list[str]) -> None:

@@ -291,11 +291,11 @@ def test_a_training_run_compares_every_planner_and_the_published_settings() -> N
 
 def test_every_method_can_be_asked_for_by_name() -> None:
     rest = ("fk_steering", "svdd", "noise_optimization", "cem", "adaptation_off")
-    found = EvaluationConfig(planners=rest).named_planners()
-    kinds = [type(planner).__name__ for planner in found.values()]
-    assert tuple(found) == rest
+    planners = EvaluationConfig(planners=rest).named_planners()
+    kinds = [type(planner).__name__ for planner in planners.values()]
+    assert tuple(planners) == rest
     assert kinds == ["FKSteering", "SVDD", "NoiseOptimization", "CEM", "OnlineAdaptation"]
-    assert found["adaptation_off"] != OnlineAdaptation()  # what it would be by default
+    assert planners["adaptation_off"] != OnlineAdaptation()  # what it would be by default
 
 
 def test_a_name_means_one_planner_in_every_command() -> None:

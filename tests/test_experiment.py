@@ -29,7 +29,7 @@ from owma.runs import checkpoint
 from owma.runs.folder import RunFolder
 from owma.runs.parts import TrainedParts, restore_parts
 from owma.train.experiment import Experiment, task_returns
-from owma.train.inputs import Material, gather_for
+from owma.train.inputs import Inputs, prepare_experiment
 from owma.train.rows import sample_rows
 
 TINY = ExperimentConfig(
@@ -62,20 +62,20 @@ def _progress(stop: str | None = None) -> Callable[..., contextlib.AbstractConte
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inputs]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("datasets")))
-        yield gather_for(TINY, _progress())
+        yield prepare_experiment(TINY, _progress())
 
 
 @pytest.fixture(scope="module")
-def whole(material: Material, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedParts, RunFolder]:
+def whole(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedParts, RunFolder]:
     """Trained without a break."""
     folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "whole")
-    return Experiment(TINY, material, folder, _progress()).train(), folder
+    return Experiment(TINY, inputs, folder, _progress()).train(), folder
 
 
-def test_training_writes_what_it_found(whole: tuple[TrainedParts, RunFolder], material: Material) -> None:
+def test_training_writes_what_it_found(whole: tuple[TrainedParts, RunFolder], inputs: Inputs) -> None:
     parts, folder = whole
     rows = folder.read_jsonl("metrics.jsonl")
     stages = [("outcomes", 2), ("outcomes", 4), ("value", 2), ("value", 4), ("task", None)]
@@ -83,16 +83,16 @@ def test_training_writes_what_it_found(whole: tuple[TrainedParts, RunFolder], ma
     assert rows[-1]["labels"] == 64 and rows[-1]["r2_linear"] <= 1 and rows[-1]["r2_decoder"] <= 1
     assert rows[-1]["value_scale_linear"] == float(parts.linear_scale) > 0
     shapes = folder.read_json("shapes.json")
-    assert material.env is not None and shapes["env"] == material.env.to_json()
-    assert read_origin(shapes["dataset"]) == material.dataset.origin
-    assert isinstance(TINY.data, TwoRoutesCollect) and material.dataset.origin.dataset_id == TINY.data.name
+    assert inputs.env is not None and shapes["env"] == inputs.env.to_json()
+    assert read_origin(shapes["dataset"]) == inputs.dataset.origin
+    assert isinstance(TINY.data, TwoRoutesCollect) and inputs.dataset.origin.dataset_id == TINY.data.name
 
 
 @pytest.mark.parametrize("stop", ["in the outcomes", "before a checkpoint", "in the value", "before the models"])
 def test_an_interrupted_run_ends_bit_for_bit_the_same(
     stop: str,
     whole: tuple[TrainedParts, RunFolder],
-    material: Material,
+    inputs: Inputs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,17 +110,17 @@ def test_an_interrupted_run_ends_bit_for_bit_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save)
         with pytest.raises(_Killed):
-            Experiment(TINY, material, folder, _progress(label)).train()
+            Experiment(TINY, inputs, folder, _progress(label)).train()
     assert checkpoint.latest(folder.path / "models") is None
     with folder.metrics_jsonl.open("a") as file:
         file.write('{"phase": "outco')  # the kill came in the middle of a line
-    parts = Experiment(TINY, material, folder, _progress()).train()
+    parts = Experiment(TINY, inputs, folder, _progress()).train()
     assert eqx.tree_equal(parts, whole[0])
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
 
 
 def test_a_disk_that_fills_in_training_keeps_the_last_checkpoint(
-    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[TrainedParts, RunFolder], inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, original, written = RunFolder.create(tmp_path, "full"), checkpoint._write_arrays, []
 
@@ -133,9 +133,9 @@ def test_a_disk_that_fills_in_training_keeps_the_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_write_arrays", full)
         with pytest.raises(CheckpointError, match="step 4 could not be written .*: No space left on device. Make room"):
-            Experiment(TINY, material, folder, _progress()).train()
+            Experiment(TINY, inputs, folder, _progress()).train()
     assert checkpoint.newest_intact(folder.checkpoints) == (2, ()) and not list(folder.checkpoints.glob(".*"))
-    parts = Experiment(TINY, material, folder, _progress()).train()
+    parts = Experiment(TINY, inputs, folder, _progress()).train()
     assert eqx.tree_equal(parts, whole[0])
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
 
@@ -168,10 +168,10 @@ LEARNED = dataclasses.replace(
 
 @pytest.mark.parametrize("saves", [1, 3], ids=["in the features", "in the outcomes"])
 def test_learned_features_are_trained_once_and_kept_with_the_models(
-    saves: int, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saves: int, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole_folder, folder = RunFolder.create(tmp_path, "whole"), RunFolder.create(tmp_path, "broken")
-    whole = Experiment(LEARNED, material, whole_folder, _progress()).train()
+    whole = Experiment(LEARNED, inputs, whole_folder, _progress()).train()
     rows = whole_folder.read_jsonl("metrics.jsonl")
     assert [(row["phase"], row["step"]) for row in rows[:3]] == [("features", 2), ("features", 4), ("outcomes", 2)]
     saved, original = [], checkpoint.save
@@ -185,26 +185,26 @@ def test_learned_features_are_trained_once_and_kept_with_the_models(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save)
         with pytest.raises(_Killed):
-            Experiment(LEARNED, material, folder, _progress()).train()
-    parts = Experiment(LEARNED, material, folder, _progress()).train()
+            Experiment(LEARNED, inputs, folder, _progress()).train()
+    parts = Experiment(LEARNED, inputs, folder, _progress()).train()
     assert eqx.tree_equal(parts, whole) and folder.read_jsonl("metrics.jsonl") == rows
     # What is read back is what was trained, not what a configuration builds.
     read = restore_parts(folder, LEARNED).world.features
     assert eqx.tree_equal(read, whole.world.features)
-    built = build_features(LEARNED.world.features, material.dataset.transitions.obs.shape[1], key=jax.random.key(0))
+    built = build_features(LEARNED.world.features, inputs.dataset.transitions.obs.shape[1], key=jax.random.key(0))
     assert not eqx.tree_equal(read, built)
     with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
-        Experiment(dataclasses.replace(LEARNED, seed=1), material, folder, _progress()).train()
+        Experiment(dataclasses.replace(LEARNED, seed=1), inputs, folder, _progress()).train()
 
 
-def test_damaged_features_are_trained_again_from_the_checkpoint_before(material: Material, tmp_path: Path) -> None:
+def test_damaged_features_are_trained_again_from_the_checkpoint_before(inputs: Inputs, tmp_path: Path) -> None:
     whole_folder = RunFolder.create(tmp_path, "whole")
-    whole = Experiment(LEARNED, material, whole_folder, _progress()).train()
+    whole = Experiment(LEARNED, inputs, whole_folder, _progress()).train()
     folder = RunFolder(Path(shutil.copytree(whole_folder.path, tmp_path / "copy")))
     shutil.rmtree(folder.path / "models")
     _spoil(folder.path / "features" / "4")
     said: list[str] = []
-    assert eqx.tree_equal(Experiment(LEARNED, material, folder, _progress(), warn=said.append).train(), whole)
+    assert eqx.tree_equal(Experiment(LEARNED, inputs, folder, _progress(), warn=said.append).train(), whole)
     assert len(said) == 1 and re.search("features/4 is damaged: .* goes on from step 2, which is whole", said[0])
     rows = [
         sorted(f.read_jsonl("metrics.jsonl"), key=lambda r: (r["phase"], r.get("step"))) for f in (folder, whole_folder)
@@ -213,18 +213,18 @@ def test_damaged_features_are_trained_again_from_the_checkpoint_before(material:
 
 
 @pytest.fixture
-def mapped(material: Material, tmp_path: Path) -> Material:
+def mapped(inputs: Inputs, tmp_path: Path) -> Inputs:
     """The same dataset, memory-mapped."""
-    transitions = material.dataset.transitions
+    transitions = inputs.dataset.transitions
     for field in dataclasses.fields(transitions):
         np.save(tmp_path / f"{field.name}.npy", getattr(transitions, field.name))
     arrays = {f.name: np.load(tmp_path / f"{f.name}.npy", mmap_mode="r") for f in dataclasses.fields(transitions)}
-    dataset = dataclasses.replace(material.dataset, transitions=Transitions(**arrays))
-    return dataclasses.replace(material, dataset=dataset)
+    dataset = dataclasses.replace(inputs.dataset, transitions=Transitions(**arrays))
+    return dataclasses.replace(inputs, dataset=dataset)
 
 
 def test_training_on_mapped_data_is_training_on_data_in_memory(
-    whole: tuple[TrainedParts, RunFolder], mapped: Material, tmp_path: Path
+    whole: tuple[TrainedParts, RunFolder], mapped: Inputs, tmp_path: Path
 ) -> None:
     folder = RunFolder.create(tmp_path, "mapped")
     parts = Experiment(TINY, mapped, folder, _progress()).train()
@@ -236,7 +236,7 @@ def test_training_on_mapped_data_is_training_on_data_in_memory(
 
 
 def test_cumulants_of_the_dataset_are_computed_once_for_coordinates_and_once_for_targets(
-    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[TrainedParts, RunFolder], inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, rows = FourierFeatures.__call__, []
 
@@ -247,14 +247,14 @@ def test_cumulants_of_the_dataset_are_computed_once_for_coordinates_and_once_for
     folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
     shutil.rmtree(folder.path / "models")  # so that everything is prepared, and no outcome model trained
     monkeypatch.setattr(FourierFeatures, "__call__", counted)
-    Experiment(TINY, material, folder, _progress()).train()
+    Experiment(TINY, inputs, folder, _progress()).train()
     jax.effects_barrier()
     # 400 transitions in 4 episodes: every state and next state; then every state, and those that episodes end in.
     assert len(rows) == (400 + 400) + (400 + 4)
 
 
 def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
-    mapped: Material, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mapped: Inputs, inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "owma.train.experiment.sample_rows", lambda whole, seed: sample_rows(whole, seed=seed, most=len(whole) // 2)
@@ -269,78 +269,76 @@ def test_a_run_goes_on_with_the_rows_that_it_was_begun_with(
             Experiment(WITHOUT_BOOTSTRAP, mapped, folder, _progress()).train()
     folder.write_json("sample.json", {"rows": 200})
     with pytest.raises(checkpoint.CheckpointError, match="fitted to 200 transitions.*fitted to 400; give the same"):
-        Experiment(WITHOUT_BOOTSTRAP, material, folder, _progress()).train()
+        Experiment(WITHOUT_BOOTSTRAP, inputs, folder, _progress()).train()
     parts = Experiment(WITHOUT_BOOTSTRAP, mapped, folder, _progress()).train()
     straight = RunFolder.create(tmp_path, "straight")
     assert eqx.tree_equal(parts, Experiment(WITHOUT_BOOTSTRAP, mapped, straight, _progress()).train())
 
 
 def test_a_damaged_checkpoint_is_made_again_from_the_one_before(
-    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+    whole: tuple[TrainedParts, RunFolder], inputs: Inputs, tmp_path: Path
 ) -> None:
     folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
     shutil.rmtree(folder.path / "models")
     _spoil(folder.checkpoints / "4")
     said: list[str] = []
-    parts = Experiment(TINY, material, folder, _progress(), warn=said.append).train()
+    parts = Experiment(TINY, inputs, folder, _progress(), warn=said.append).train()
     assert len(said) == 1 and re.search(r"checkpoints/4 is damaged: .* goes on from step 2, which is whole", said[0])
     assert eqx.tree_equal(parts, whole[0])
     assert folder.read_jsonl("metrics.jsonl") == whole[1].read_jsonl("metrics.jsonl")
     assert checkpoint.newest_intact(folder.checkpoints) == (4, ())
 
 
-def test_damaged_models_are_made_again(
-    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
-) -> None:
+def test_damaged_models_are_made_again(whole: tuple[TrainedParts, RunFolder], inputs: Inputs, tmp_path: Path) -> None:
     folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
     _spoil(folder.path / "models" / "4")
     said: list[str] = []
-    assert eqx.tree_equal(Experiment(TINY, material, folder, _progress(), warn=said.append).train(), whole[0])
+    assert eqx.tree_equal(Experiment(TINY, inputs, folder, _progress(), warn=said.append).train(), whole[0])
     assert len(said) == 1 and re.search("models/4 is damaged: .* made again from the checkpoints", said[0])
 
 
 def test_without_a_whole_checkpoint_nothing_is_begun_anew(
-    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+    whole: tuple[TrainedParts, RunFolder], inputs: Inputs, tmp_path: Path
 ) -> None:
     folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
     for step in (*folder.checkpoints.iterdir(), *(folder.path / "models").iterdir()):
         _spoil(step)
     with pytest.raises(CheckpointError, match="checkpoints/4 is damaged: .*move it away to train from the beginning"):
-        Experiment(TINY, material, folder, _progress()).train()
+        Experiment(TINY, inputs, folder, _progress()).train()
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["2", "4"]
 
 
 def test_finished_models_are_read(
-    whole: tuple[TrainedParts, RunFolder], material: Material, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[TrainedParts, RunFolder], inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Experiment, "_train_outcomes", None)
     monkeypatch.setattr(Experiment, "_train_decoder", None)
-    assert eqx.tree_equal(Experiment(TINY, material, whole[1], _progress()).train(), whole[0])
+    assert eqx.tree_equal(Experiment(TINY, inputs, whole[1], _progress()).train(), whole[0])
 
 
 def test_evaluation_and_name_are_no_part_of_the_trained_configuration(
-    whole: tuple[TrainedParts, RunFolder], material: Material, tmp_path: Path
+    whole: tuple[TrainedParts, RunFolder], inputs: Inputs, tmp_path: Path
 ) -> None:
     other = dataclasses.replace(TINY, name="other", evaluation=EvaluationConfig(episodes=7))
     assert other.training_fingerprint == TINY.training_fingerprint
     folder = RunFolder(Path(shutil.copytree(whole[1].path, tmp_path / "copy")))
-    assert eqx.tree_equal(Experiment(other, material, folder, _progress()).train(), whole[0])
+    assert eqx.tree_equal(Experiment(other, inputs, folder, _progress()).train(), whole[0])
     changed = dataclasses.replace(TINY, seed=1)
     with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
-        Experiment(changed, material, folder, _progress()).train()
+        Experiment(changed, inputs, folder, _progress()).train()
     shutil.rmtree(folder.path / "models")
     with pytest.raises(checkpoint.CheckpointError, match="is of another configuration"):
-        Experiment(changed, material, folder, _progress()).train()
+        Experiment(changed, inputs, folder, _progress()).train()
 
 
-def test_tasks_of_every_kind(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    obs = material.dataset.transitions.obs
+def test_tasks_of_every_kind(inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    obs = inputs.dataset.transitions.obs
     np.savez(tmp_path / "labels.npz", obs=obs[::40], reward=obs[::40, 0])
-    monkeypatch.setattr("owma.train.inputs.load_dataset", lambda *_, **__: material.dataset)
+    monkeypatch.setattr("owma.train.inputs.load_dataset", lambda *_, **__: inputs.dataset)
     for task in (LabelledTaskConfig(tmp_path / "labels.npz"), GoalTaskConfig(goal=tuple(map(float, obs[50, :2])))):
-        gathered = gather_for(dataclasses.replace(TINY, task=task), _progress())
+        gathered = prepare_experiment(dataclasses.replace(TINY, task=task), _progress())
         assert gathered.rewards.shape == (len(obs),) and np.ptp(gathered.rewards) > 0
-        assert not np.array_equal(gathered.rewards, material.rewards)
+        assert not np.array_equal(gathered.rewards, inputs.rewards)
 
 
 def test_task_returns_by_hand() -> None:

@@ -53,7 +53,7 @@ def test_the_commands_of_the_readme_are_understood(line: str, monkeypatch: pytes
         raise _Parsed
 
     for name in (
-        "owma.train.inputs.gather_for",
+        "owma.train.inputs.prepare_experiment",
         "owma.train.__main__.RunFolder.open",
         "owma.runs.load.load_run",
     ):

@@ -199,15 +199,15 @@ class Agent(eqx.Module):
         """
         paces = state.paces
         if began is None:
-            found = _compiled_plan(type(self.planner))(self.planner, self.model, obs, state.planner, key=key)
+            proposed = _compiled_plan(type(self.planner))(self.planner, self.model, obs, state.planner, key=key)
         else:
             if self.deadline_ms is None or paces is None or not isinstance(self.planner, AbstractAnytimePlanner):
                 raise ValueError("Agent.decide(began=...) needs an agent with a deadline, and a state of its `init`.")
             clock = {"began": began, "deadline_ms": self.deadline_ms, "reserve_ms": _READ_OUT_MS}
-            *found, paces = plan_in_time(self.planner, self.model, obs, state.planner, paces, **clock, key=key)
+            *proposed, paces = plan_in_time(self.planner, self.model, obs, state.planner, paces, **clock, key=key)
         # A key of its own, which leaves those of the planner as they were.
         instead = jax.random.fold_in(key, _INSTEAD)
-        psi, planner, info = _guarded_plan(self.planner, self.model, obs, tuple(found), key=instead)
+        psi, planner, info = _guarded_plan(self.planner, self.model, obs, tuple(proposed), key=instead)
         return AgentState(planner, Decision(psi, info), jnp.asarray(self.replan_every, jnp.int32), paces)
 
     def read_out(self, obs: Obs, psi: Psi, *, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:

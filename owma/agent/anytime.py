@@ -94,8 +94,8 @@ def plan_in_time(
     if pace is paces.step:
         pace = pace.unmeasured()
     now = elapsed()
-    found = jax.block_until_ready(_finish(planner, model, decision, reached))
-    return *found, Paces(pace, paces.finish.updated(measured(elapsed() - now)))
+    proposed = jax.block_until_ready(_finish(planner, model, decision, reached))
+    return *proposed, Paces(pace, paces.finish.updated(measured(elapsed() - now)))
 
 
 def measure_paces(

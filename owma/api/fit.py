@@ -21,7 +21,7 @@ from owma.envs.given import EnvLike, given_env
 from owma.outcomes.given import TaskLike, read_task
 from owma.outcomes.tasks import build_task
 from owma.train.experiment import Experiment
-from owma.train.inputs import gather_for
+from owma.train.inputs import prepare_experiment
 from owma.train.run import begin_run, begun_run
 
 
@@ -88,22 +88,20 @@ def fit(
             config = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, env=env))
         built = build_task(config.task) if told is None else told.task
         needs_env = where is not None or config.evaluation.env is not None
-        material = gather_for(config, show, dataset=given.dataset, task=built, env=where, needs_env=needs_env)
-        for note in (*notes, *material.dataset.notes, *material.notes):
+        inputs = prepare_experiment(config, show, dataset=given.dataset, task=built, env=where, needs_env=needs_env)
+        for note in (*notes, *inputs.dataset.notes, *inputs.notes):
             _warn(note)
-        folder = begun_run(Path(runs), config, material)
+        folder = begun_run(Path(runs), config, inputs)
         if folder is None:
             folder = begin_run(Path(runs), config, built)
             given.keep(folder.path)
     try:
-        parts = Experiment(config, material, folder, show, warn=_warn).train()
+        parts = Experiment(config, inputs, folder, show, warn=_warn).train()
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"The run {folder.path} keeps what was trained: the same call of owma.fit goes on with it.")
         raise
-    dataset = material.dataset
-    return Run(
-        folder, config, parts, dataset.obs_keys, material.env, dataset.origin, dataset.env_refusal, built, dataset
-    )
+    dataset = inputs.dataset
+    return Run(folder, config, parts, dataset.obs_keys, inputs.env, dataset.origin, dataset.env_refusal, built, dataset)
 
 
 def _preset(preset: str | ExperimentConfig) -> ExperimentConfig:

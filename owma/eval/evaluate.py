@@ -184,7 +184,7 @@ def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:
         "positions": episodes.observations[:, ::3, :2].astype(np.float32),
         "prior_values": np.asarray(decision.prior_values),
         "values": np.asarray(decision.values),
-        **{f"decision_{key}": found.astype(np.float32) for key, found in episodes.decisions.items()},
+        **{f"decision_{key}": trace.astype(np.float32) for key, trace in episodes.decisions.items()},
     }
     if decision.curves is not None and firsts.curves is not None:
         for key in ("objective", "value", "kl"):

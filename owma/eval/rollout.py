@@ -80,12 +80,12 @@ def run_episodes(
     acting = _Planning(agent, num_episodes, seed, envs.single_action_space)
     pays = judge.task is None
     trajectories = roll_out(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
-    found = acting.found()
+    planned = acting.planned()
     times = _time_decisions(agent, trajectories.observations, timed_decisions, seed)
     discount = agent.model.world.discount
     rows = []
     for i, judged in enumerate(trajectories.judged(judge)):
-        length, value, gap = judged["steps"], float(found.first.value[i]), None
+        length, value, gap = judged["steps"], float(planned.first.value[i]), None
         if judge.knows_promise:
             kept = trajectories.rewards_by(judge.promised_by, i)
             tail = 0.0 if trajectories.terminated[i] else discount**length * kept[-1] / (1 - discount)
@@ -97,17 +97,17 @@ def run_episodes(
             **judged,
             "value": value,
             "promise_gap": gap,
-            "kl": float(found.kl[i]),
-            "nfe": int(found.first.nfe[0]),
+            "kl": float(planned.kl[i]),
+            "nfe": int(planned.first.nfe[0]),
             "ms_p50": float(np.percentile(times[i], 50)) if timed_decisions else None,
             "ms_p95": float(np.percentile(times[i], 95)) if timed_decisions else None,
-            "fallbacks": int(found.fallbacks[i]),
-            "overruns": int(found.overruns[i]),
-            "clipped": int(found.clipped[i]),
+            "fallbacks": int(planned.fallbacks[i]),
+            "overruns": int(planned.overruns[i]),
+            "clipped": int(planned.clipped[i]),
         }
         rows.append(row | {"steps": row.pop("steps")})
-    one = jax.tree.map(lambda leaf: leaf[0], found.first)
-    return Episodes(rows, trajectories.observations, one, found.first, found.decisions, trajectories.goals)
+    one = jax.tree.map(lambda leaf: leaf[0], planned.first)
+    return Episodes(rows, trajectories.observations, one, planned.first, planned.decisions, trajectories.goals)
 
 
 @dataclasses.dataclass
@@ -146,12 +146,12 @@ class _Planning:
             self._overruns += ~done & late
             self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             self._decisions.append(np.where(done, np.nan, _of_decisions(info)))
-        found, was_clipped = read_out_batch(self._bare, states, self._psi, action_keys)
-        action, was_moved = actions_inside(np.asarray(found), self._space)
+        read_out, was_clipped = read_out_batch(self._bare, states, self._psi, action_keys)
+        action, was_moved = actions_inside(np.asarray(read_out), self._space)
         self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
         return action
 
-    def found(self) -> _Planned:
+    def planned(self) -> _Planned:
         # Of (decision, quantity, episode).
         kl, value, prior_value = np.moveaxis(np.stack(self._decisions), (0, 1, 2), (2, 0, 1))
         return _Planned(

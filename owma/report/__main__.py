@@ -79,8 +79,8 @@ def _follow(arguments: Report) -> None:
         show_result(
             "\n".join(map(str, remake(arguments.folder))) or f"All below {arguments.folder} follows from its rows."
         )
-    elif found := stale(arguments.folder):
-        for path in found:
+    elif stale_files := stale(arguments.folder):
+        for path in stale_files:
             print(f"{path} does not follow from its rows", file=sys.stderr)
         print(f"Write them anew: `python -m owma.report --remake {arguments.folder}`.", file=sys.stderr)
         sys.exit(1)

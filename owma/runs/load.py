@@ -113,13 +113,13 @@ class SavedRun:
         """The rows of all episodes in the run's folder, those of the newest version of each evaluation after those of
         training; `evaluation` is its folder's name, `""` of training's.
         """
-        found: list[EpisodeRow] = []
+        rows_of_all: list[EpisodeRow] = []
         for folder in (self.folder, *self.evaluation_folders()):
             if folder.episodes_jsonl.exists():
                 name = "" if folder is self.folder else folder.path.parent.name
                 rows: list[Any] = folder.read_jsonl("episodes.jsonl", drop_torn=True)
-                found += [row | {"evaluation": name} for row in rows]
-        return found
+                rows_of_all += [row | {"evaluation": name} for row in rows]
+        return rows_of_all
 
     def evaluation_folders(self) -> list[RunFolder]:
         """The newest version of each evaluation of the run."""

@@ -31,7 +31,7 @@ from owma.runs.folder import RunFolder, versions
 from owma.runs.labels import keep_labels, kept_task
 from owma.runs.load import SavedRun, load_run
 from owma.train.experiment import Experiment
-from owma.train.inputs import gather_for
+from owma.train.inputs import prepare_experiment
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) ->
             if kept_task(config.task, folder.path) == config.task:  # a run that begins
                 keep_labels(config.task, folder.path)
             kept = dataclasses.replace(config, task=kept_task(config.task, folder.path))
-            Experiment(config, gather_for(kept, silent), folder, silent).train()
+            Experiment(config, prepare_experiment(kept, silent), folder, silent).train()
         return folder.path
 
 
@@ -209,10 +209,10 @@ def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:
     for path in sorted(runs.glob("*/v*/config.json")):
         folder = RunFolder(path.parent)
         try:
-            found = from_json(ExperimentConfig, folder.read_json("config.json"))
+            stored = from_json(ExperimentConfig, folder.read_json("config.json"))
         except OwmaError:
             continue  # of another version of owma, or no run's
-        same = found.training_fingerprint == config.training_fingerprint
+        same = stored.training_fingerprint == config.training_fingerprint
         if not same or checkpoint.latest(folder.path / "models") is None:
             continue
         dataset = load_dataset(config.data, silent) if dataset is None else dataset

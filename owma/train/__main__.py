@@ -48,7 +48,7 @@ from owma.train.job import (
 from owma.train.logs import LogKind, MetricsLog, check_logs, open_logs
 
 if TYPE_CHECKING:
-    from owma.train.inputs import Material
+    from owma.train.inputs import Inputs
 
 _Preset: Any = functools.reduce(
     operator.or_,
@@ -107,8 +107,8 @@ def _train(arguments: Train) -> None:
     from owma.runs.labels import kept_task
     from owma.train.devices import is_main_process
 
-    def gather(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Material":
-        from owma.train.inputs import gather_for
+    def prepare_inputs(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Inputs":
+        from owma.train.inputs import prepare_experiment
 
         check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
         # A run goes on with the labels that it began with, and with the arrays that it was given.
@@ -116,23 +116,23 @@ def _train(arguments: Train) -> None:
         if begun is not None:
             task, data = kept_task(config.task, begun.path), kept_data(config.data, begun.path)
             kept = dataclasses.replace(config, task=task, data=data)
-        material = main_process_first(
-            lambda: gather_for(kept, open_progress, memory_gib=arguments.memory_gib, check=check)
+        inputs = main_process_first(
+            lambda: prepare_experiment(kept, open_progress, memory_gib=arguments.memory_gib, check=check)
         )
-        require_same(config.training_fingerprint, material)
+        require_same(config.training_fingerprint, inputs)
         if is_main_process():
-            show_setup(describe_data(material.dataset), [describe_task(config.task)], describe_env(material.env))
-            for note in (*notes, *material.dataset.notes, *material.notes):
+            show_setup(describe_data(inputs.dataset), [describe_task(config.task)], describe_env(inputs.env))
+            for note in (*notes, *inputs.dataset.notes, *inputs.notes):
                 show_warning(note)
-        return material
+        return inputs
 
     if arguments.resume is None:
         config, notes = fit_preset_to_data(arguments.preset, said)
-        # First the material: a mistake in it leaves no folder behind.
+        # First the inputs, so that a mistake in them leaves no folder behind.
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
         with resumable(same_command("owma.train")):
-            material = gather(config, notes)
+            inputs = prepare_inputs(config, notes)
         folder = _new_folder(arguments.runs, config)
         again = _again(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
     else:
@@ -143,7 +143,7 @@ def _train(arguments: Train) -> None:
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
         with resumable(again):
-            material = gather(config, begun=folder)
+            inputs = prepare_inputs(config, begun=folder)
         config = _of_today(config, folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         disable_optimisations()
@@ -151,7 +151,7 @@ def _train(arguments: Train) -> None:
         print(f"run {folder.path}", file=sys.stderr)
     with resumable(again):
         with open_logs(arguments.log if is_main_process() else (), folder.path, to_json(config)) as logs:
-            _run(config, material, folder, logs)
+            _run(config, inputs, folder, logs)
     if is_main_process():
         show_result(folder.path)
 
@@ -195,18 +195,18 @@ def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
     return command_line("train", *flags_of(again)[1], *arguments.job.flags)
 
 
-def _run(config: ExperimentConfig, material: "Material", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
+def _run(config: ExperimentConfig, inputs: "Inputs", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.train.devices import is_main_process
     from owma.train.experiment import Experiment
     from owma.train.run import evaluate_trained
 
     with collective_section():
-        parts = Experiment(config, material, folder, open_shared_progress, logs, warn=show_warning).train()
+        parts = Experiment(config, inputs, folder, open_shared_progress, logs, warn=show_warning).train()
     if not is_main_process():
         return
     fit = next(row for row in folder.read_jsonl("metrics.jsonl") if row["phase"] == "task")
-    show_fit(fit, config, obs_dim=material.dataset.transitions.obs.shape[1], kept=parts.world.whitening.dims)
-    results = evaluate_trained(parts, config, material, folder, open_progress, logs, warn=show_warning)
+    show_fit(fit, config, obs_dim=inputs.dataset.transitions.obs.shape[1], kept=parts.world.whitening.dims)
+    results = evaluate_trained(parts, config, inputs, folder, open_progress, logs, warn=show_warning)
     if results is not None:
         show_results(results)
 

@@ -30,7 +30,7 @@ from owma.runs.folder import RunFolder
 from owma.runs.parts import TrainedParts, restore_parts
 from owma.train.devices import any_across_processes, broadcast_from_process_0, is_main_process, on_one_device
 from owma.train.features import FeatureTrainer
-from owma.train.inputs import Material
+from owma.train.inputs import Inputs
 from owma.train.logs import MetricsLog
 from owma.train.outcome import OutcomeTrainer, split_episodes
 from owma.train.rows import OutcomeData, OutcomeRows, sample_rows
@@ -49,7 +49,7 @@ class Experiment:
     def __init__(
         self,
         config: ExperimentConfig,
-        material: Material,
+        inputs: Inputs,
         folder: RunFolder,
         progress: Progress,
         logs: Sequence[MetricsLog] = (),
@@ -60,10 +60,10 @@ class Experiment:
         damaged checkpoint.
         """
         self.config, self.folder, self.progress, self.logs, self.warn = config, folder, progress, logs, warn
-        self.dataset, self.rewards, self.env = material.dataset, material.rewards, material.env
-        self.success_reward = material.success_reward
+        self.dataset, self.rewards, self.env = inputs.dataset, inputs.rewards, inputs.env
+        self.success_reward = inputs.success_reward
         # If the data stay on disk, coordinates, value and task are fitted to a sample of episodes (`sample_rows`).
-        self.sample, self.sample_rewards = material.dataset.transitions, material.rewards
+        self.sample, self.sample_rewards = inputs.dataset.transitions, inputs.rewards
         if self.sample.is_mapped:
             rows = sample_rows(self.sample, seed=config.seed)
             self.sample, self.sample_rewards = self.sample.ended_rows(rows), self.sample_rewards[rows]

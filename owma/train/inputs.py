@@ -22,7 +22,7 @@ from owma.outcomes.transitions import Transitions
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class Inputs:
     """A dataset, the rewards of a task on it, and an environment, checked against them if it is needed."""
 
     dataset: OfflineDataset
@@ -36,7 +36,7 @@ class Material:
     """An episode succeeds if the task's reward of any step is at least this; `None` if success is not defined."""
 
 
-def gather(
+def prepare_inputs(
     data: DataConfig | OfflineDataset,
     task: TaskConfig,
     progress: Progress,
@@ -47,7 +47,7 @@ def gather(
     most_steps: int = MOST_STEPS,
     memory_gib: float = MEMORY_GIB,
     check: Callable[[OfflineDataset], None] | None = None,
-) -> Material:
+) -> Inputs:
     """Load and check the inputs of a training run. The dataset of a collector is collected if it does not exist.
 
     **Arguments:** `data`: a dataset, or its configuration. `env`: an environment, or a Gymnasium id; by default that of
@@ -86,10 +86,10 @@ def gather(
         note = limit_note(spec, most_steps)
     notes = tuple(said for said in (foreign, note) if said is not None)
     success = built.success_reward if isinstance(built, AbstractRewardTask) else None
-    return Material(dataset, rewards, spec, notes, success)
+    return Inputs(dataset, rewards, spec, notes, success)
 
 
-def gather_for(
+def prepare_experiment(
     config: ExperimentConfig,
     progress: Progress,
     *,
@@ -99,8 +99,8 @@ def gather_for(
     needs_env: bool | None = None,
     memory_gib: float = MEMORY_GIB,
     check: Callable[[OfflineDataset], None] | None = None,
-) -> Material:
-    """Dataset, task rewards and environment of a whole experiment; see `gather`. Writes a dataset at most.
+) -> Inputs:
+    """Dataset, task rewards and environment of a whole experiment; see `prepare_inputs`. Writes a dataset at most.
 
     **Arguments:** `dataset`, `task`, `env`: those that the configuration describes, if they exist already.
     `needs_env`: whether an environment is required; by default, if there are episodes to evaluate.
@@ -108,7 +108,7 @@ def gather_for(
     Raises as that does, and `ConfigError` where the features do not fit the observations.
     """
     evaluation = config.evaluation
-    material = gather(
+    inputs = prepare_inputs(
         config.data if dataset is None else dataset,
         config.task,
         progress,
@@ -119,8 +119,8 @@ def gather_for(
         memory_gib=memory_gib,
         check=check,
     )
-    config.world.features.check(material.dataset.transitions.obs.shape[1])
-    return material
+    config.world.features.check(inputs.dataset.transitions.obs.shape[1])
+    return inputs
 
 
 def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, " n"]:

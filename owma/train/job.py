@@ -20,7 +20,7 @@ from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.progress import Advance, Stopped, progress
 
 if TYPE_CHECKING:
-    from owma.train.inputs import Material
+    from owma.train.inputs import Inputs
 
 _Result = TypeVar("_Result")
 
@@ -192,7 +192,7 @@ def main_process_first(work: Callable[[], _Result]) -> _Result:
     return first[0] if first else work()
 
 
-def require_same(fingerprint: str, material: "Material") -> None:
+def require_same(fingerprint: str, inputs: "Inputs") -> None:
     """Raises `ConfigError` on every process if their configurations or data differ.
 
     Of the data, the number of rows and a thousand of the rows are compared. A collective.
@@ -204,10 +204,10 @@ def require_same(fingerprint: str, material: "Material") -> None:
 
     if jax.process_count() == 1:
         return
-    transitions = material.dataset.transitions
+    transitions = inputs.dataset.transitions
     rows = np.unique(np.linspace(0, len(transitions) - 1, _COMPARED_ROWS).astype(int))
     digest = hashlib.sha256(f"{fingerprint} {len(transitions)}".encode())
-    for array in (transitions.obs, transitions.action, material.rewards):
+    for array in (transitions.obs, transitions.action, inputs.rewards):
         digest.update(np.ascontiguousarray(array[rows]).tobytes())
     if not is_same_on_all_processes(digest.digest()):
         raise ConfigError(

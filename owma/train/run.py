@@ -22,7 +22,7 @@ from owma.results.baselines import data_row, kept_data_row
 from owma.runs.folder import RunFolder, versions
 from owma.runs.labels import keep_labels, kept_task
 from owma.runs.parts import TrainedParts
-from owma.train.inputs import Material
+from owma.train.inputs import Inputs
 from owma.train.logs import MetricsLog
 
 
@@ -38,7 +38,7 @@ def begin_run(runs: Path, config: ExperimentConfig, task: AbstractTask | None = 
     return folder
 
 
-def begun_run(runs: Path, config: ExperimentConfig, material: Material) -> RunFolder | None:
+def begun_run(runs: Path, config: ExperimentConfig, inputs: Inputs) -> RunFolder | None:
     """The newest run of that name, if it was begun with the same configuration, data and rewards; else `None`."""
     try:
         folder = RunFolder.open(runs / config.name)
@@ -50,21 +50,21 @@ def begun_run(runs: Path, config: ExperimentConfig, material: Material) -> RunFo
         digest, row = folder.read_json("dataset.json"), kept_data_row(folder)
     except OwmaError:  # no run, or one that cannot be gone on with
         return None
-    if not is_digest(digest) or difference(digest, digest_of(material.dataset)) is not None:
+    if not is_digest(digest) or difference(digest, digest_of(inputs.dataset)) is not None:
         return None
-    return folder if row is None or _is_of_these_rewards(row, material) else None
+    return folder if row is None or _is_of_these_rewards(row, inputs) else None
 
 
-def _is_of_these_rewards(row: dict[str, Any], material: Material) -> bool:
+def _is_of_these_rewards(row: dict[str, Any], inputs: Inputs) -> bool:
     """By the recorded episodes' sums: a reward function may say something else than it did under the same name."""
-    now = data_row(material.dataset.transitions, material.rewards, np.zeros(1), material.success_reward)
+    now = data_row(inputs.dataset.transitions, inputs.rewards, np.zeros(1), inputs.success_reward)
     return all(now[key] == row[key] for key in ("episodes", "return", "success", "intervals"))
 
 
 def evaluate_trained(
     parts: TrainedParts,
     config: ExperimentConfig,
-    material: Material,
+    inputs: Inputs,
     folder: RunFolder,
     progress: Progress,
     logs: Sequence[MetricsLog] = (),
@@ -72,16 +72,16 @@ def evaluate_trained(
     warn: Callable[[str], None],
 ) -> dict[str, Any] | None:
     """The results of the planners that the configuration names, in the run's own folder; `None` without episodes."""
-    if material.env is None or not config.evaluation.episodes:
+    if inputs.env is None or not config.evaluation.episodes:
         return None
     setup = EvaluationSetup(
         model=parts.agent_model(config.value.kind),
         config=config.evaluation,
-        env=material.env,
-        obs_keys=material.dataset.obs_keys,
-        judge=judge_of(kept_task(config.task, folder.path), material.env),
+        env=inputs.env,
+        obs_keys=inputs.dataset.obs_keys,
+        judge=judge_of(kept_task(config.task, folder.path), inputs.env),
         data_row=kept_data_row(folder),
-        dataset=material.dataset.origin,
+        dataset=inputs.dataset.origin,
     )
     planners = config.evaluation.named_planners()
     results = evaluate_planners(planners, setup, folder, seed=config.seed, progress=progress, warn=warn)

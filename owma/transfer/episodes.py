@@ -68,9 +68,9 @@ def transfer(
     beside = {row["task"] for row in read_baselines(folder)}
     # What a task is held against may be missing though its planners are done: a stop came between.
     work = [
-        (number, task, task.rewards, found)
+        (number, task, task.rewards, left)
         for number, task in enumerate(tasks)
-        if task.rewards is not None and ((found := _left(task, sets, planners, done)) or task.name not in beside)
+        if task.rewards is not None and ((left := _left(task, sets, planners, done)) or task.name not in beside)
     ]
     for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
         with vector_env(where, evaluation.episodes, most_steps=evaluation.max_steps) as envs:
@@ -121,9 +121,9 @@ class _Stage:
         if any(row["task"] == task.name for row in read_baselines(self.folder)):
             return
         success = None if task.judge is None else task.judge.success_reward
-        found = self._random_rows(task)
-        found.append(data_row(transitions, rewards if task.paid is None else task.paid, returns, success))
-        rows = [*read_baselines(self.folder), *({"task": task.name, **row} for row in found)]
+        baseline_rows = self._random_rows(task)
+        baseline_rows.append(data_row(transitions, rewards if task.paid is None else task.paid, returns, success))
+        rows = [*read_baselines(self.folder), *({"task": task.name, **row} for row in baseline_rows)]
         self.folder.write_jsonl(BASELINES, rows)
 
     def _random_rows(self, task: TransferTask) -> list[dict[str, Any]]:
@@ -190,12 +190,12 @@ def draw_transfer(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec) -
     maze = maze_of(env)
     if results["cells"] and maze is not None:
         most = max(entry["labels"] for entry in entries)
-        found: dict[str, dict[tuple[int, int], float]] = {}
+        success: dict[str, dict[tuple[int, int], float]] = {}
         for entry in entries:
             if entry["task"] in results["cells"] and entry["labels"] == most:
                 row, col = results["cells"][entry["task"]]["cell"]
-                found.setdefault(f"{entry['planner']}, {entry['fit']}", {})[row, col] = entry["success"]
-        plots.maze_heat(folder.plots / "goals.png", maze[0], found)
+                success.setdefault(f"{entry['planner']}, {entry['fit']}", {})[row, col] = entry["success"]
+        plots.maze_heat(folder.plots / "goals.png", maze[0], success)
 
 
 def label_sets(config: TransferConfig, size: int) -> Iterator[tuple[int, int, Any]]:

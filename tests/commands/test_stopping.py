@@ -174,7 +174,7 @@ def test_ctrl_c_ends_every_command_with_130(name: str, elsewhere: Path) -> None:
         "inspect": "mine.hdf5",
     }
     called = {
-        "train": "owma.train.inputs.gather_for",
+        "train": "owma.train.inputs.prepare_experiment",
         "collect": "owma.collect.__main__._collect",
         "sweep": "owma.sweep.__main__._run",
         "transfer": "owma.runs.folder.RunFolder.open",

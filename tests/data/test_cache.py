@@ -33,7 +33,7 @@ from owma.data import (
 from owma.data.cache import write_cache
 from owma.data.load import load_dataset
 from owma.outcomes.transitions import Transitions
-from owma.train.inputs import gather
+from owma.train.inputs import prepare_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -212,7 +212,7 @@ def test_a_copy_names_no_code(file: Path, tmp_path: Path) -> None:
     write_cache(source, tmp_path / "copy")
     assert open_cache(tmp_path / "copy").env_refusal == "It would run something."
     with pytest.raises(ConfigError, match="It would run something"):
-        gather(ArrayFolder(tmp_path / "copy"), RecordedTaskConfig(), _no_progress)
+        prepare_inputs(ArrayFolder(tmp_path / "copy"), RecordedTaskConfig(), _no_progress)
     # So are the returns that scores refer to, which older copies lack.
     write_cache(dataclasses.replace(open_ogbench(file), references=(1.0, 2.0)), tmp_path / "scored")
     assert open_cache(tmp_path / "scored").origin.references == (1.0, 2.0)
@@ -286,11 +286,11 @@ def test_what_does_not_fit_into_memory_is_mapped(file: Path, write: Any, episode
 def test_rewards_of_mapped_data(file: Path) -> None:
     """In blocks of seven rows, some of which all have the same reward."""
     rewards = [
-        gather(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=most).rewards
+        prepare_inputs(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=most).rewards
         for most in (4.0, 1e-7)
     ]
     np.testing.assert_array_equal(rewards[0], rewards[1])
     arrays: dict[str, Any] = dict(np.load(file)) | {"rewards": np.full(40, 3.0)}
     np.savez(file, **arrays)
     with pytest.raises(ConfigError, match="recorded reward is 3 for every transition"):
-        gather(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=1e-7)
+        prepare_inputs(OgbenchFile(file), RecordedTaskConfig(), _no_progress, needs_env=False, memory_gib=1e-7)

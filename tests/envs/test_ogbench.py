@@ -26,7 +26,7 @@ from owma.envs import (
 )
 from owma.envs.make import check_env, vector_env
 from owma.envs.ogbench import TASKS
-from owma.train.inputs import gather
+from owma.train.inputs import prepare_inputs
 
 
 def _path(env, seed, steps=8):
@@ -178,8 +178,8 @@ def test_a_task_of_ogbench_is_evaluated_where_it_is_one(tmp_path: Path) -> None:
 
     def env_id(task: TaskConfig, env: str | None = None) -> str | None:
         nothing = contextlib.nullcontext(lambda *_, **__: None)
-        material = gather(OgbenchFile(tmp_path / "a.npz"), task, lambda *_: nothing, env=env, needs_env=False)
-        return None if material.env is None else material.env.id
+        inputs = prepare_inputs(OgbenchFile(tmp_path / "a.npz"), task, lambda *_: nothing, env=env, needs_env=False)
+        return None if inputs.env is None else inputs.env.id
 
     second = RewardTaskConfig("owma.envs.ogbench:pointmaze_medium_task2")
     assert env_id(second) == "owma/ogbench-pointmaze-medium-task2-v0"

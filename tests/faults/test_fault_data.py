@@ -27,7 +27,7 @@ from owma.planners import RandomShooting
 from owma.runs.folder import RunFolder
 from owma.runs.parts import TrainedParts
 from owma.train.experiment import Experiment
-from owma.train.inputs import gather_for
+from owma.train.inputs import prepare_experiment
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -99,7 +99,7 @@ def _cut(data: Path, numbers: Sequence[int]) -> None:
 
 def _train(tmp_path: Path) -> TrainedParts:
     folder = RunFolder.create(tmp_path / "runs", "tiny")
-    return Experiment(TINY, gather_for(TINY, _silent), folder, _silent).train()
+    return Experiment(TINY, prepare_experiment(TINY, _silent), folder, _silent).train()
 
 
 def _check_finite(parts: TrainedParts) -> None:
@@ -238,7 +238,7 @@ def test_odd_data_end_in_finite_models_or_a_sentence(fault: str, write, tmp_path
 def test_constant_rewards(write, tmp_path: Path, outcome) -> None:
     write([_episode(6, seed) | {"rewards": np.ones(6)} for seed in range(4)])
     with pytest.raises(ConfigError, match="prefers nothing") as error:
-        gather_for(TINY, _silent)
+        prepare_experiment(TINY, _silent)
     outcome("data: constant rewards", error.value)
 
 
@@ -254,5 +254,5 @@ def test_a_reward_function_that_is_not_finite(number: float, write, monkeypatch,
     monkeypatch.syspath_prepend(tmp_path)
     config = dataclasses.replace(TINY, task=RewardTaskConfig("broken_reward:reward"))
     with pytest.raises(ConfigError, match="is not finite at transition 7") as error:
-        gather_for(config, _silent)
+        prepare_experiment(config, _silent)
     outcome(f"reward function: {number} at one transition", error.value)

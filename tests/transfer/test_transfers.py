@@ -127,10 +127,10 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
 
         config = TransferConfig(task=("recorded", "mine:early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
         folder = RunFolder(tmp_path)
-        found = transfer(
+        results = transfer(
             inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
         )
-        return folder, found, labels
+        return folder, results, labels
 
     return run
 
@@ -284,12 +284,16 @@ def test_decoder_and_linear_value_are_compared_episode_by_episode() -> None:
         ]
 
     results = summarise_transfer(rows("decoder", [5.0, 7.0, 6.0, 9.0]) + rows("linear", [1.0, 4.0, 4.0, 2.0]))
-    (found,) = results["comparisons"]
+    (comparison,) = results["comparisons"]
     # Differences of 4, 3, 2 and 7; the task knows no success, and nothing is said of it.
-    assert (found["task"], found["labels"], found["planner"]) == ("early", 8, "static") and "success" not in found
-    assert found["return"]["mean"] == 4.0 and found["return"]["pairs"] == 4
-    assert found["return"]["draws"] == 2 and "seeds" not in found["return"]
-    assert 2 <= found["return"]["interval"][0] < 4 < found["return"]["interval"][1] <= 7
+    assert (comparison["task"], comparison["labels"], comparison["planner"]) == (
+        "early",
+        8,
+        "static",
+    ) and "success" not in comparison
+    assert comparison["return"]["mean"] == 4.0 and comparison["return"]["pairs"] == 4
+    assert comparison["return"]["draws"] == 2 and "seeds" not in comparison["return"]
+    assert 2 <= comparison["return"]["interval"][0] < 4 < comparison["return"]["interval"][1] <= 7
     (table,) = transfer_tables(results | {"cells": {}})
     assert list(table.columns[1].cells) == ["decoder", "linear", "decoder − linear"]
     assert summarise_transfer(rows("linear", [1.0, 4.0, 4.0, 2.0]))["comparisons"] == []
@@ -408,8 +412,8 @@ def test_as_many_labels_as_there_are_transitions_are_drawn_once() -> None:
 
 
 def test_the_map_of_goals_shows_every_panel(tmp_path: Path) -> None:
-    found = {"static, linear": {(1, 1): 1.0, (1, 2): 0.25}, "static, decoder": {(1, 1): 0.0}}
-    path = maze_heat(tmp_path / "plots" / "goals.png", MAZE.kwargs["maze_map"], found)
+    success = {"static, linear": {(1, 1): 1.0, (1, 2): 0.25}, "static, decoder": {(1, 1): 0.0}}
+    path = maze_heat(tmp_path / "plots" / "goals.png", MAZE.kwargs["maze_map"], success)
     with Image.open(path) as picture:
         width, height = picture.size
     assert width > 1.5 * height  # two panels side by side
@@ -428,8 +432,8 @@ def test_means_over_the_cells_of_a_sweep() -> None:
         about |= {"promise_gap": 0.0, "kl": 0.0, "r2": 0.5}
         return [about | {"episode": i, "success": s, "return": 10.0 * s} for i, s in enumerate(successes)]
 
-    found = rows("cell 1,1", [True, True]) + rows("cell 1,2", [True, False]) + rows("cell 2,2", [False, False])
-    results = summarise_transfer(found) | {"cells": {f"cell {c}": {} for c in ("1,1", "1,2", "2,2")}}
+    cells = rows("cell 1,1", [True, True]) + rows("cell 1,2", [True, False]) + rows("cell 2,2", [False, False])
+    results = summarise_transfer(cells) | {"cells": {f"cell {c}": {} for c in ("1,1", "1,2", "2,2")}}
     (mean,) = sweep_means(results)
     assert (mean["task"], mean["success"], mean["return"], mean["episodes"]) == ("3 goal cells", 0.5, 5.0, 3)
     low, high = mean["intervals"]["success"]
