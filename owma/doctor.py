@@ -56,7 +56,7 @@ def main() -> None:
 def examine(runs: Path) -> list[Finding]:
     """Every finding, those that are needed first. Nothing is left behind on disk, and nothing is raised."""
     mujoco = "`pip install 'mujoco>=3.3,<3.12,!=3.9.0' gymnasium-robotics`"
-    found = [
+    findings = [
         _tried("compute", _compute, "reinstall with `pip install -e .`", needed=True),
         _tried("simulate", _simulate, mujoco, needed=True),
         _tried("datasets", _datasets, "reinstall with `pip install -e .`", needed=True),
@@ -75,8 +75,8 @@ def examine(runs: Path) -> list[Finding]:
     ):
         able = importlib.util.find_spec(module) is not None
         remedy = f"`pip install 'owma[{extra}]'` for {use}"
-        found.append(Finding(use.strip("`"), able, f"{module} {_version(module)}" if able else remedy))
-    return found
+        findings.append(Finding(use.strip("`"), able, f"{module} {_version(module)}" if able else remedy))
+    return findings
 
 
 def _tried(what: str, look: Callable[[], str | Finding], remedy: str, *, needed: bool = False) -> Finding:

@@ -208,8 +208,8 @@ def _spelt_out(words: Sequence[str], price: str | None) -> list[str]:
 def _unrecognised(said: str, words: Sequence[str]) -> list[str]:
     """Which words of the command line tyro said that it does not recognise."""
     text = " ".join(line.strip("│| ") for line in said.splitlines())
-    found = re.search(r"Unrecognized options: (.*?) (?:[─-]{4}|[╰+])", text)
-    named = set() if found is None else set(found[1].replace(",", " ").split())
+    match = re.search(r"Unrecognized options: (.*?) (?:[─-]{4}|[╰+])", text)
+    named = set() if match is None else set(match[1].replace(",", " ").split())
     return [word for word in words if word in named]
 
 
@@ -254,7 +254,7 @@ def _renamed(hint: Any) -> Any:
 
 
 @contextmanager
-def resumable(again: str) -> Iterator[None]:
+def resumable(resume_command: str) -> Iterator[None]:
     """On SIGTERM or SIGINT, stop where nothing is lost, say how to go on, and exit.
 
     The exit code is 0 after SIGTERM, by which batch systems ask for an end that is none of the program's faults, and
@@ -263,30 +263,30 @@ def resumable(again: str) -> Iterator[None]:
     That place is the next report of progress: after a checkpoint, an episode, or a step of a sweep. A second signal
     ends the process at once, with the code that a shell gives to it; what is on disk is whole at any moment.
 
-    **Arguments:** `again`: the command that goes on.
+    **Arguments:** `resume_command`: the command that continues the work.
     """
     try:
         with stoppable():
             yield
     except Stopped as stopped:
-        print(f"owma: stopped; go on with: {again}", file=sys.stderr)
+        print(f"owma: stopped; go on with: {resume_command}", file=sys.stderr)
         sys.exit(130 if stopped.is_interrupt else 0)
     except KeyboardInterrupt:
-        print(f"owma: interrupted; go on with: {again}", file=sys.stderr)
+        print(f"owma: interrupted; go on with: {resume_command}", file=sys.stderr)
         sys.exit(130)
 
 
-def require_trust(modules: Collection[str], trusted: Collection[str], again: str) -> None:
+def require_trust(modules: Collection[str], trusted: Collection[str], resume_command: str) -> None:
     """Modules that a folder on disk names code in are imported only if the user's own command line names them too.
 
-    Raises `ConfigError` where one is not in `trusted`, with the command `again` and the flag that it lacks.
+    Raises `ConfigError` where one is not in `trusted`, with `resume_command` and the flag that it lacks.
     """
     missing = sorted(set(modules) - set(trusted))
     if missing:
         names = shlex.join(sorted({*modules, *trusted}))
         raise ConfigError(
             f"The configuration in that folder imports {', '.join(missing)}, whose code would run; if it is yours, "
-            f"go on with: {again} --trust {names}"
+            f"go on with: {resume_command} --trust {names}"
         )
 
 

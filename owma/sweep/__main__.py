@@ -80,43 +80,43 @@ def main() -> None:
     """Parse, run, print the folder."""
     arguments = parse(Sweep, prog="python -m owma.sweep", often=_OFTEN)
     if arguments.resume is None:
-        found = points(arguments.preset, show_warning)
+        planned = points(arguments.preset, show_warning)
         if arguments.dry_run:
-            show_result("\n".join(point.key for point in found))
+            show_result("\n".join(point.key for point in planned))
             return
         _need_ray()
         folder = RunFolder.create(arguments.runs, arguments.preset.name)
         folder.write_json("config.json", to_json(arguments.preset))
         # The points as they are now: when the sweep goes on, a default may have become another.
-        folder.write_jsonl("points.jsonl", write_points(found))
+        folder.write_jsonl("points.jsonl", write_points(planned))
     else:
         _need_ray()
         folder = RunFolder.open(arguments.resume)
         from_json(SweepConfig, folder.read_json("config.json"))
-        found = read_points(folder.read_jsonl("points.jsonl"))
-        require_trust(_imports(found), arguments.trust, _again(folder.path, ()))
-    again = _again(folder.path, _imports(found))
-    print(f"sweep {folder.path}: {len(found)} points", file=sys.stderr)
-    for task in dict.fromkeys(describe_task(point.experiment.task) for point in found):
+        planned = read_points(folder.read_jsonl("points.jsonl"))
+        require_trust(_imports(planned), arguments.trust, _resume_command_for(folder.path, ()))
+    resume_command = _resume_command_for(folder.path, _imports(planned))
+    print(f"sweep {folder.path}: {len(planned)} points", file=sys.stderr)
+    for task in dict.fromkeys(describe_task(point.experiment.task) for point in planned):
         print(f"task: {task}", file=sys.stderr)
-    with resumable(again):
-        failures = _run(found, folder, arguments)
-    _finish(found, folder)
+    with resumable(resume_command):
+        failures = _run(planned, folder, arguments)
+    _finish(planned, folder)
     if failures:
         raise OwmaError(
             f"{len(failures)} steps of the sweep failed, the first with: {failures[0]} Mend that, and go on with "
-            f"`{again}`."
+            f"`{resume_command}`."
         )
     show_result(folder.path)
 
 
-def _again(folder: Path, trust: Sequence[str]) -> str:
+def _resume_command_for(folder: Path, trust: Sequence[str]) -> str:
     """The command that goes on with a sweep."""
     return command_line("sweep", *flags_of(Sweep(resume=folder, trust=tuple(trust)))[1])
 
 
-def _imports(found: Sequence[Point]) -> list[str]:
-    return sorted({name for point in found for name in point.experiment.imports})
+def _imports(points: Sequence[Point]) -> list[str]:
+    return sorted({name for point in points for name in point.experiment.imports})
 
 
 def _need_ray() -> None:
@@ -157,14 +157,14 @@ def _ray(arguments: Sweep) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[str]:
+def _run(points: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[str]:
     """Every step that is not done, as a task of Ray; what went wrong, in sentences."""
     from owma.sweep import steps as work
 
     config = from_json(SweepConfig, folder.read_json("config.json"))
     sweep = folder.path.resolve()
     runs = sweep.parent.parent
-    missing = [point for point in found if not work.is_evaluated(point, sweep)]
+    missing = [point for point in points if not work.is_evaluated(point, sweep)]
     if not missing and (config.timed_decisions == 0 or (sweep / "timing" / "results.json").exists()):
         return []
     failures: list[str] = []
@@ -178,7 +178,7 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
         # A dataset is collected once, a model trained once, whatever is varied of those who act with it.
         data: dict[Any, Any] = {}
         models: dict[str, Any] = {}
-        for point in missing or found[:1]:
+        for point in missing or points[:1]:
             experiment, fingerprint = point.experiment, point.experiment.training_fingerprint
             if experiment.data not in data:
                 data[experiment.data] = collect.remote(experiment, sweep)
@@ -189,7 +189,7 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
         rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in in_turn]
         waiting = [*models.values(), *rows]
         times = config.timed_decisions > 0
-        total = len(found) + len(models) + times
+        total = len(points) + len(models) + times
         with progress(
             "sweep", total, done=total - times - len(waiting), waiting="the first steps compile and train"
         ) as advance:
@@ -200,11 +200,11 @@ def _run(found: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[st
                     advance(0)
                     continue
                 failures += _failure(ray, done[0])
-                work.gather_rows(found, folder)
+                work.gather_rows(points, folder)
                 advance(1, note=f"{len(failures)} failed" if failures else "")
             if times and not failures:
                 # Alone, now that all else is done.
-                last = timing.remote(found, next(iter(models.values())), sweep, config.timed_decisions)
+                last = timing.remote(points, next(iter(models.values())), sweep, config.timed_decisions)
                 failures += _failure(ray, last)
                 advance(1)
     # A step that failed takes down those that need it, with the same words.
@@ -225,14 +225,14 @@ def _failure(ray: Any, reference: Any) -> list[str]:
     return []
 
 
-def _finish(found: Sequence[Point], folder: RunFolder) -> None:
+def _finish(points: Sequence[Point], folder: RunFolder) -> None:
     """Results and tables of the rows that there are, for each experiment that was varied."""
     from owma.results.analysis import groups, label
     from owma.results.baselines import read_baselines
     from owma.results.summaries import sweep_summary
     from owma.sweep import steps as work
 
-    rows, episodes = work.gather_rows(found, folder)
+    rows, episodes = work.gather_rows(points, folder)
     for sentence in dict.fromkeys(said for row in rows for said in row.get("warnings", ())):
         show_warning(sentence)
     results, table = sweep_summary(groups(episodes, read_baselines(folder)))

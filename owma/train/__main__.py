@@ -134,22 +134,22 @@ def _train(arguments: Train) -> None:
         with resumable(same_command("owma.train")):
             inputs = prepare_inputs(config, notes)
         folder = _new_folder(arguments.runs, config)
-        again = _again(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
+        resume_command = _resume_command_for(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
     else:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
-        again = _again(folder.path, arguments, arguments.trust)
-        require_trust(config.imports, arguments.trust, _again(folder.path, arguments, ()))
+        resume_command = _resume_command_for(folder.path, arguments, arguments.trust)
+        require_trust(config.imports, arguments.trust, _resume_command_for(folder.path, arguments, ()))
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
-        with resumable(again):
+        with resumable(resume_command):
             inputs = prepare_inputs(config, begun=folder)
         config = _of_today(config, folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         disable_optimisations()
     if is_main_process():
         print(f"run {folder.path}", file=sys.stderr)
-    with resumable(again):
+    with resumable(resume_command):
         with open_logs(arguments.log if is_main_process() else (), folder.path, to_json(config)) as logs:
             _run(config, inputs, folder, logs)
     if is_main_process():
@@ -188,11 +188,11 @@ def _of_today(config: ExperimentConfig, folder: RunFolder) -> ExperimentConfig:
     return config
 
 
-def _again(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
+def _resume_command_for(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
     """The command that goes on with a run, as these arguments have it but for `trust`."""
     # A run that is begun with data on disk is fitted to a sample of them, and goes on with that only.
-    again = Train(resume=folder, memory_gib=arguments.memory_gib, log=arguments.log, trust=tuple(trust))
-    return command_line("train", *flags_of(again)[1], *arguments.job.flags)
+    resumed = Train(resume=folder, memory_gib=arguments.memory_gib, log=arguments.log, trust=tuple(trust))
+    return command_line("train", *flags_of(resumed)[1], *arguments.job.flags)
 
 
 def _run(config: ExperimentConfig, inputs: "Inputs", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:

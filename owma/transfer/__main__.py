@@ -101,12 +101,12 @@ def main() -> None:
 
     if arguments.resume is None:
         assert arguments.run is not None  # `Transfer` has seen to it
-        folder, path, again = None, arguments.run, same_command("owma.transfer")
+        folder, path, resume_command = None, arguments.run, same_command("owma.transfer")
     else:
         folder, trust = RunFolder.open(arguments.resume), arguments.trust
         arguments = from_json(Transfer, folder.read_json("config.json"))
-        require_trust(_imports(arguments), trust, _again(folder.path, ()))
-        path, again = folder.path.absolute().parents[2], _again(folder.path, trust)
+        require_trust(_imports(arguments), trust, _resume_command_for(folder.path, ()))
+        path, resume_command = folder.path.absolute().parents[2], _resume_command_for(folder.path, trust)
     # What a reward's module registers is known before environments are looked up.
     import_modules(_imports(arguments))
     check_own(arguments.evaluation.named_planners().values())
@@ -115,7 +115,7 @@ def main() -> None:
         arguments = _as_the_run(arguments, run.config.evaluation)
     config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
-    with resumable(again):
+    with resumable(resume_command):
         kept = kept_data(run.config.data, run.folder.path)
         dataset = load_dataset(kept, open_progress, memory_gib=arguments.memory_gib)
         require_same_dataset(run.folder, run.config.data, dataset)
@@ -137,11 +137,11 @@ def main() -> None:
         folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
         folder.write_json("config.json", to_json(arguments))
         folder.write_json("versions.json", versions())
-        again = _again(folder.path, _imports(arguments))
+        resume_command = _resume_command_for(folder.path, _imports(arguments))
     else:
         arguments = _of_today(arguments, folder)
         config, evaluation = arguments.config, arguments.evaluation
-    with resumable(again):
+    with resumable(resume_command):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
         results = transfer(
             inference,
@@ -200,7 +200,7 @@ def _of_today(arguments: Transfer, folder: RunFolder) -> Transfer:
     return arguments
 
 
-def _again(folder: Path, trust: Sequence[str]) -> str:
+def _resume_command_for(folder: Path, trust: Sequence[str]) -> str:
     """The command that goes on with a transfer."""
     return command_line("transfer", *flags_of(Transfer(resume=folder, trust=tuple(trust)))[1])
 
