@@ -24,13 +24,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from matched import SCALED, settle
 from published import published_model
 
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.cores import usable_cores
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma._internal.types import Array, Float, PyTree
 from owma.config.json import to_json
 from owma.config.presets import PRESETS
@@ -97,7 +97,7 @@ class Program:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Latency, prog="python benchmarks/adaptation_latency.py", description=__doc__)
+    arguments = parse(Latency, prog="python benchmarks/adaptation_latency.py", description=__doc__)
     enable_compilation_cache()
     # A warm cache would hide what compilation takes.
     jax.config.update("jax_enable_compilation_cache", False)
@@ -113,7 +113,7 @@ def main() -> None:
         out.write_jsonl("rows.jsonl", rows)
         jax.clear_caches()
     _write(arguments, out, rows)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _groups(arguments: Latency) -> Iterator[tuple[str, Callable[[], list[dict[str, Any]]]]]:
@@ -341,7 +341,7 @@ def _write(arguments: Latency, out: RunFolder, rows: Sequence[dict[str, Any]]) -
     lines += ["", *(f"- {name}: {ratio:.3g}" for name, ratio in ratios.items()), ""]
     lines.append(f"`published_unet` is scaled from {_PUBLISHED_STEPS} adaptation steps to ten.")
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    show_result("\n".join(lines))
     metrics = [
         {"key": f"ms_p50/{row['group']}/{row['name']}", "value": row["ms_p50"], "unit": "ms", "better": "lower"}
         for row in rows

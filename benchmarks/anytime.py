@@ -18,11 +18,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from matched import TrainedRun, two_routes
 
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma._internal.types import Array, Float, PyTree
 from owma.config.presets import PRESETS
 from owma.envs.make import vector_env
@@ -65,7 +65,7 @@ VARIANTS: Mapping[str, OnlineAdaptation] = {
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Anytime, prog="python benchmarks/anytime.py", description=__doc__)
+    arguments = parse(Anytime, prog="python benchmarks/anytime.py", description=__doc__)
     enable_compilation_cache()
     if arguments.quick:
         arguments = dataclasses.replace(arguments, episodes=1, skew=0.2, every=20)
@@ -80,7 +80,7 @@ def main() -> None:
     for deadline_ms in arguments.deadlines:
         rows += _deadline(f"deadline {deadline_ms:g} ms", trained, episodes, deadline_ms)
     _write(arguments, rows)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _states(trained: TrainedRun, arguments: Anytime) -> list[Float[np.ndarray, "steps obs"]]:
@@ -180,7 +180,7 @@ def _write(arguments: Anytime, rows: list[dict[str, Any]]) -> None:
     each = len([row for row in rows if row["variant"] == "10 steps"])
     lines += ["", f"{each} decisions of each; ± is one standard error over decisions."]
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    show_result("\n".join(lines))
     config = dataclasses.asdict(arguments) | {"json": str(arguments.json), "runs": str(arguments.runs)}
     summary = {"metrics": metrics, "machine": versions(), "config": config}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")

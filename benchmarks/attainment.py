@@ -20,13 +20,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from matched import SCALED, TrainedRun, at_price, matched, settle, two_routes
 from scipy.spatial import KDTree
 
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma._internal.types import Array, Float
 from owma.adaptation import Optimum, estimate_optimum
 from owma.config.experiment import ExperimentConfig
@@ -434,7 +434,7 @@ class Campaign:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Attainment, prog="python benchmarks/attainment.py", description=__doc__)
+    arguments = parse(Attainment, prog="python benchmarks/attainment.py", description=__doc__)
     enable_compilation_cache()
     campaign = Campaign(arguments)
     if arguments.closed_forms:
@@ -447,7 +447,7 @@ def main() -> None:
         if skew in _RARE:
             campaign.varied(skew)
     _write(campaign, arguments)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _write(campaign: Campaign, arguments: Attainment) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import tyro
 from matched import two_routes_config
 
-from owma._internal.command import command
+from owma._internal.command import command, parse
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.config.experiment import ExperimentConfig
 from owma.config.presets import PRESETS
 from owma.config.sweep import read_points
@@ -48,7 +49,7 @@ class Baselines:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Baselines, prog="python benchmarks/baselines.py", description=__doc__)
+    arguments = parse(Baselines, prog="python benchmarks/baselines.py", description=__doc__)
     if bool(arguments.folders) == arguments.quick:
         raise ConfigError("Name folders of rows, or pass --quick.")
     metrics = []
@@ -63,7 +64,7 @@ def main() -> None:
     config = {"folders": [path.name for path in arguments.folders]}
     summary = {"metrics": metrics, "machine": versions(), "config": config}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _experiments(folder: RunFolder) -> Iterator[tuple[ExperimentConfig, int, dict[str, Any]]]:

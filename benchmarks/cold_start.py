@@ -18,8 +18,9 @@ from pathlib import Path
 
 import tyro
 
-from owma._internal.command import command
+from owma._internal.command import command, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.runs.folder import RunFolder, versions
 
 _PROCESS = """
@@ -69,7 +70,7 @@ class ColdStart:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(ColdStart, prog="python benchmarks/cold_start.py", description=__doc__)
+    arguments = parse(ColdStart, prog="python benchmarks/cold_start.py", description=__doc__)
     repeats = 1 if arguments.quick else arguments.repeats
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch) / "programs"
@@ -126,12 +127,12 @@ def _write(arguments: ColdStart, rows: list[dict]) -> None:
         lines.append(f"| {way} | {statistics.median(imports):.2f} | {median:.2f} | {max(first):.2f} | {later:.1f} |")
         metrics.append({"key": f"first_decision_s/{way}", "value": median, "unit": "s", "better": "lower"})
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    show_result("\n".join(lines))
     config = {"run": str(arguments.run), "repeats": arguments.repeats}
     arguments.json.write_text(
         json.dumps({"metrics": metrics, "machine": versions(), "config": config}, indent=1) + "\n"
     )
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 if __name__ == "__main__":

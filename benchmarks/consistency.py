@@ -16,12 +16,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from attainment import MIXTURES, mixture_model
 
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma._internal.types import Array, Float
 from owma.outcomes.testbeds import chain_ceiling
 from owma.planners import AbstractPlanner, AgentModel, OnlineAdaptation
@@ -61,7 +61,7 @@ class Law:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Consistency, prog="python benchmarks/consistency.py", description=__doc__)
+    arguments = parse(Consistency, prog="python benchmarks/consistency.py", description=__doc__)
     enable_compilation_cache()
     mixtures = [parameters for parameters in MIXTURES if parameters[3] == 1]
     efforts = _EFFORTS
@@ -72,7 +72,7 @@ def main() -> None:
     with open_progress("plans", total, 0) as advance:
         rows_by_mixture = [_of_mixture(parameters, efforts, arguments.decisions, advance) for parameters in mixtures]
     _write(arguments, [row for rows in rows_by_mixture for row in rows])
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _of_mixture(

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
-import tyro
 
-from owma._internal.command import command
+from owma._internal.command import command, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.collect.ant_maze import WaypointAnt, environments, is_on_its_back
 from owma.config.data import AntMazeCollect
 from owma.envs import MazeMap
@@ -44,7 +44,7 @@ class Demonstrator:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Demonstrator, prog="python benchmarks/demonstrator.py", description=__doc__)
+    arguments = parse(Demonstrator, prog="python benchmarks/demonstrator.py", description=__doc__)
     if arguments.quick:
         arguments = dataclasses.replace(arguments, mazes=("umaze",), seeds=(1,), episodes=2)
     noises = (AntMazeCollect.action_noise, 0.0)
@@ -83,12 +83,12 @@ def _write(arguments: Demonstrator, rows: list[dict[str, Any]]) -> None:
     out.write_jsonl("rows.jsonl", rows)
     text, metrics = table(rows)
     (out.path / "table.md").write_text(text)
-    print(text, end="")
+    show_result(text, end="")
     config = {"mazes": arguments.mazes, "seeds": arguments.seeds, "episodes": arguments.episodes}
     arguments.json.write_text(
         json.dumps({"metrics": metrics, "machine": versions(), "config": config}, indent=1) + "\n"
     )
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]:

@@ -23,10 +23,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import tyro
 
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.config.data import ArrayFolder
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.task import RecordedTaskConfig
@@ -60,7 +60,7 @@ class MemoryMapped:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(MemoryMapped, prog="python benchmarks/memory_mapped.py", description=__doc__)
+    arguments = parse(MemoryMapped, prog="python benchmarks/memory_mapped.py", description=__doc__)
     if arguments.quick:
         arguments = dataclasses.replace(arguments, gib=arguments.gib / 100, updates=150)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
@@ -80,7 +80,7 @@ def main() -> None:
             )
         ]
     _write(arguments, results)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _write_data(folder: Path, num_files: int, rows: int) -> None:
@@ -161,7 +161,7 @@ def _write(arguments: MemoryMapped, rows: list[dict]) -> None:
         lines.append(f"| {row['data']} | {row['gib']:.2f} | {row['transitions']:,} | {numbers} |")
     lines += ["", f"Updates of memory-mapped data against those of memory: {ratio:.2f}."]
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    show_result("\n".join(lines))
     metrics = [
         {"key": "peak/memory-mapped", "value": mapped["peak_gib"], "unit": "GiB", "better": "lower"},
         {"key": "rate/memory-mapped over memory", "value": ratio, "unit": "ratio", "better": "higher"},

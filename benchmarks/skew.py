@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from matched import matched, settle, two_routes
 
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.json import to_json
 from owma.config.presets import PRESETS
@@ -53,7 +53,7 @@ class Skew:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Skew, prog="python benchmarks/skew.py", description=__doc__)
+    arguments = parse(Skew, prog="python benchmarks/skew.py", description=__doc__)
     enable_compilation_cache()
     planners: Mapping[str, AbstractPlannerConfig] = matched()
     if arguments.quick:
@@ -76,7 +76,7 @@ def main() -> None:
     ]
     out.write_jsonl("episodes.jsonl", rows)
     _write(out, arguments, planners, rows)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _one_run(

@@ -19,11 +19,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import owma
-from owma._internal.command import command, enable_compilation_cache
+from owma._internal.command import command, enable_compilation_cache, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma._internal.types import Float
 from owma.agent.act import Agent
 from owma.outcomes.testbeds import GaussianDenoiser, testbed_policy, testbed_world
@@ -60,7 +60,7 @@ _EVERY = 100
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Soak, prog="python benchmarks/soak.py", description=__doc__)
+    arguments = parse(Soak, prog="python benchmarks/soak.py", description=__doc__)
     enable_compilation_cache()
     wanted = arguments.decisions or (100_000 if arguments.run is None else 20_000)
     if arguments.quick:
@@ -68,7 +68,7 @@ def main() -> None:
     agent = _agent(arguments)
     ms, memory, compiled, counts = _soak(agent, wanted, arguments)
     _write(arguments, ms, memory, compiled, counts)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _agent(arguments: Soak) -> Agent:

@@ -18,11 +18,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from adaptation_latency import Program, compiled, decision, shipped, timed
 from published import BATCH_SIZE, DDIM_STEPS, PublishedState, PublishedTrainer, published_model
 
-from owma._internal.command import command
+from owma._internal.command import command, parse
+from owma._internal.stdout import show_result
 from owma._internal.types import Array, Float
 from owma.config.presets import PRESETS
 from owma.config.training import TrainingConfig
@@ -63,7 +63,7 @@ class Throughput:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(Throughput, prog="python benchmarks/training_throughput.py", description=__doc__)
+    arguments = parse(Throughput, prog="python benchmarks/training_throughput.py", description=__doc__)
     if arguments.quick:
         arguments = dataclasses.replace(arguments, rounds=3, updates=3, published_rounds=1)
     # A warm cache would hide what compilation takes.
@@ -76,7 +76,7 @@ def main() -> None:
         more, more_ratios = measure(arguments, trainer, default)
         rows, ratios = rows + more, ratios | more_ratios
     _write(arguments, rows, ratios)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def walks(rows: int) -> Transitions:
@@ -306,7 +306,7 @@ def _write(arguments: Throughput, rows: Sequence[dict[str, Any]], ratios: Mappin
         f"{arguments.published_rounds}."
     )
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    show_result("\n".join(lines))
     out.write_jsonl("rows.jsonl", rows)
     metrics = [
         {"key": f"training/{name}", "value": ratios[name], "unit": unit, "better": better}

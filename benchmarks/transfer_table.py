@@ -11,8 +11,9 @@ from pathlib import Path
 
 import tyro
 
-from owma._internal.command import command
+from owma._internal.command import command, parse
 from owma._internal.errors import ConfigError
+from owma._internal.stdout import show_result
 from owma.results.baselines import read_baselines
 from owma.runs.folder import RunFolder
 from owma.transfer.summary import transfer_markdown
@@ -28,7 +29,7 @@ class TransferTable:
 
 def main() -> None:
     """Parse, print."""
-    arguments = tyro.cli(TransferTable, prog="python benchmarks/transfer_table.py", description=__doc__)
+    arguments = parse(TransferTable, prog="python benchmarks/transfer_table.py", description=__doc__)
     rows, baselines = [], []
     for path in arguments.folders:
         folder = RunFolder(path) if (path / "episodes.jsonl").exists() else RunFolder.open(path)
@@ -37,7 +38,7 @@ def main() -> None:
             raise ConfigError(f"{path} is of seed {min(twice)}, as one before it is; give each seed its --seed.")
         rows += mine
         baselines += read_baselines(folder)
-    print(transfer_markdown(rows, baselines), end="")
+    show_result(transfer_markdown(rows, baselines), end="")
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from adaptation_latency import compiled, settle, shipped, timed
 from training_throughput import walks
 
-from owma._internal.command import command
+from owma._internal.command import command, parse
 from owma._internal.progress import open_progress
+from owma._internal.stdout import show_result
 from owma._internal.types import Array, PyTree
 from owma.config.presets import PRESETS
 from owma.runs.folder import RunFolder, versions
@@ -64,13 +64,13 @@ class WeakScaling:
 
 def main() -> None:
     """Parse, run, print the file."""
-    arguments = tyro.cli(WeakScaling, prog="python benchmarks/weak_scaling.py", description=__doc__)
+    arguments = parse(WeakScaling, prog="python benchmarks/weak_scaling.py", description=__doc__)
     if arguments.quick:
         arguments = dataclasses.replace(
             arguments, devices=(1, 2), share=64, transitions=2_000, rounds=2, updates=2, quick=False
         )
     if arguments.measure is not None:
-        print(json.dumps(_row(arguments, *arguments.measure)))
+        show_result(json.dumps(_row(arguments, *arguments.measure)))
         return
     out = RunFolder(arguments.json.parent)
     settings = {name: value for name, value in dataclasses.asdict(arguments).items() if name not in ("json", "measure")}
@@ -86,7 +86,7 @@ def main() -> None:
             out.append_jsonl("rows.jsonl", rows[-1])
             advance(1)
     _write(arguments, out, rows, settings)
-    print(arguments.json)
+    show_result(arguments.json)
 
 
 def _measured(arguments: WeakScaling, devices: int, batch: int) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _write(
         "All arrays: with the state before updates and after them.",
     ]
     (out.path / "table.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    show_result("\n".join(lines))
     summary = {"metrics": metrics, "machine": machine, "config": settings}
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
 

@@ -110,6 +110,18 @@ def test_no_super_no_hasattr_and_no_print(sources: dict[str, ast.Module]) -> Non
     assert not wrong, "\n".join(wrong)
 
 
+def test_benchmarks_print_as_commands_do(benchmarks: dict[str, ast.Module]) -> None:
+    """Through `show_result` and `parse`: of what else they print, `command` makes standard error."""
+    called = {(file, ast.unparse(n.func)) for file, tree in benchmarks.items() for n in _calls(tree)}
+    assert "show_result" in {name for _, name in called}
+    wrong = [f"{file}: {name}()" for file, name in sorted(called) if name in ("print", "tyro.cli")]
+    assert not wrong, "\n".join(wrong)
+
+
+def _calls(tree: ast.Module) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
 def test_files_and_functions_are_small(sources: dict[str, ast.Module], line_counts: dict[str, int]) -> None:
     wrong = [
         f"{file}: {lines} lines, over {LONGEST_FILE}" for file, lines in line_counts.items() if lines > LONGEST_FILE
@@ -176,6 +188,7 @@ def test_every_function_is_annotated(sources: dict[str, ast.Module]) -> None:
         ),
         (test_no_super_no_hasattr_and_no_print, "hasattr(1, 'a')", r"hasattr\(\)"),
         (test_no_super_no_hasattr_and_no_print, "print(1)", r"print\(\)"),
+        (test_benchmarks_print_as_commands_do, "print(show_result(1))", r"print\(\)"),
         (test_what_is_public_is_documented, "'x'\ndef f(): pass", "f has no docstring"),
         (
             test_what_is_public_is_documented,

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from owma.report.derived import remake, stale
 from owma.runs.folder import RunFolder
 from owma.transfer.summary import transfer_markdown
 
-REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
+CHECKOUT = Path(__file__).parent.parent.parent
+REFERENCE = CHECKOUT / "runs" / "reference"
 
 
 @pytest.fixture
@@ -68,6 +71,13 @@ def test_a_transfer_of_several_seeds_is_held_against_their_baselines(tmp_path: P
     remake(tmp_path)
     table = (folder / "table.md").read_text()
     assert "| random_actions | " in table and table == transfer_markdown(rows, beside)
+
+
+def test_that_table_is_what_the_program_writes_to_standard_output() -> None:
+    folder = REFERENCE / "hopper-jump"
+    program, parts = CHECKOUT / "benchmarks" / "transfer_table.py", sorted(folder.glob("seed*"))
+    done = subprocess.run([sys.executable, program, *parts], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == (folder / "table.md").read_text(), done.stderr
 
 
 def test_a_task_is_ogbenchs_by_its_whole_name(tmp_path: Path) -> None:
