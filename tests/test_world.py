@@ -91,25 +91,46 @@ def _arrivals(end: str, steps: int = 5) -> Transitions:
 def _explained(transitions: Transitions, **settings: Any) -> float:
     """R^2 of a linear value of the last reward, by the coordinates that a world model of these settings has."""
     config = WorldConfig(width=16, depth=1, embed_width=8, **settings)
-    coordinates, psi = Coordinates.fit(config, transitions, key=jax.random.key(0))
+    coordinates, _ = Coordinates.fit(config, transitions, key=jax.random.key(0))
     assert coordinates.whitening.dims <= config.max_dims
-    returns = task_returns(np.asarray(transitions.reward), transitions, config.discount)
+    world = untrained_world(config, coordinates, key=jax.random.key(0))
+    psi = whitened_outcomes(world, transitions)
+    returns = task_returns(np.asarray(transitions.reward), transitions, world.discount)
     value = LinearValue.fit(psi, returns)
     return r_squared(psi @ np.asarray(value.weight) + float(value.bias), returns)
 
 
 @pytest.mark.cases
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
-@pytest.mark.parametrize(("kind", "steps"), [("fourier", 5), ("polynomial", 5), ("fourier", 50)])
+@pytest.mark.parametrize(
+    ("kind", "steps", "least", "most"),
+    [
+        ("fourier", 5, 0.99, 0.05),
+        ("polynomial", 5, 0.99, 0.05),
+        # 40 episodes, no more: by chance their other states tell some of what the last ones pay. Measured: 0.986, 0.14.
+        ("fourier", 50, 0.98, 0.2),
+    ],
+)
 def test_what_the_last_state_pays_is_told_by_outcomes_at_either_end(
-    kind: Literal["fourier", "polynomial"], end: str, steps: int
+    kind: Literal["fourier", "polynomial"], end: str, steps: int, least: float, most: float
 ) -> None:
     transitions, features = _arrivals(end, steps), FeaturesConfig(kind=kind)
-    assert _explained(transitions, features=features) > 0.98
+    assert _explained(transitions, features=features) > least
     if end == "terminated":
-        assert _explained(transitions, features=features, count_terminal=False) < 0.2
+        assert _explained(transitions, features=features, count_terminal=False) < most
         # Beside the sums over 50 steps the last state is a direction of little variance, which others would leave out.
-        assert steps == 5 or _explained(transitions, features=features, terminal_dims=0) < 0.3
+        assert steps == 5 or _explained(transitions, features=features, terminal_dims=0) < most
+
+
+@pytest.mark.parametrize("dims", [1, 4])
+def test_of_few_coordinates_one_is_left_to_the_principal_components(dims: int) -> None:
+    config = WorldConfig(max_dims=dims, width=16, depth=1, embed_width=8)
+    assert config.terminal_dims > dims
+    transitions = _arrivals("terminated", 50)
+    whitening = Coordinates.fit(config, transitions, key=jax.random.key(0))[0].whitening
+    without = Coordinates.fit(dataclasses.replace(config, terminal_dims=0), transitions, key=jax.random.key(0))[0]
+    assert whitening.dims == dims
+    np.testing.assert_allclose(whitening.forward[0], without.whitening.forward[0], rtol=1e-4, atol=1e-6)
 
 
 def test_data_that_never_terminate_have_the_coordinates_that_they_had() -> None:
@@ -187,7 +208,9 @@ def test_fourier_features_approximate_a_gaussian_kernel() -> None:
     assert float(features(a) @ features(a)) == pytest.approx(1.0, abs=0.05)
 
 
-@pytest.mark.parametrize("name, value", [("discount", 0.0), ("discount", 1.0), ("solver_steps", 0)])
+@pytest.mark.parametrize(
+    "name, value", [("discount", 0.0), ("discount", 1.0), ("solver_steps", 0), ("terminal_dims", -1)]
+)
 def test_configurations_out_of_range(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
         dataclasses.replace(WorldConfig(), **{name: value})

@@ -22,7 +22,7 @@ class WorldConfig:
     """Whether outcomes count the state in which an episode terminates, once, and not only the states that are left."""
     terminal_dims: int = later_field(8, before=0)
     """At most this many of the coordinates are for what terminal states add to outcomes, where the other coordinates
-    would lose it: beside the sums over long episodes it varies little."""
+    would lose it: beside the sums over long episodes it varies little. One coordinate at least is for the others."""
     width: int = 96
     """Units in each hidden layer."""
     depth: int = 3
@@ -37,7 +37,7 @@ class WorldConfig:
     def __post_init__(self) -> None:
         if not 0 < self.discount < 1:
             raise ConfigError(f"discount={self.discount}: must lie strictly between 0 and 1.")
-        if not 0 <= self.terminal_dims < self.max_dims:
-            raise ConfigError(f"terminal_dims={self.terminal_dims}: must be at least 0, and less than max_dims.")
+        if self.terminal_dims < 0:
+            raise ConfigError(f"terminal_dims={self.terminal_dims}: must not be negative.")
         if self.solver_steps < 1:
             raise ConfigError(f"solver_steps={self.solver_steps}: the chain needs at least one step.")
