@@ -1,5 +1,7 @@
 """Whitening: unit variance, a round trip, dropped directions, and a Bellman equation that keeps its form."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,3 +111,14 @@ def test_directions_of_a_part_stay_though_they_vary_little() -> None:
     assert Whitening.fit(data, min_variance=0.2, max_dims=2, part=part, part_dims=2).dims == 2
     inside = data @ np.asarray(plain.forward).T @ np.asarray(plain.backward).T
     assert Whitening.fit(data, min_variance=0.2, part=inside, part_dims=2).dims == 1
+
+
+def test_a_large_part_is_not_copied() -> None:
+    """Terminal states may be as many as the transitions: no other array of their size fits beside them."""
+    rng = np.random.default_rng(0)
+    part = (rng.normal(size=(500_000, 1)) * np.array([[0.0, 0.3, 0.0, 0.1]]) + 2.0).astype(np.float32)
+    tracemalloc.start()
+    whitening = Whitening.fit(_data(), min_variance=0.2, part=part, part_dims=2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert whitening.dims == 2 and peak < part.nbytes

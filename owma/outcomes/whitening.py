@@ -10,6 +10,8 @@ from owma._internal.types import Array, Float, HostArray, Psi
 _SHARE_OF_PART = 0.01
 """Of the largest variance of a part of the data: directions that have less of it may be lost."""
 
+_ROWS_AT_ONCE = 65_536
+
 
 class Whitening(eqx.Module):
     r"""An affine map to uncorrelated coordinates of zero mean and unit variance, and back.
@@ -91,14 +93,24 @@ def _lost_directions(
     part: Float[HostArray, "m raw"], kept: Float[np.ndarray, "raw k"], *, most: int
 ) -> Float[np.ndarray, "raw l"]:
     """Orthonormal directions, orthogonal to `kept`, in which `part` varies by a share of its variance that counts."""
-    centred = np.asarray(part, np.float64)
-    centred = centred - centred.mean(axis=0)
-    largest = np.linalg.norm(centred, ord=2) ** 2
-    _, values, directions = np.linalg.svd(centred - (centred @ kept) @ kept.T, full_matrices=False)
-    count = np.count_nonzero(values**2 >= _SHARE_OF_PART * largest) if largest > 0 else 0
-    directions = directions[: min(count, most)].T
+    scatter = _scatter(np.asarray(part))
+    largest = np.linalg.eigvalsh(scatter)[-1]
+    others = np.eye(len(kept)) - kept @ kept.T
+    values, directions = np.linalg.eigh(others @ scatter @ others)
+    count = np.count_nonzero(values >= _SHARE_OF_PART * largest) if largest > 0 else 0
+    directions = directions[:, ::-1][:, : min(count, most)]
     # Rounding leaves a little of what was taken off.
     return np.linalg.qr(directions - kept @ (kept.T @ directions))[0]
+
+
+def _scatter(data: Float[np.ndarray, "m raw"]) -> Float[np.ndarray, "raw raw"]:
+    """Sum of the outer products of what `data` have more than their mean, in double precision and without a copy."""
+    mean = data.mean(axis=0, dtype=np.float64)
+    total = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(data), _ROWS_AT_ONCE):
+        centred = data[start : start + _ROWS_AT_ONCE] - mean
+        total += centred.T @ centred
+    return total
 
 
 class Standardisation(eqx.Module):
