@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from owma._internal.errors import ConfigError
 from owma.agent.act import Agent
 from owma.agent.anytime import Pace, Paces, plan_in_time
 from owma.planners import OnlineAdaptation, PlanInfo, Static
@@ -88,7 +89,7 @@ def test_a_pace_follows_what_is_measured() -> None:
 
 def test_what_cannot_be_stopped_has_no_deadline(gaussian_model) -> None:
     model = gaussian_model([0.0], [1.0], [1.0])
-    with pytest.raises(ValueError, match="StaticPlanner does not work in steps"):
+    with pytest.raises(ConfigError, match="StaticPlanner does not work in steps"):
         Agent(model, Static().build(), deadline_ms=5.0)
     with pytest.raises(ValueError, match="deadline_ms=0.0"):
         Agent(model, _CONFIG.build(), deadline_ms=0.0)

@@ -65,7 +65,7 @@ class Agent(eqx.Module):
         if self.deadline_ms is not None and not self.deadline_ms > 0:
             raise ValueError(f"Agent(deadline_ms={self.deadline_ms}): must be positive.")
         if self.deadline_ms is not None and not isinstance(self.planner, AbstractAnytimePlanner):
-            raise ValueError(
+            raise ConfigError(
                 f"Agent(deadline_ms={self.deadline_ms}): {type(self.planner).__name__} does not work in steps and "
                 "cannot be stopped; use online adaptation, or fewer samples and no deadline."
             )

@@ -71,7 +71,7 @@ def evaluate(
     config = dataclasses.replace(run.config.evaluation, **chosen)
     if config.episodes < 1:
         raise ConfigError(f"episodes={config.episodes}: an evaluation needs at least one.")
-    named = _by_name(planners, config)
+    named = _by_name(planners, config, trusted=run.trusts_planners)
     where = run.env if env is None else given_env(env)
     check_run_env(run, where, flag="env=")
     notes = statistics_note(run.env_spec, "The run's dataset"), limit_note(where, config.max_steps, "max_steps")
@@ -80,6 +80,8 @@ def evaluate(
     judge = judge_of_run(run, where, (), warn=_warn, remedy="load it with owma.load(path, task=...)")
     described = {"evaluation": to_json(config), "seed": seed, "planners": {n: repr(p) for n, p in named.items()}}
     setup = setup_of_run(run, config, env=where, judge=judge, value=value, deadline_ms=deadline_ms)
+    for planner in named.values():
+        setup.agent(planner)  # one that cannot keep a deadline is refused before there is a folder
     folder = new_evaluation_folder(run, named, described)
     evaluate_planners(named, setup, folder, seed=seed, progress=shown_progress(progress), warn=_warn)
     rows: list[Any] = folder.read_jsonl("episodes.jsonl")
@@ -96,7 +98,7 @@ class _Built(AbstractPlannerConfig):
         return self.planner
 
 
-def _by_name(planners: Planners, config: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
+def _by_name(planners: Planners, config: EvaluationConfig, *, trusted: bool) -> dict[str, AbstractPlannerConfig]:
     if isinstance(planners, Mapping):
         named = {name: _config(planner, config) for name, planner in planners.items()}
     else:
@@ -109,9 +111,9 @@ def _by_name(planners: Planners, config: EvaluationConfig) -> dict[str, Abstract
     if named:
         check_own(named.values())
         return named
-    # The run's own, of a folder that may be somebody else's.
+    # The run's own, perhaps of a folder that may be somebody else's.
     own = [planner.spec for planner in config.named_planners().values() if isinstance(planner, OwnPlanner)]
-    if own:
+    if own and not trusted:
         raise ConfigError(
             f"The run compares {', '.join(own)}, whose code would run; if it is yours, name the planners: "
             f"run.evaluate({list(config.planners)})."

@@ -101,7 +101,8 @@ def fit(
         interrupt.add_note(f"The run {folder.path} keeps what was trained: the same call of owma.fit goes on with it.")
         raise
     dataset = inputs.dataset
-    return Run(folder, config, parts, dataset.obs_keys, inputs.env, dataset.origin, dataset.env_refusal, built, dataset)
+    known = dataset.obs_keys, inputs.env, dataset.origin, dataset.env_refusal, built, dataset
+    return Run(folder, config, parts, *known, trusts_planners=evaluation is not None)
 
 
 def _preset(preset: str | ExperimentConfig) -> ExperimentConfig:

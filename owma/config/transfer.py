@@ -7,7 +7,7 @@ from owma._internal.errors import ConfigError
 from owma.config.experiment import EvaluationConfig
 from owma.config.fields import check_seeds, label_changes, override, parse_axis
 from owma.config.json import later_field
-from owma.config.planners import AbstractPlannerConfig
+from owma.config.planners import AbstractPlannerConfig, OwnPlanner
 from owma.config.task import parse_task
 
 FitKind: TypeAlias = Literal["decoder", "linear"]
@@ -66,8 +66,8 @@ class TransferConfig:
     def acting_planners(self, evaluation: EvaluationConfig) -> dict[str, AbstractPlannerConfig]:
         """The planners that the evaluation names, and after each what `each` varies of it.
 
-        Raises `ConfigError` for a field that none of them has, for a value that it does not take, and for two that are
-        told apart by no name.
+        Raises `ConfigError` for a field that none of them has, for a value that it does not take, for what is not to be
+        varied of a class of the user's own, and for two that are told apart by no name.
         """
         usual = evaluation.named_planners()
         varied: dict[str, list[dict[str, Any]]] = {name: [] for name in usual}
@@ -78,7 +78,15 @@ class TransferConfig:
                     f"each: {', '.join(choice.fields)} is no field of one of the planners, {', '.join(usual)}; write "
                     "PLANNER.FIELD=VALUE,VALUE,..."
                 )
-            varied[owners.pop()].append({field.partition(".")[2]: value for field, value in choice.fields.items()})
+            owner, changes = owners.pop(), {field.partition(".")[2]: value for field, value in choice.fields.items()}
+            own = usual[owner]
+            # Its other fields say which code is imported.
+            if isinstance(own, OwnPlanner) and set(changes) != {"kl_coef"}:
+                raise ConfigError(
+                    f"each: of {own.spec} only kl_coef can be varied, not {', '.join(changes)}; for another setting, "
+                    "write another class and name it in --planners."
+                )
+            varied[owner].append(changes)
         planners: dict[str, AbstractPlannerConfig] = {}
         for name, planner in usual.items():
             planners[name] = planner

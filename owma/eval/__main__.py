@@ -17,7 +17,14 @@ from owma._internal.stdout import show_result
 from owma.config.experiment import EvaluationConfig, imported_modules
 from owma.config.fields import check_seeds
 from owma.config.json import later_field, to_json
-from owma.config.planners import AbstractPlannerConfig, OnlineAdaptation, PlannerConfig, check_own, planner_name
+from owma.config.planners import (
+    AbstractPlannerConfig,
+    OnlineAdaptation,
+    OwnPlanner,
+    PlannerConfig,
+    check_own,
+    planner_name,
+)
 from owma.config.planners.budgets import at_price
 from owma.config.task import describe_task
 from owma.results.description import describe_env
@@ -57,7 +64,8 @@ class Eval:
             raise ConfigError(f"--video shows one planner, and --planners names {len(named)}; name one of them.")
         if self.deadline_ms is not None and not self.deadline_ms > 0:
             raise ConfigError(f"deadline_ms={self.deadline_ms}: must be positive.")
-        if self.deadline_ms is not None and not all(isinstance(p, OnlineAdaptation) for p in self.acting().values()):
+        steps = OnlineAdaptation, OwnPlanner  # one's own are asked when they are built
+        if self.deadline_ms is not None and not all(isinstance(p, steps) for p in self.acting().values()):
             raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
         check_seeds(self.seed)
 
@@ -123,6 +131,8 @@ def main() -> None:
     judge = judge_of_run(run, env, arguments.trust, warn=show_warning, remedy="pass --trust {names}")
     about = {"value": arguments.value, "deadline_ms": arguments.deadline_ms}
     setup = setup_of_run(run, arguments.evaluation, env=env, judge=judge, **about)
+    for planner in planners.values():
+        setup.agent(planner)  # one that cannot keep a deadline is refused before there is a folder
     folder = new_evaluation_folder(run, planners, to_json(arguments))
     results = evaluate_planners(planners, setup, folder, seed=arguments.seed, progress=open_progress, warn=show_warning)
     if arguments.video:

@@ -51,6 +51,8 @@ class SavedRun:
     """The dataset, where it is in memory; `read_data` reads it in any case."""
     data_row: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False)
     """What the recorded episodes come to by a task that the run was told of (`tell`); see `owma.results.baselines`."""
+    trusts_planners: bool = dataclasses.field(default=False, compare=False)
+    """Whether planners `planner:MODULE:Class` of its evaluation were named in this process, and not by a folder."""
 
     def __repr__(self) -> str:
         data = "unknown data" if self.dataset is None else self.dataset.dataset_id

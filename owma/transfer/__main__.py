@@ -31,7 +31,7 @@ from owma.config.experiment import EvaluationConfig, imported_modules
 from owma.config.flags import command_line, flags_of
 from owma.config.json import from_json, later_field, to_json
 from owma.config.names import check_run_name
-from owma.config.planners import check_own
+from owma.config.planners import OwnPlanner, check_own
 from owma.config.task import describe_task, parse_task
 from owma.config.transfer import TransferConfig
 from owma.results.description import describe_data, describe_env
@@ -109,7 +109,10 @@ def main() -> None:
         path, resume_command = folder.path.absolute().parents[2], _resume_command_for(folder.path, trust)
     # What a reward's module registers is known before environments are looked up.
     import_modules(_imports(arguments))
-    check_own(arguments.evaluation.named_planners().values())
+    usual = arguments.evaluation.named_planners()
+    acting = arguments.config.acting_planners(arguments.evaluation)
+    check_own(usual.values())
+    check_own((planner for name, planner in acting.items() if name not in usual), need_price=True)
     run = load_run(path)
     if folder is None:
         arguments = _as_the_run(arguments, run.config.evaluation)
@@ -174,7 +177,10 @@ def _as_the_run(arguments: Transfer, of_run: EvaluationConfig) -> Transfer:
 def _imports(arguments: Transfer) -> tuple[str, ...]:
     evaluation = arguments.evaluation
     tasks = map(parse_task, arguments.config.task)
-    return imported_modules(tasks, evaluation.env, arguments.trust, evaluation.planners)
+    # Of all that will act: what `each` makes of a planner must not import more than what the user trusts.
+    acting = arguments.config.acting_planners(evaluation).values()
+    planners = [planner.spec for planner in acting if isinstance(planner, OwnPlanner)]
+    return imported_modules(tasks, evaluation.env, arguments.trust, planners)
 
 
 def _of_today(arguments: Transfer, folder: RunFolder) -> Transfer:

@@ -5,16 +5,23 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import owma
 import owma.eval.__main__
 import owma.train.__main__
+import owma.transfer.__main__
+from owma.api.evaluate import _by_name
 from owma.config.experiment import EvaluationConfig, imported_modules
+from owma.config.json import to_json
 from owma.config.planners import OwnPlanner, own_planner
+from owma.config.transfer import TransferConfig
+from owma.eval.__main__ import Eval
 from owma.planners import RandomShootingPlanner, TiltedResampling
 from owma.runs.folder import RunFolder
+from owma.transfer.__main__ import Transfer
 
 pytestmark = pytest.mark.cases
 
@@ -35,6 +42,18 @@ class BestOfTwo(owma.RandomShootingPlanner):
 
 class NeedsMore(owma.RandomShootingPlanner):
     pass
+
+class Raises(FewDraws):
+    def __init__(self):
+        raise RuntimeError("no licence")
+
+class RaisesLater(owma.AbstractPlannerConfig):
+    def build(self):
+        raise KeyError("depth")
+
+class BuildsNone(owma.AbstractPlannerConfig):
+    def build(self):
+        return 3
 
 Static = FewDraws
 number = 3
@@ -69,6 +88,9 @@ def test_a_class_is_made_without_arguments_at_the_price_that_is_asked_for(mine: 
         ("my_planners:Missing", "cannot be imported (AttributeError: module 'my_planners' has no attribute 'Missing'"),
         ("my_planners:number", "planner:my_planners:number is no planner: name a class of owma.AbstractPlanner"),
         ("my_planners:NeedsMore", "planner:my_planners:NeedsMore cannot be made without arguments"),
+        ("my_planners:Raises", "cannot be made without arguments (RuntimeError: no licence); give"),
+        ("my_planners:RaisesLater", "planner:my_planners:RaisesLater cannot be built (KeyError: 'depth')"),
+        ("my_planners:BuildsNone", "builds a int; its `build` has to return an owma.AbstractPlanner"),
         ("my_planners:Static", "rows of another planner are called 'static'; rename it"),
         ("my_planners", "there is none of that name; choose from static, "),
     ],
@@ -76,6 +98,49 @@ def test_a_class_is_made_without_arguments_at_the_price_that_is_asked_for(mine: 
 def test_a_mistake_is_told_before_anything_is_trained(mine: Path, invoke, name: str, sentence: str) -> None:
     done = invoke(owma.train.__main__.main, "smoke", "--evaluation.planners", "static", f"planner:{name}")
     assert sentence in done.refused() and not Path("runs").exists()
+
+
+def test_a_run_of_this_session_compares_them_again(mine: Path) -> None:
+    config = EvaluationConfig(planners=("planner:my_planners:FewDraws",))
+    # `owma.fit` has built them already; a folder's are refused below.
+    assert _by_name((), config, trusted=True) == config.named_planners()
+    with pytest.raises(owma.ConfigError, match="whose code would run"):
+        _by_name((), config, trusted=False)
+    assert not mine.exists()
+
+
+def test_whether_they_keep_a_deadline_is_asked_of_the_planner() -> None:
+    def deadline(*planners: str) -> Eval:
+        return Eval(Path("runs/mine"), evaluation=EvaluationConfig(planners=planners), deadline_ms=20.0)
+
+    assert list(deadline("online_adaptation", "planner:my_planners:Mine").acting()) == ["online_adaptation", "mine"]
+    with pytest.raises(owma.ConfigError, match="only planner:online-adaptation"):
+        deadline("cem", "planner:my_planners:Mine")
+
+
+def test_what_a_transfer_varies_of_them_imports_nothing_else(mine: Path, invoke, elsewhere: Path) -> None:
+    folder = elsewhere / "runs" / "mine" / "v1" / "transfers" / "theirs" / "v1"
+
+    folder.mkdir(parents=True)
+
+    def refused(planner: str, each: str, *trust: str) -> str:
+        arguments = Transfer(
+            Path("runs/mine"), TransferConfig(task=("recorded",)), EvaluationConfig(planners=(planner,))
+        )
+        written: Any = to_json(arguments)
+        written["config"]["each"] = [each]  # as somebody may have written it
+        RunFolder(folder).write_json("config.json", written)
+        return invoke(owma.transfer.__main__.main, "--resume", folder, *trust).refused()
+
+    code = "static_planner.module:static_planner.class_name=my_planners:BestOfTwo"
+    told = refused("planner:owma.planners.static:StaticPlanner", code)
+    assert "of planner:owma.planners.static:StaticPlanner only kl_coef can be varied" in told and not mine.exists()
+    assert "only kl_coef can be varied, not num_samples" in refused(
+        "planner:my_planners:FewDraws", "few_draws.num_samples=3"
+    )
+    price = "planner:my_planners:BestOfTwo", "best_of_two.kl_coef=2"
+    assert "imports my_planners, whose code would run" in refused(*price) and not mine.exists()
+    assert "BestOfTwo has no kl_coef to vary" in refused(*price, "--trust", "my_planners")
 
 
 def test_on_a_run_they_act_and_a_folder_imports_none(mine: Path, invoke, smoke_run, elsewhere: Path) -> None:

@@ -35,33 +35,54 @@ class OwnPlanner(AbstractPlannerConfig):
     def build(self) -> "AbstractPlanner":
         """The planner. Imports the module, so that a folder that may be somebody else's has to be trusted first.
 
-        Raises `ConfigError` if there is no such class, if it is none of a planner, or needs arguments.
+        Raises `ConfigError` if there is no such class, if it is none of a planner, if it cannot be made without
+        arguments, or if it makes no planner.
         """
+        from owma.planners.base import AbstractPlanner
+
+        made = self._make()
+        if isinstance(made, AbstractPlanner):
+            return made
+        try:
+            if self.kl_coef is not None and self.has_price():
+                made = dataclasses.replace(made, kl_coef=self.kl_coef)
+            built = made.build()
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"{self.spec} cannot be built ({_said(error)}); correct its code.") from error
+        if not isinstance(built, AbstractPlanner):
+            raise ConfigError(
+                f"{self.spec} builds a {type(built).__name__}; its `build` has to return an owma.AbstractPlanner."
+            )
+        return built
+
+    def has_price(self) -> bool:
+        """Whether its class is a configuration with a field `kl_coef`. Imports and raises as `build` does."""
+        made = self._make()
+        fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
+        return isinstance(made, AbstractPlannerConfig) and "kl_coef" in {field.name for field in fields}
+
+    def _make(self) -> Any:
+        """The planner or the configuration that the class is of."""
         from owma.planners.base import AbstractPlanner
 
         try:
             cls: Any = getattr(importlib.import_module(self.module), self.class_name)
         except (Exception, SystemExit) as error:  # a module of the user's may raise anything
-            said = " ".join(str(error).split())
             raise ConfigError(
-                f"{self.spec} cannot be imported ({type(error).__name__}: {said}); write it as planner:MODULE:Class, "
-                "with the module on your Python path."
+                f"{self.spec} cannot be imported ({_said(error)}); write it as planner:MODULE:Class, with the module "
+                "on your Python path."
             ) from error
         if not (isinstance(cls, type) and issubclass(cls, AbstractPlanner | AbstractPlannerConfig)):
             raise ConfigError(
                 f"{self.spec} is no planner: name a class of owma.AbstractPlanner or owma.AbstractPlannerConfig."
             )
         try:
-            made = cls()
-        except TypeError as error:
+            return cls()
+        except (Exception, SystemExit) as error:
             raise ConfigError(
-                f"{self.spec} cannot be made without arguments ({error}); give its fields defaults."
+                f"{self.spec} cannot be made without arguments ({_said(error)}); give its fields defaults that it can "
+                "be made with."
             ) from error
-        if not isinstance(made, AbstractPlannerConfig):
-            return made
-        if self.kl_coef is not None and "kl_coef" in _fields(made):
-            made = dataclasses.replace(made, kl_coef=self.kl_coef)  # type: ignore[type-var]
-        return made.build()
 
 
 def class_planner_name(class_name: str) -> str:
@@ -77,12 +98,19 @@ def own_planner(spec: str) -> OwnPlanner | None:
     return OwnPlanner(module, class_name) if is_own else None
 
 
-def check_own(planners: Iterable[AbstractPlannerConfig]) -> None:
-    """Build those that are the user's own, so that a mistake in one is known before anything is trained."""
+def check_own(planners: Iterable[AbstractPlannerConfig], *, need_price: bool = False) -> None:
+    """Build those that are the user's own, so that a mistake in one is known before anything is trained.
+
+    Raises `ConfigError` as `OwnPlanner.build`; and, if they `need_price`, for a class without a field `kl_coef`.
+    """
     for planner in planners:
         if isinstance(planner, OwnPlanner):
             planner.build()
+            if need_price and not planner.has_price():
+                raise ConfigError(
+                    f"{planner.spec} has no kl_coef to vary; name a configuration with a field of that name."
+                )
 
 
-def _fields(config: object) -> set[str]:
-    return {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
