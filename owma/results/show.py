@@ -19,7 +19,7 @@ _POOR_FIT = 0.5  # R² below which a value is called a guess.
 _NARROWEST_NAME = 12
 """Characters of a planner's name on one line, at least."""
 _PLAIN_WIDTH = 80
-"""To which a caption is filled where there is no terminal, if the table is not wider."""
+"""To which a caption is filled outside terminals if the table is not wider; of a terminal of unknown width."""
 
 
 def show_setup(data: str, tasks: Sequence[str], env: str) -> None:
@@ -66,16 +66,17 @@ def show_table(table: "Table") -> None:
 
 
 def _terminal_width() -> int | None:
-    """Of standard output, where that is a terminal."""
-    from rich.console import Console
-
+    """Of standard output, where that is a terminal. Colour may be asked of a pipe, which has no width all the same."""
     stream = result_stream()
-    if not Console(file=stream).is_terminal:
+    if stream is None or not stream.isatty():
         return None
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
     with contextlib.suppress(OSError, ValueError):  # standard output may be the only terminal that there is
-        if "COLUMNS" not in os.environ:
-            return os.get_terminal_size(stream.fileno()).columns
-    return Console(file=stream).width
+        if columns := os.get_terminal_size(stream.fileno()).columns:
+            return columns
+    return _PLAIN_WIDTH  # one that has just been opened may say 0
 
 
 def _parts(table: "Table", width: int) -> "list[Table]":

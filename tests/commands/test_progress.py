@@ -1,8 +1,13 @@
 """What is shown while one waits, and how wide tables are."""
 
+import io
 import itertools
+import os
 import re
+import sys
+import termios
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -81,40 +86,66 @@ def _results() -> dict:
     )
 
 
-def test_names_in_a_log_are_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+class _Terminal(io.StringIO):
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+
+@pytest.fixture
+def lines_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[str]]]:
+    """`lines_in(columns)`: the table as it is shown in a terminal of this many columns; 0: that does not say."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    host, descriptor = os.openpty()
+
+    def lines(columns: int) -> list[str]:
+        termios.tcsetwinsize(descriptor, (0 if columns == 0 else 24, columns))
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", terminal := _Terminal(descriptor))
+            show_results(_results())
+        return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+
+    yield lines
+    os.close(host)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("variable", ["COLUMNS", "FORCE_COLOR"])
+def test_names_in_a_log_are_whole(variable: str, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(variable, "80")
     show_results(_results())
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     for name in _results()["planners"]:
         assert sum(line.startswith(f" {name} ") for line in lines) == 1, lines
 
 
-def test_names_in_a_narrow_terminal_break_between_words(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("COLUMNS", "90")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    show_results(_results())
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    assert max(map(len, shown.splitlines())) <= 90 and "…" not in shown
+def test_names_in_a_narrow_terminal_break_between_words(lines_in: Callable[[int], list[str]]) -> None:
+    shown = lines_in(90)
+    assert max(map(len, shown)) <= 90 and not any("…" in line for line in shown)
     # The text below the table begins at the edge; its rows do not.
-    rows = itertools.dropwhile(lambda line: not line.startswith(" static"), shown.splitlines())
+    rows = itertools.dropwhile(lambda line: not line.startswith(" static"), shown)
     table = list(itertools.takewhile(lambda line: line.startswith(" "), rows))
     pieces = [line[1:20].split(" ")[0] for line in table]
     pieces = [piece for piece in pieces[pieces.index("static") + 1 :] if piece]
     assert pieces == ["online_adaptation", "online_adaptation-", "n_adaptation_", "samples=16"]
 
 
+def test_a_terminal_that_does_not_say_its_width_is_taken_for_one_of_80(lines_in: Callable[[int], list[str]]) -> None:
+    assert lines_in(0) == lines_in(80) != lines_in(200)
+
+
 @pytest.mark.parametrize("width", [40, 60])
-def test_in_a_narrower_terminal_columns_come_one_group_after_another(width: int, monkeypatch, capsys) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-
-    def shown(columns: int) -> list[str]:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        show_results(_results())
-        return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
-
-    narrow, wide = shown(width), shown(200)
+def test_in_a_narrower_terminal_columns_come_one_group_after_another(
+    width: int, lines_in: Callable[[int], list[str]]
+) -> None:
+    narrow, wide = lines_in(width), lines_in(200)
     assert max(map(len, narrow)) <= width and not any("…" in line for line in narrow)
     # Each group repeats the names, and together they hold every number of the whole table.
     (row,) = [line for line in wide if line.startswith(" static ")]
