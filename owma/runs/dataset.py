@@ -24,10 +24,10 @@ def keep_dataset(folder: RunFolder, config: DataConfig, dataset: OfflineDataset)
 def require_same_dataset(folder: RunFolder, config: DataConfig, dataset: OfflineDataset) -> None:
     """Raises `CheckpointError` where `dataset` is not the one that a run was begun with, by shape and contents.
 
-    The rule is the same for all that goes on with a run: `--resume`, `owma.transfer`, sweeps, `Run.tell`. It is the
-    same for all data, too. A dataset that this machine collects anew has the same contents if the machine computes as
-    the one did where the run began. If not, its simulator's rounding differs, and so does every episode that amplifies
-    this: that is another dataset, and the error says which folder to copy.
+    The rule is the same for all that reads data for a run that is there: `--resume`, `owma.transfer`, a sweep that goes
+    on with a training, `Run.tell`. It is the same for all data, too. A dataset that this machine collects anew has the
+    same contents if the machine computes as the one did where the run began. If not, its simulator's rounding differs,
+    and so does every episode that amplifies this: that is another dataset, and the error says which folder to copy.
 
     Runs from before the digest was kept go on with whatever is there.
     """

@@ -178,12 +178,15 @@ def _run(points: Sequence[Point], folder: RunFolder, arguments: Sweep) -> list[s
         # A dataset is collected once, a model trained once, whatever is varied of those who act with it.
         data: dict[Any, Any] = {}
         models: dict[str, Any] = {}
-        for point in missing or points[:1]:
-            experiment, fingerprint = point.experiment, point.experiment.training_fingerprint
-            if experiment.data not in data:
-                data[experiment.data] = collect.remote(experiment, sweep)
-            if fingerprint not in models:
-                models[fingerprint] = train.remote(experiment, runs, sweep, data[experiment.data])
+        # The sweep remembers a model by the first of its experiments, also where that one's points are done.
+        trainings = {point.experiment.training_fingerprint: point.experiment for point in reversed(points)}
+        for fingerprint in dict.fromkeys(point.experiment.training_fingerprint for point in missing or points[:1]):
+            experiment, awaited = trainings[fingerprint], None
+            if not work.is_trained(experiment, runs, sweep):
+                if experiment.data not in data:
+                    data[experiment.data] = collect.remote(experiment, sweep)
+                awaited = data[experiment.data]
+            models[fingerprint] = train.remote(experiment, runs, sweep, awaited)
         # One seed after another: what is compiled for one, the next loads if its model is of the same size.
         in_turn = sorted(missing, key=lambda point: config.seeds.index(point.experiment.seed))
         rows = [evaluate.remote(point, models[point.experiment.training_fingerprint], sweep) for point in in_turn]

@@ -47,23 +47,30 @@ def collect(config: ExperimentConfig, sweep: Path) -> str:
         return load_dataset(config.data, silent).dataset_id
 
 
-def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str) -> Path:
+def is_trained(config: ExperimentConfig, runs: Path, sweep: Path) -> bool:
+    """Whether the sweep has a finished run of this training. What is left to do with it reads no dataset, unless it is
+    a run from before the environment was kept."""
+    folder = _noted(config, runs, sweep)
+    return folder is not None and checkpoint.latest(folder.path / "models") is not None
+
+
+def train(config: ExperimentConfig, runs: Path, sweep: Path, dataset_id: str | None) -> Path:
     """A finished run of this training: one that is there, whatever its name, or else `runs/NAME/v<N>`, new.
 
-    `dataset_id` is what `collect` gave: whoever waits for it has the steps in order.
+    `dataset_id` is what `collect` gave: whoever waits for it has the steps in order. `None` where `is_trained`.
 
     **Returns:** its folder. The sweep remembers which it was, in `trained/NAME.json`.
     """
     del dataset_id
     with _alone(sweep, config.name):
-        note = RunFolder(sweep / "trained")
-        if (note.path / f"{config.name}.json").exists():
-            folder = RunFolder(runs / note.read_json(f"{config.name}.json")["run"])
-            require_same_dataset(folder, config.data, load_dataset(config.data, silent))
-        else:
+        folder = _noted(config, runs, sweep)
+        if folder is None:
             folder = _finished(config, runs) or RunFolder.create(runs, config.name)
+            note = RunFolder(sweep / "trained")
             note.path.mkdir(exist_ok=True)
             note.write_json(f"{config.name}.json", {"run": str(folder.path.relative_to(runs))})
+        elif checkpoint.latest(folder.path / "models") is None:
+            require_same_dataset(folder, config.data, load_dataset(config.data, silent))
         if checkpoint.latest(folder.path / "models") is None:
             folder.write_json("config.json", to_json(config))
             folder.write_json("versions.json", versions())
@@ -201,6 +208,14 @@ def _env(run: SavedRun, experiment: ExperimentConfig) -> EnvSpec:
         refusal = dataset.env_refusal or "The dataset names no environment to evaluate in."
         raise ConfigError(f"{refusal} Pass --overrides evaluation.env=ID.")
     return dataset.env_spec
+
+
+def _noted(config: ExperimentConfig, runs: Path, sweep: Path) -> RunFolder | None:
+    """The run that the sweep remembers for this training, finished or not."""
+    note = RunFolder(sweep / "trained")
+    if not (note.path / f"{config.name}.json").exists():
+        return None
+    return RunFolder(runs / note.read_json(f"{config.name}.json")["run"])
 
 
 def _finished(config: ExperimentConfig, runs: Path) -> RunFolder | None:

@@ -75,17 +75,26 @@ def test_data_that_changed_are_refused(run: Path, invoke) -> None:
 
 
 def test_a_sweep_goes_by_the_same_rule(run: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes a finished run of the same data, trains anew where they changed, and does not go on with the former."""
+    """It takes a finished run of the same data, trains anew where they changed, and does not go on with the former.
+
+    A run of its own that is finished has no more to read of them: what is left of the sweep goes on without.
+    """
     config = from_json(ExperimentConfig, RunFolder(run).read_json("config.json"))
-    sweeps = [elsewhere / "runs" / "sweep" / version for version in ("v1", "v2")]
+    runs, sweeps = elsewhere / "runs", [elsewhere / "runs" / "sweep" / version for version in ("v1", "v2")]
     for sweep in sweeps:
         sweep.mkdir(parents=True)
     monkeypatch.setattr(steps.Experiment, "train", lambda self: None)
-    assert steps.train(config, elsewhere / "runs", sweeps[0], "any") == run
+    assert not steps.is_trained(config, runs, sweeps[0])
+    assert steps.train(config, runs, sweeps[0], "any") == run and steps.is_trained(config, runs, sweeps[0])
     write(Path("mine.hdf5"), scale=2.0)
+    assert steps.train(config, runs, sweeps[1], "any") == run.parent / "v2"
+    assert not steps.is_trained(config, runs, sweeps[1])
+    Path("mine.hdf5").unlink()
+    assert steps.train(config, runs, sweeps[0], None) == run
+    write(Path("mine.hdf5"), scale=2.0)
+    shutil.rmtree(run / "models")
     with pytest.raises(CheckpointError, match="mine.hdf5 is not the dataset that the run .*: restore it, or start a"):
-        steps.train(config, elsewhere / "runs", sweeps[0], "any")
-    assert steps.train(config, elsewhere / "runs", sweeps[1], "any") == run.parent / "v2"
+        steps.train(config, runs, sweeps[0], "any")
 
 
 def test_data_collected_anew_are_held_to_the_same_rule(elsewhere: Path) -> None:

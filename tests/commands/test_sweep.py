@@ -1,5 +1,7 @@
 """`python -m owma.sweep`: what it would run, what it refuses, and a driver that is killed half way."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -7,12 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from test_train import TINY
 
 import owma.sweep.__main__
+from owma.config.json import to_json
+from owma.config.sweep import SweepConfig, points
+from owma.runs.folder import RunFolder
+from owma.sweep import steps
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -55,6 +64,40 @@ def test_without_ray_it_says_what_to_install(invoke, elsewhere: Path, monkeypatc
     monkeypatch.setattr(owma.sweep.__main__.importlib.util, "find_spec", lambda name: None)
     assert "pip install 'owma[sweep]'" in invoke(owma.sweep.__main__.main, "own").refused()
     assert not list(elsewhere.iterdir())
+
+
+class _AtOnce:
+    """Ray's tasks in this process, as they are asked for."""
+
+    exceptions = SimpleNamespace(RayTaskError=RuntimeError, RayError=RuntimeError)
+
+    def remote(self, **_: Any) -> Callable[[Callable[..., Any]], SimpleNamespace]:
+        return lambda step: SimpleNamespace(remote=lambda *arguments: [step(*arguments)])
+
+    def wait(self, tasks: list[list[Any]], timeout: float) -> tuple[list[list[Any]], list[list[Any]]]:
+        return tasks[:1], tasks[1:]
+
+    def get(self, task: list[Any]) -> Any:
+        return task[0]
+
+
+def test_no_data_are_collected_for_what_is_trained(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where the points of the experiment that a model was trained for are done, and others act in it."""
+    config = SweepConfig(base="smoke", grid=("evaluation.replan_every=1,2",), planners=("static",), seeds=(0, 1))
+    folder = RunFolder.create(elsewhere / "runs", "sweep")
+    folder.write_json("config.json", to_json(dataclasses.replace(config, timed_decisions=0)))
+    folder.write_json("versions.json", {})
+    planned, calls = points(config), []
+    names = {point.experiment.seed: point.experiment.name for point in reversed(planned)}
+    monkeypatch.setattr(owma.sweep.__main__, "_ray", lambda arguments: contextlib.nullcontext(_AtOnce()))
+    monkeypatch.setattr(steps, "is_evaluated", lambda point, sweep: point.experiment.name == names[0])
+    monkeypatch.setattr(steps, "is_trained", lambda experiment, runs, sweep: experiment.name == names[0])
+    monkeypatch.setattr(steps, "collect", lambda experiment, sweep: calls.append((experiment.name, "collect")))
+    monkeypatch.setattr(steps, "train", lambda experiment, *rest: calls.append((experiment.name, rest[-1])))
+    monkeypatch.setattr(steps, "evaluate_point", lambda *arguments: None)
+    monkeypatch.setattr(steps, "gather_rows", lambda *arguments: None)
+    assert owma.sweep.__main__._run(planned, folder, owma.sweep.__main__.Sweep()) == []
+    assert calls == [(names[1], "collect"), (names[1], [None]), (names[0], None)]
 
 
 @pytest.mark.slow
