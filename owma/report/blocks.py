@@ -13,7 +13,8 @@ from typing import Any
 
 from owma._internal.errors import ConfigError
 from owma.report.source import read_groups
-from owma.results.analysis import OURS, Group, comparisons
+from owma.results.analysis import OURS, Group, comparisons, groups
+from owma.results.baselines import read_baselines
 from owma.results.intervals import counted, interval_text
 from owma.results.tables import of_each_seed, results_markdown, with_known_success
 from owma.runs.folder import RunFolder
@@ -117,20 +118,18 @@ def _row(cells: Sequence[str]) -> str:
 
 def _experiments(path: Path, groups_of: Callable[[Path], list[Group]]) -> list[tuple[str, Group]]:
     """Those whose planners can be compared, by name: of a sweep by what was varied, of transfers by task."""
-    rows = _rows(path)
+    # Of a folder, or of the folders of single seeds in it.
+    folders = [path] if (path / "episodes.jsonl").exists() else sorted(path.glob("seed*"))
+    rows = [row for folder in folders for row in RunFolder(folder).read_jsonl("episodes.jsonl", drop_torn=True)]
+    if not rows:
+        raise ConfigError(f"{path} has no rows; a page names it.")
     if "task" not in rows[0]:
-        return [(group.label, group) for group in groups_of(path.resolve())]
+        if folders == [path]:
+            return [(group.label, group) for group in groups_of(path.resolve())]
+        beside = [row for folder in folders for row in read_baselines(RunFolder(folder))]
+        return [(group.label, group) for group in groups(rows, beside)]
     several = len({row["fit"] for row in rows}) > 1
     by_task: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_task.setdefault(f"{row['task']}, {row['fit']}" if several else row["task"], []).append(row)
     return [(name, Group({}, with_known_success(of_task))) for name, of_task in by_task.items()]
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Of a folder, or of the folders of single seeds in it."""
-    folders = [path] if (path / "episodes.jsonl").exists() else sorted(path.glob("seed*"))
-    rows = [row for folder in folders for row in RunFolder(folder).read_jsonl("episodes.jsonl", drop_torn=True)]
-    if not rows:
-        raise ConfigError(f"{path} has no rows; a page names it.")
-    return rows

@@ -252,7 +252,8 @@ def _reproduction(source: Source) -> Section:
     body = Markup()
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
-        old = former_names(source.groups[0].results)  # a run's experiment was not varied: it is the only one
+        # A run's experiment was not varied: it is the only one. Of an evaluation that was stopped there may be none.
+        old = former_names(source.groups[0].results) if source.groups else {}
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
         priced = {name: evaluation.priced(name, NAMED[old[name] if name in old else name]) for name in names}

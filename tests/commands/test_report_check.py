@@ -80,6 +80,24 @@ def test_that_table_is_what_the_program_writes_to_standard_output() -> None:
     assert done.returncode == 0 and done.stdout == (folder / "table.md").read_text(), done.stderr
 
 
+def test_rows_of_single_seeds_are_one_experiment(tmp_path: Path) -> None:
+    """Rows without a task, in a folder a seed, are tabulated as they are in one folder."""
+    folder = RunFolder(REFERENCE / "two-routes")
+    few = ("online_adaptation", "random_shooting", "adaptation_off")
+    rows = [row for row in folder.read_jsonl("episodes.jsonl") if row["planner"] in few]
+    for seed in {row["seed"] for row in rows}:
+        part = tmp_path / "apart" / "two-routes" / f"seed{seed}"
+        part.mkdir(parents=True)
+        RunFolder(part).write_jsonl("episodes.jsonl", [row for row in rows if row["seed"] == seed])
+    together = tmp_path / "together" / "two-routes"
+    together.mkdir(parents=True)
+    RunFolder(together).write_jsonl("episodes.jsonl", rows)
+    blocks = "".join(f"<!-- {kind} of two-routes -->\n<!-- end -->" for kind in ("planners", "rivals"))
+    made = with_tables(blocks, together.parent)
+    assert "\n| random_shooting |" in made and "| random_shooting " in made.partition("<!-- rivals")[2]
+    assert with_tables(blocks, tmp_path / "apart") == made
+
+
 def test_a_task_is_ogbenchs_by_its_whole_name(tmp_path: Path) -> None:
     """Not one that ends in its number, such as a function of an own module."""
     path = tmp_path / "reference" / "ogbench-cube-five"

@@ -9,6 +9,7 @@ import pytest
 from markupsafe import escape
 
 from owma.config.json import to_json
+from owma.config.presets import PRESETS
 from owma.config.sweep import Point, SweepConfig, points, write_points
 from owma.report.contents import build
 from owma.report.page import explorer
@@ -125,6 +126,14 @@ def test_rows_alone_are_enough(sweep: RunFolder) -> None:
         (sweep.path / name).unlink()
     text = build(Source.read(sweep.path), None)
     assert "These rows came without a configuration" in text and "<h2>Knobs</h2>" not in text
+
+
+def test_a_run_whose_first_row_is_torn_has_no_rows_yet(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_json("config.json", to_json(PRESETS["smoke"][1]))
+    (folder.path / "episodes.jsonl").write_text('{"planner": "sta')
+    text = build(Source.read(folder.path), None)
+    assert "python -m owma.train smoke" in _section(text, "How to reproduce")
 
 
 def test_markup_in_rows_is_shown_and_not_obeyed(tmp_path: Path) -> None:
