@@ -21,7 +21,7 @@ pytestmark = pytest.mark.cases
 _ADAPTATION = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=2, adapt="all", warm_start=True)
 
 
-@pytest.fixture(params=["restored", "on a device of the user's choice"])
+@pytest.fixture(params=["restored", pytest.param("on a device of the user's choice", marks=pytest.mark.slow)])
 def model(request: pytest.FixtureRequest, gaussian_model, tmp_path: Path) -> AgentModel:
     made = gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0])
     if request.param == "restored":

@@ -200,7 +200,7 @@ def parse(
 
 
 def _spelt_out(words: Sequence[str], price: str | None) -> list[str]:
-    """Words of before under their names of now, and `--lambda` as the flag that it stands for."""
+    """The words with deprecated spellings replaced, and `--lambda` as the flag that it abbreviates."""
     words = [re.sub(r"^(\w+):og-bench-", r"\1:ogbench-", word) for word in words]
     return words if price is None else [re.sub(r"^--lambda(?==|$)", price, word) for word in words]
 
@@ -295,7 +295,7 @@ def same_command(module: str) -> str:
     return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
-def said(field: str) -> bool:
+def is_flag_given(field: str) -> bool:
     """Whether the command line sets a field of a configuration, by its dotted name, or what is in it."""
     flag = field.replace("_", "-")
     words = [word.partition("=")[0].replace("_", "-") for word in sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""An agent: what was learnt, and a planner that uses it."""
+"""`Agent`: the trained models and a planner, acting step by step."""
 
 import dataclasses
 import functools
@@ -23,14 +23,14 @@ from owma.outcomes.observations import read_batch, read_obs, sized_obs
 from owma.planners.base import AbstractAnytimePlanner, AbstractPlanner, AgentModel, PlanInfo, guarded_plan
 
 StepKey: TypeAlias = PRNGKeyArray | tuple[PRNGKeyArray, PRNGKeyArray]
-"""The key of one step, which is split in two; or the two themselves, that of the decision and that of the action."""
+"""The key of one step, which is split into (decision key, action key); or that pair."""
 
 BatchKey: TypeAlias = PRNGKeyArray | tuple[Key[Array, " n"], Key[Array, " n"]]
 """The key of a step in n environments, which is split into n; or n keys of decisions and n of actions."""
 
 
 class Agent(eqx.Module):
-    """Acts in an environment; immutable, `state` is the caller's to keep.
+    """Acts in an environment. Immutable: the caller keeps `state`.
 
     ```python
     state = agent.init()
@@ -54,9 +54,9 @@ class Agent(eqx.Module):
     replan_every: int = eqx.field(static=True, default=1)
     """A plan is followed for this many steps."""
     deadline_ms: float | None = eqx.field(static=True, default=None)
-    """Milliseconds that `act` may take. Planners that work in steps stop when the time is gone, with the plan that they
-    have; how many steps were made is the number of entries of `info.plan.curves` that are not NaN. Kept on the host: a
-    traced or exported agent makes all steps.
+    """Milliseconds that `act` may take. Anytime planners stop in time and return their current plan; the steps made are
+    the entries of `info.plan.curves` that are not NaN. Enforced on the host only: a traced or exported agent makes all
+    steps.
     """
 
     def __check_init__(self) -> None:
@@ -162,7 +162,7 @@ class Agent(eqx.Module):
             if np.shape(first) != (n,):
                 raise OwmaError(f"Agent.act_batch(first=...) is of shape {np.shape(first)}; give one for each of {n}.")
             states = _select(jnp.asarray(first), _initial_states(self, n), states)
-        decision_keys, action_keys = _both_of_each(key, n)
+        decision_keys, action_keys = _split_keys(key, n)
         due = np.asarray(states.steps_left) <= 0
         if due.any():
             states = decide_batch(self, flat, states, decision_keys, due)
@@ -173,9 +173,9 @@ class Agent(eqx.Module):
     def _act_in_time(
         self, obs: Obs, state: AgentState, began: float, key: StepKey
     ) -> tuple[Float[np.ndarray, " act"], AgentState, StepInfo]:
-        """`step` on the host, where there is a clock."""
+        """`step` under a deadline: on the host, because it needs a clock."""
         assert self.deadline_ms is not None
-        decision_key, action_key = _both(key)
+        decision_key, action_key = _split_key(key)
         due = int(state.steps_left) <= 0
         if due:
             state = self.decide(obs, state, key=decision_key, began=began)
@@ -205,13 +205,13 @@ class Agent(eqx.Module):
                 raise ValueError("Agent.decide(began=...) needs an agent with a deadline, and a state of its `init`.")
             clock = {"began": began, "deadline_ms": self.deadline_ms, "reserve_ms": _READ_OUT_MS}
             *proposed, paces = plan_in_time(self.planner, self.model, obs, state.planner, paces, **clock, key=key)
-        # A key of its own, which leaves those of the planner as they were.
-        instead = jax.random.fold_in(key, _INSTEAD)
-        psi, planner, info = _guarded_plan(self.planner, self.model, obs, tuple(proposed), key=instead)
+        # A separate key, so that the planner's keys do not change.
+        replacement_key = jax.random.fold_in(key, _REPLACEMENT)
+        psi, planner, info = _guarded_plan(self.planner, self.model, obs, tuple(proposed), key=replacement_key)
         return AgentState(planner, Decision(psi, info), jnp.asarray(self.replan_every, jnp.int32), paces)
 
     def read_out(self, obs: Obs, psi: Psi, *, key: PRNGKeyArray) -> tuple[Action, Bool[Array, ""]]:
-        """The second half of `act`: the action that is to bring ψ about, and whether it was clipped to its bounds.
+        """The second half of `act`: the policy's action for outcome ψ, and whether it was clipped to its bounds.
 
         Traceable; batch it with `jax.vmap`.
         """
@@ -236,14 +236,14 @@ class Agent(eqx.Module):
 
 
 def example_obs(agent: Agent) -> Obs:
-    """The mean state of the data, on the device as `act` puts an observation there: to compile for what will come."""
+    """The mean state of the data as a device array, like the observations in `act`; an example to compile with."""
     return jnp.asarray(np.asarray(agent.model.world.observation.mean))
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _jit_of_all_arguments(function: _Function) -> _Function:
+def _jit_keep_unused(function: _Function) -> _Function:
     """`eqx.filter_jit`, where arguments that the function does not use count too.
 
     JAX compiles anew for arrays that are committed to a device where those before were not. What a function returns is
@@ -258,7 +258,7 @@ def _jit_of_all_arguments(function: _Function) -> _Function:
 def _compiled_plan(kind: type[AbstractPlanner]) -> Callable[..., tuple[Psi, PyTree, PlanInfo]]:
     """`plan` of a class of planners, traced once for all that ask for it: `initial_state`, and `Agent.decide`.
 
-    Held, since wrapping it anew takes longer than a small program runs.
+    Cached: wrapping it again takes longer than running a small program.
     """
     return eqx.filter_jit(kind.plan)
 
@@ -267,11 +267,11 @@ _guarded_plan: Any = eqx.filter_jit(guarded_plan)
 _read_out: Any = eqx.filter_jit(Agent.read_out)
 
 
-@_jit_of_all_arguments
+@_jit_keep_unused
 def initial_state(agent: Agent) -> AgentState:
     """`Agent.init` without the measurements that a deadline needs."""
     planner, obs = strongly_typed(agent.planner.init(agent.model)), agent.model.world.observation.mean
-    # The first step plans, whatever stands here; this only gives the plan its shapes.
+    # A placeholder with the right shapes: the first step always plans.
     plan = _compiled_plan(type(agent.planner))
     shapes = eqx.filter_eval_shape(plan, agent.planner, agent.model, obs, planner, key=jax.random.key(0))
     psi, _, info = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -281,7 +281,7 @@ def initial_state(agent: Agent) -> AgentState:
 @eqx.filter_jit
 def step(agent: Agent, obs: Obs, state: AgentState, key: StepKey) -> tuple[Action, AgentState, StepInfo]:
     """`Agent.act` for a flat observation that is known to be good; traceable."""
-    decision_key, action_key = _both(key)
+    decision_key, action_key = _split_key(key)
     due = state.steps_left <= 0
     state = jax.lax.cond(due, lambda: agent.decide(obs, state, key=decision_key), lambda: state)
     action, clipped = agent.read_out(obs, state.psi, key=action_key)
@@ -289,13 +289,13 @@ def step(agent: Agent, obs: Obs, state: AgentState, key: StepKey) -> tuple[Actio
     return action, eqx.tree_at(lambda s: s.steps_left, state, state.steps_left - 1), info
 
 
-def _both(key: StepKey) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+def _split_key(key: StepKey) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """The keys of the decision and of the action."""
     decision_key, action_key = key if isinstance(key, tuple) else jax.random.split(key)
     return decision_key, action_key
 
 
-def _both_of_each(key: BatchKey, n: int) -> tuple[Key[Array, " n"], Key[Array, " n"]]:
+def _split_keys(key: BatchKey, n: int) -> tuple[Key[Array, " n"], Key[Array, " n"]]:
     """The keys of the decision and of the action of n environments, each as `act` has them."""
     if isinstance(key, tuple):
         return key
@@ -321,7 +321,7 @@ def decide_each(
 
 
 def compile_decide(agent: Agent) -> None:
-    """What `decide_each` runs; threads that met a new program would each compile it."""
+    """Compile what `decide_each` runs; otherwise each of its threads would compile it."""
     jax.block_until_ready(decide(agent, example_obs(agent), initial_state(agent), key=jax.random.key(0)))
 
 
@@ -365,7 +365,7 @@ def without_planner(agent: Agent) -> Agent:
     return eqx.tree_at(lambda a: a.planner, agent, None)
 
 
-@_jit_of_all_arguments
+@_jit_keep_unused
 def _initial_states(agent: Agent, n: int) -> AgentState:
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *leaf.shape)), initial_state(agent))
 
@@ -375,8 +375,8 @@ def _select(where: Bool[Array, " n"], new: AgentState, old: AgentState) -> Agent
     return jax.vmap(lambda w, a, b: select(w, a, b))(where, new, old)
 
 
-_INSTEAD = 1
+_REPLACEMENT = 1
 """What is folded into a decision's key for the draw that replaces a plan which is not finite."""
 
 _READ_OUT_MS = 1.0
-"""Kept for the readout policy, which takes a third of that."""
+"""Milliseconds of the deadline reserved for the readout policy, which takes about a third of that."""

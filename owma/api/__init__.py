@@ -1,1 +1,1 @@
-"""The front door: what a Python user trains, loads, evaluates and asks with. Its names are those of `owma`."""
+"""The Python interface: `fit`, `load`, `evaluate` and `Run`, which are exported from `owma`."""

@@ -21,7 +21,7 @@ from owma.runs.load import SavedRun
 from owma.runs.rows import EpisodeRow
 
 Planner: TypeAlias = str | AbstractPlannerConfig | AbstractPlanner
-"""A planner: by the name that training knows it by or as `planner:MODULE:Class`, as a configuration, or built."""
+"""A planner: a name of `--planners` (`"cem"`, `"planner:MODULE:Class"`), a configuration, or a built planner."""
 
 Planners: TypeAlias = Planner | Sequence[Planner] | Mapping[str, Planner]
 """One planner, several, or several by names of one's own."""
@@ -57,7 +57,7 @@ def evaluate(
     - `planners`: names (`"cem"`, ...), configurations, or either by names of your own; by default those of the run.
     - `env`: as of `owma.fit`; by default the run's.
     - `episodes`, `replan_every`, `timed_decisions`, `max_steps`, `kl_coef`: see `owma.EvaluationConfig`; by default
-      those of the run. `kl_coef` is the price of planners that are given by name.
+      those of the run. `kl_coef` is λ of planners given by name; configurations keep their own.
     - `seed`: of start states and of the planners' draws.
     - `value`: which of the run's values to act by; by default the one that its configuration names.
     - `deadline_ms`: milliseconds that a decision may take, for planners that work in steps.

@@ -22,7 +22,7 @@ from owma.outcomes.given import TaskLike, read_task
 from owma.outcomes.tasks import build_task
 from owma.train.experiment import Experiment
 from owma.train.inputs import prepare_experiment
-from owma.train.run import begin_run, begun_run
+from owma.train.run import create_run, find_resumable_run
 
 
 def fit(
@@ -42,7 +42,7 @@ def fit(
     memory_gib: float = MEMORY_GIB,
     progress: bool | ProgressCallback = True,
 ) -> Run:
-    """Train a world model, a policy and a value, as `python -m owma.train` does; `owma.evaluate` lets planners act.
+    """Train a world model, a policy and a value. Runs no episodes: call `run.evaluate(...)` on the returned `Run`.
 
     ```python
     data = {"observations": obs, "actions": act, "rewards": rew, "terminations": end, "truncations": cut}
@@ -68,6 +68,9 @@ def fit(
     - `memory_gib`: GiB that transitions may take in memory; larger ones are copied to disk and read in batches.
     - `progress`: whether it is shown, or a function `progress(label, done, total, note)` that is told of it.
 
+    **Returns:** the trained `Run`: `run.evaluate(...)` runs planners, `run.agent(planner)` makes an agent to act with,
+    `run.tell(task)` fits the values to another task, `run.plot()` draws plots; `owma.load` loads it later.
+
     **Raises:** `OwmaError` for a mistake in any of these, before anything is trained or a folder is made.
     """
     show = shown_progress(progress)
@@ -91,9 +94,9 @@ def fit(
         inputs = prepare_experiment(config, show, dataset=given.dataset, task=built, env=where, needs_env=needs_env)
         for note in (*notes, *inputs.dataset.notes, *inputs.notes):
             _warn(note)
-        folder = begun_run(Path(runs), config, inputs)
+        folder = find_resumable_run(Path(runs), config, inputs)
         if folder is None:
-            folder = begin_run(Path(runs), config, built)
+            folder = create_run(Path(runs), config, built)
             given.keep(folder.path)
     try:
         parts = Experiment(config, inputs, folder, show, warn=_warn).train()

@@ -1,4 +1,4 @@
-"""`owma.Run` and `owma.load`: a trained run, and what it can be asked."""
+"""`owma.load`, and `owma.Run`, a trained run with `agent`, `evaluate`, `tell` and `plot`."""
 
 import dataclasses
 from pathlib import Path
@@ -40,7 +40,7 @@ class Run(SavedRun):
         return tell(self, task, labels=labels, seed=seed)
 
     def plot(self) -> list[Path]:
-        """Draw every picture that the run's folder holds the numbers for, and return their paths."""
+        """Draw every plot whose data are in the run's folder, and return the paths."""
         for folder in (self.folder, *self.evaluation_folders()):
             known = folder.read_json("results.json") if folder.results_json.exists() else {"planners": {}}
             draw(folder, known, self.env_spec)
@@ -50,10 +50,10 @@ class Run(SavedRun):
 def load(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None) -> Run:
     """A finished run: `runs/NAME` (its newest version) or `runs/NAME/v<N>`.
 
-    **Arguments:** of what no file can hold, in the forms of `owma.fit`: `task`: the run's own, as a function, by which
-    episodes are judged (to give it another one, `Run.tell`); `env`: where to evaluate.
+    **Arguments:** objects that a folder cannot store, in the forms of `owma.fit`: `task`: the task that the run was
+    trained for, to score episodes (for another task use `Run.tell`); `env`: where to evaluate.
 
     Raises `CheckpointError` if there is none, if it was not trained to the end, or if its files are damaged or do not
-    belong together. An environment that is not registered here is no mistake before it is asked for (`Run.env`).
+    belong together. An environment that is not registered here raises only when `Run.env` is read.
     """
     return Run(**vars(load_run(path, task=task, env=env)))

@@ -17,7 +17,7 @@ from owma.config.data import (
 
 
 def collect(config: CollectConfig, progress: OnSteps | None = None) -> str:
-    """Collect whichever dataset `config` is of; see the functions below."""
+    """Collect the dataset of `config` with the collector of its class, and return its id."""
     if isinstance(config, TwoRoutesCollect):
         return collect_two_routes(config, progress)
     if isinstance(config, StitchCollect):

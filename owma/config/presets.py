@@ -179,20 +179,23 @@ _BUDGET = ("updates", "batch_size", "report_every")
 
 
 def fit_preset_to_data(
-    config: ExperimentConfig, said: Callable[[str], bool]
+    config: ExperimentConfig, is_flag_given: Callable[[str], bool]
 ) -> tuple[ExperimentConfig, tuple[str, ...]]:
     """A preset of which the data may have been exchanged, without what was meant for its own data alone.
 
     Of data of another environment its task says nothing: in its place come the rewards recorded with them. The numbers
     of an observation that its features look at are others': in their place come the features of `OWN`.
 
-    **Arguments:** `said(field)`: whether the user has set a field, by its dotted name, or anything in it. That stays.
+    **Arguments:** `is_flag_given(field)`: whether the user has set a field, by its dotted name, or anything in it.
+    That stays.
 
     **Returns:** the configuration, and a sentence on each part that was replaced, and on settings that were not though
     they may not fit.
     """
     presets, notes = [preset for _, preset in PRESETS.values()], []
-    if not said("task") and not any(p.task == config.task and _same_place(p.data, config.data) for p in presets):
+    if not is_flag_given("task") and not any(
+        p.task == config.task and _same_place(p.data, config.data) for p in presets
+    ):
         if not isinstance(config.task, RecordedTaskConfig):
             notes.append(
                 f"the preset's task, {describe_task(config.task)}, is not of these data: the task is the rewards "
@@ -201,7 +204,7 @@ def fit_preset_to_data(
             )
         config = dataclasses.replace(config, task=RecordedTaskConfig())
     features = config.world.features
-    chosen = [field.name for field in dataclasses.fields(features) if said(f"world.features.{field.name}")]
+    chosen = [field.name for field in dataclasses.fields(features) if is_flag_given(f"world.features.{field.name}")]
     is_theirs = any(
         type(p.data) is type(config.data) and p.world.features.looked_at == features.looked_at for p in presets
     )
@@ -218,7 +221,7 @@ def fit_preset_to_data(
     if not any(type(p.data) is type(config.data) for p in presets if p is not OWN):
         training = (field.name for field in dataclasses.fields(config.training) if field.name not in _BUDGET)
         kept = [f"training.{name}" for name in training]
-        values = {field: operator.attrgetter(field) for field in kept if not said(field)}
+        values = {field: operator.attrgetter(field) for field in kept if not is_flag_given(field)}
         differ = [(field, get(config), get(OWN)) for field, get in values.items() if get(config) != get(OWN)]
         if differ:
             flags = (f"--{name.replace('_', '-')} {here} (there: {there})" for name, here, there in differ)

@@ -88,7 +88,7 @@ def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tu
     _check_fields(fields, config.planners)
     set_ones = fields | {field for text in config.overrides for choice in parse_axis(text) for field in choice.fields}
 
-    def said(field: str) -> bool:
+    def is_flag_given(field: str) -> bool:
         return any(other == field or other.startswith(f"{field}.") for other in set_ones)
 
     notes: dict[str, None] = {}
@@ -98,7 +98,7 @@ def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tu
         settings = {field: value for choice in ours for field, value in choice.fields.items()}
         label = "".join(f"-{_label(choice.shown, fields)}{spell(choice.fields[choice.shown])}" for choice in ours)
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
-        experiment, said_of_it = fit_preset_to_data(experiment, said)
+        experiment, said_of_it = fit_preset_to_data(experiment, is_flag_given)
         notes |= dict.fromkeys(said_of_it)
         for name in config.planners:
             planner = override(

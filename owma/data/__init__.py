@@ -1,4 +1,4 @@
-"""Offline datasets: reading them, and making them by scripted control or trained policies."""
+"""Reading offline datasets; the collectors of `owma.collect` are re-exported."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What is known of a dataset before its rows are read, and the rows themselves, a bounded piece at a time."""
+"""Dataset containers: `DatasetSource` (opened, rows read on demand) and `OfflineDataset` (rows read)."""
 
 import dataclasses
 import json
@@ -15,25 +15,25 @@ from owma._internal.types import Float
 from owma.outcomes.transitions import Transitions
 
 PIECE_BYTES = 2**24
-"""Of the rows that a reader has in memory at once, roughly: 16 MiB."""
+"""Approximate bytes of rows that a reader holds in memory at once (16 MiB)."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What benchmarks' scores ask of the dataset that a run was trained on (see `owma.results.scores`)."""
+    """Identity of a dataset, kept with a run for normalised scores (see `owma.results.scores`)."""
 
     dataset_id: str
     env_id: str | None
     """The environment that the dataset names; `None` if it names none that is known here."""
     env_settings: str | None
-    """What `env_settings` says of that."""
+    """`env_settings` of that environment."""
     references: tuple[float, float] | None
     """Minari's `ref_min_score` and `ref_max_score`, where the dataset has them."""
 
 
 @dataclass(frozen=True)
 class OfflineDataset:
-    """Transitions, and what has to be known to act on what was learnt from them."""
+    """Transitions, and the metadata that acting and evaluation need."""
 
     dataset_id: str
     """The Minari id, or the name of the file or folder."""
@@ -52,11 +52,11 @@ class OfflineDataset:
     references: tuple[float, float] | None = None
     """See `Origin`."""
     notes: tuple[str, ...] = ()
-    """What whoever trains on it should know: what was left out, and decided where it leaves something open."""
+    """Sentences for the user: what was left out, and how ambiguities were resolved."""
 
     @property
     def origin(self) -> Origin:
-        """What of it a run keeps."""
+        """The part that a run stores."""
         env = self.env_spec
         name, settings = (None, None) if env is None else (env.id, env_settings(env))
         return Origin(self.dataset_id, name, settings, self.references)
@@ -89,17 +89,17 @@ class DatasetSource:
 
     dataset_id: str
     form: str
-    """What it is read as, for people: `D4RL file`."""
+    """Name of the form for messages, such as `D4RL file`."""
     files: tuple[Path, ...]
-    """All that is read."""
+    """All files that are read."""
     options: dict[str, Any]
     """Settings of the reader that change what it reads; plain values."""
     rows: int
-    """Transitions in it, at most: some forms hold rows that are none."""
+    """Upper bound on the number of transitions: some forms have rows that are not transitions."""
     obs_dim: int
     action_dim: int
     dtypes: dict[str, str]
-    """Of `obs` and `action`, as recorded; all that is read is float32."""
+    """Recorded dtypes of `obs` and `action`; rows are read as float32."""
     pieces: Callable[[], Iterator[Transitions]]
     """All transitions in order, from the start at every call; a piece may end within an episode, the last does not.
 
@@ -115,7 +115,7 @@ class DatasetSource:
     notes: tuple[str, ...] = ()
     """What the reader decided where the dataset leaves it open; a sentence each."""
     row_facts: Callable[[], RowFacts] = RowFacts
-    """What reading the rows has shown; to be asked when `pieces` was read to its end."""
+    """The facts found while reading rows; call it after `pieces` is exhausted."""
 
     @property
     def num_bytes(self) -> int:
@@ -162,12 +162,12 @@ def read_origin(value: Any) -> Origin | None:
 
 
 def row_bytes(obs_dim: int, action_dim: int) -> int:
-    """Of one transition: float32 but for two flags."""
+    """Bytes of one transition: float32, except two flags of one byte."""
     return 4 * (2 * obs_dim + action_dim + 1) + 2
 
 
 def rows_in_piece(obs_dim: int, action_dim: int) -> int:
-    """As many transitions as a reader has in memory at once."""
+    """The number of transitions that a reader holds in memory at once."""
     return max(1, PIECE_BYTES // row_bytes(obs_dim, action_dim))
 
 

@@ -27,7 +27,7 @@ DataLike: TypeAlias = str | Path | DataConfig | OfflineDataset | Transitions | M
 """What `given_data` takes; a `minari.MinariDataset` too, whose class is not imported for its name alone."""
 
 FOLDER = "data"
-"""Of a run's folder: the arrays that it was given."""
+"""Subfolder of a run with the arrays that were given in memory."""
 
 _FILE = "arrays.npz"
 
@@ -39,7 +39,7 @@ class GivenData:
     config: DataConfig
     dataset: OfflineDataset
     arrays: Path | None
-    """The folder of arrays that were given in memory, for the run to keep; gone when `given_data` is left."""
+    """Temporary folder of arrays given in memory, for `keep` to move; deleted when `given_data` exits."""
 
     def keep(self, folder: Path) -> None:
         """Move the arrays, if there are any, into a run's folder, where `kept_data` finds them."""
@@ -63,7 +63,7 @@ def given_data(data: DataLike, progress: Progress, *, memory_gib: float = MEMORY
     """
     if isinstance(data, str | Path):
         data = config_by_name(str(data))
-    minari = sys.modules.get("minari")  # whoever has an instance has imported it
+    minari = sys.modules.get("minari")  # an instance exists only if minari is imported
     if minari is not None and isinstance(data, minari.MinariDataset):
         data = _of_minari(data)
     if isinstance(data, DataConfig):
@@ -124,7 +124,7 @@ def _of_minari(data: Any) -> MinariDataset:
 
 
 def kept_data(config: DataConfig, folder: Path) -> DataConfig:
-    """The data of a run's folder: by the arrays that `GivenData.keep` left there, or else as it is."""
+    """`config`, redirected to the arrays that `GivenData.keep` moved into the run's folder, if it has any."""
     arrays = folder / FOLDER
     is_kept = isinstance(config, ArrayFolder) and config.folder == Path(FOLDER) and arrays.is_dir()
     return ArrayFolder(arrays) if is_kept else config

@@ -1,4 +1,4 @@
-"""The dataset that a configuration names: collected where it is to be, copied to disk where it is large."""
+"""Load the dataset of a configuration: collect it if it is missing, cache it on disk if it is large."""
 
 import dataclasses
 import re

@@ -24,7 +24,7 @@ def read_metadata(data_path: Path) -> dict[str, Any]:
 
 
 def is_collected_here(data_path: Path) -> bool:
-    """Whether it is a dataset of `owma.data.collect`, whose tasks name their goals."""
+    """Whether `owma.collect` wrote the dataset; its tasks name their goals."""
     return SETTINGS_KEY in read_metadata(data_path)
 
 

@@ -10,7 +10,14 @@ from typing import Annotated, Literal
 
 import tyro
 
-from owma._internal.command import command, enable_compilation_cache, parse, require_platform, said, show_warning
+from owma._internal.command import (
+    command,
+    enable_compilation_cache,
+    is_flag_given,
+    parse,
+    require_platform,
+    show_warning,
+)
 from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
 from owma._internal.stdout import show_result
@@ -85,13 +92,13 @@ _OFTEN = (
 
 def _price() -> str:
     """The flag that `--lambda` stands for: of the one planner, or of all that are named."""
-    return "--kl-coef" if said("planners") else "--planner.kl-coef"
+    return "--kl-coef" if is_flag_given("planners") else "--planner.kl-coef"
 
 
 def main() -> None:
     """Parse, evaluate, print the folder."""
     arguments = parse(Eval, prog="python -m owma.eval", often=_OFTEN, price=_price())
-    if arguments.evaluation.planners and said("planner"):
+    if arguments.evaluation.planners and is_flag_given("planner"):
         raise ConfigError(
             "--planners are planners as a training run has them, and planner:NAME is one with settings of its own "
             "(--planner.*); give one of the two."
@@ -148,7 +155,7 @@ def main() -> None:
 
 def _cut_as(of_run: EvaluationConfig, arguments: Eval) -> Eval:
     """Episodes are cut where those of the run's own table are, unless the user says otherwise."""
-    if said("max_steps"):
+    if is_flag_given("max_steps"):
         return arguments
     cut = dataclasses.replace(arguments.evaluation, max_steps=of_run.max_steps)
     return dataclasses.replace(arguments, evaluation=cut)

@@ -35,14 +35,14 @@ def evaluate_planners(
     """Run the episodes of each planner, all from the same start states, and write what comes of them to a folder.
 
     Appends rows to `episodes.jsonl` as each planner ends (planners that are there already are not run again), writes
-    `baselines.jsonl`, `results.json` and the pictures, and returns the results; `baselines` of them are the summaries
-    of what the planners are held against (see `EvaluationSetup`). Without planners, only the baselines are written.
+    `baselines.jsonl`, `results.json` and the pictures, and returns the results; their entry `baselines` summarises
+    the baselines (see `EvaluationSetup`). Without planners, only the baselines are written.
 
     Rows have what benchmarks report beside return and success (see `owma.results.scores`): in mazes `dense_return`, and
     the scores on the dataset.
 
     **Arguments:** `planners`: by the names that their rows have. `seed`: of start states and of the planners' draws.
-    `warn`: is given a sentence for each score that the environment is not the one of.
+    `warn`: called with a sentence for each normalised score that does not fit the environment.
     """
     env, judge, dataset, episodes_asked = setup.env, setup.judge, setup.dataset, setup.config.episodes
     if dataset is not None and warn is not None:
@@ -50,8 +50,8 @@ def evaluate_planners(
             warn(sentence)
     rows = folder.read_jsonl("episodes.jsonl", drop_torn=True) if folder.episodes_jsonl.exists() else []
     done = {name for name in planners if sum(r["planner"] == name for r in rows) >= episodes_asked}
-    if done != set(planners):  # an evaluation of before, whose rows are not of the task, is whole or begins anew
-        done -= {row["planner"] for row in rows if not _is_judged_by(judge, row)}
+    if done != set(planners):  # incomplete: repeat planners scored by other rewards
+        done -= {row["planner"] for row in rows if not _is_scored_by(judge, row)}
     rows = [row for row in rows if row["planner"] in done]
     rows = rows if dataset is None else with_scores(rows, dataset, env)
     if planners:  # without any, the baselines are all that is asked for
@@ -68,7 +68,7 @@ def evaluate_planners(
                     progress=advance,
                     judge=judge,
                 )
-            # The rows last: they are what says that a planner is done.
+            # Rows are written last: a planner is done when its rows exist.
             _keep_traces(folder, name, episodes)
             new = _with_dense_return(episodes, env)
             new = new if dataset is None else with_scores(new, dataset, env)
@@ -76,7 +76,7 @@ def evaluate_planners(
                 folder.append_jsonl("episodes.jsonl", row)
             rows += new
         baselines: list[dict[str, Any]] = []
-        if all(_is_judged_by(judge, row) for row in rows):  # baselines of the task say nothing of rows that are not
+        if all(_is_scored_by(judge, row) for row in rows):  # else the baselines are on another scale
             if setup.random_actions:
                 baselines = _random_rows(setup, folder, envs, seed, progress, warn)
             baselines = baselines if dataset is None else with_scores(baselines, dataset, env)
@@ -90,8 +90,8 @@ def evaluate_planners(
     return results
 
 
-def _is_judged_by(judge: Judge, row: Mapping[str, Any]) -> bool:
-    """Whether a row's return is of what judges: rows of a task have the environment's beside it."""
+def _is_scored_by(judge: Judge, row: Mapping[str, Any]) -> bool:
+    """Whether the judge's rewards scored this row: rows scored by a task also have `env_return`."""
     return ("env_return" in row) == (judge.task is not None)
 
 
@@ -103,11 +103,11 @@ def _random_rows(
     progress: Progress,
     warn: Callable[[str], None] | None,
 ) -> list[dict[str, Any]]:
-    """The episodes of random actions, which are not made again where they are there; none where the environment makes a
-    mistake under them: planners, which are done, stand without them.
+    """The rows of `random_actions`: read from the folder if complete, else run now. Empty, with a warning, if the
+    environment fails under random actions; the planners' results are kept.
     """
     judge, policy = setup.judge, setup.model.policy
-    kept = [row for row in read_baselines(folder) if row["planner"] == RANDOM and _is_judged_by(judge, row)]
+    kept = [row for row in read_baselines(folder) if row["planner"] == RANDOM and _is_scored_by(judge, row)]
     if len(kept) >= envs.num_envs:
         return kept
     low, high = np.asarray(policy.low), np.asarray(policy.high)
@@ -126,7 +126,7 @@ def _random_rows(
 
 
 def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec | None) -> None:
-    """Every picture that the run's files hold the numbers for."""
+    """Draw every plot whose data are in the folder."""
     metrics = folder.read_jsonl("metrics.jsonl") if folder.metrics_jsonl.exists() else []
     if metrics:
         plots.training_curves(folder.plots / "training.png", metrics)
@@ -178,7 +178,7 @@ def _with_dense_return(episodes: Episodes, env: EnvSpec) -> list[dict[str, Any]]
 
 
 def _keep_traces(folder: RunFolder, name: str, episodes: Episodes) -> None:
-    """What pictures are drawn from: positions every few steps, one decision, and the numbers of all of them."""
+    """Save the data of the plots: every third position, one decision, and statistics of all decisions."""
     decision, firsts = episodes.decision, episodes.first_decisions
     arrays = {
         "positions": episodes.observations[:, ::3, :2].astype(np.float32),

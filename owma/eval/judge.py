@@ -1,4 +1,4 @@
-"""By whose rewards episodes are judged: a task's, or the environment's."""
+"""Which rewards score an episode: those of a task, or the environment's own."""
 
 import dataclasses
 from collections.abc import Callable, Collection
@@ -14,27 +14,27 @@ from owma.outcomes.tasks import AbstractRewardTask, build_task
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """By whose rewards episodes are judged."""
+    """Selects the rewards that score an episode."""
 
     task: AbstractRewardTask | None = None
-    """Its rewards add up to an episode's return, and it says what success is; `None` leaves both to the environment."""
+    """Defines an episode's return and success; `None`: the environment's own return and success are used."""
     promised: AbstractRewardTask | None = None
-    """What V promises returns of, where that is not what judges: the environment may pay for a goal without the slope
-    that V was told of."""
+    """The task that V was fitted to, if it differs from `task`: V may be fitted to a shaped goal reward where the
+    environment pays the unshaped one."""
     knows_promise: bool = True
-    """Whether V promises returns of one of the two; where it does not, nothing is said of what came of a promise."""
+    """Whether V was fitted to one of the two; if not, the promise gap is `None`."""
 
     @property
     def promised_by(self) -> AbstractRewardTask | None:
-        """The task whose returns V promises; `None`: those of the environment."""
+        """The task whose return V predicts; `None`: the environment's return."""
         return self.promised or self.task
 
 
 def judge_of(config: TaskConfig, env: EnvSpec) -> Judge:
-    """Who judges episodes in `env` by a task: the task itself or, where it pays the same, the environment.
+    """The judge of episodes of a task in `env`: the task, or the environment if it pays the same rewards.
 
-    Imports the module of a reward function, as `build_task` does: a configuration of a folder that may be somebody
-    else's has to be trusted first (`owma._internal.command.require_trust`). Raises `ConfigError` if the task cannot be
+    May import the module of a reward function, as `build_task` does: the configuration of an untrusted folder must
+    pass `owma._internal.command.require_trust` first. Raises `ConfigError` if the task cannot be
     built.
     """
     if isinstance(config, RecordedTaskConfig) or (isinstance(config, RewardTaskConfig) and pays(env, config.reward)):
@@ -47,8 +47,8 @@ def judge_of(config: TaskConfig, env: EnvSpec) -> Judge:
 def trusted_judge(
     task: TaskConfig, env: EnvSpec, folder: Path, trusted: Collection[str], *, warn: Callable[[str], None], remedy: str
 ) -> Judge:
-    """The task that a run's folder names, where it can be had and code that it needs is trusted; else the environment,
-    with a warning.
+    """`judge_of` for the task in a run's folder; the environment, with a warning, if the task's code is not trusted or
+    its data are missing.
 
     **Arguments:** `remedy`: what the user is to do where the reward function's module is not trusted.
     """

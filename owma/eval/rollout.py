@@ -33,7 +33,7 @@ from owma.planners import PlanInfo, PlanResult
 
 @dataclasses.dataclass(frozen=True)
 class Episodes:
-    """What one planner did."""
+    """The episodes of one planner."""
 
     rows: list[dict[str, Any]]
     """One an episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
@@ -72,12 +72,12 @@ def run_episodes(
     compilation (`None` without any); how fast a batch goes says little about a control loop.
 
     Return and success are those of the `judge`: of a task, or else of the environment (see `owma.eval.judge.Judge`).
-    Success is `None` where nobody says what it is. Beside a task's stand the environment's own, as `env_return` and
-    `env_success`; episodes start and end as the environment has it. What is realised of the promise is counted in the
-    rewards that were promised, and the gap is `None` where the judge does not know them.
+    Success is `None` if neither defines it. If a task scores the episodes, the environment's own are `env_return` and
+    `env_success`; the environment still starts and ends episodes. The promise gap uses the rewards that V was fitted
+    to (`Judge.promised_by`), and is `None` if these are unknown.
     """
     num_episodes = envs.num_envs
-    acting = _Planning(agent, num_episodes, seed, envs.single_action_space)
+    acting = _RecordingAgent(agent, num_episodes, seed, envs.single_action_space)
     pays = judge.task is None
     trajectories = roll_out(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
     planned = acting.planned()
@@ -111,8 +111,8 @@ def run_episodes(
 
 
 @dataclasses.dataclass
-class _Planned:
-    """The decisions of a trajectories."""
+class _DecisionRecord:
+    """What the planner decided in all episodes: the first decisions, and statistics of every decision."""
 
     first: PlanInfo
     kl: np.ndarray
@@ -122,14 +122,14 @@ class _Planned:
     clipped: np.ndarray
 
 
-class _Planning:
-    """An agent as `owma.eval.trajectories.roll_out` asks it for actions; it keeps what it decided."""
+class _RecordingAgent:
+    """Adapts an agent to `owma.eval.trajectories.Acting`, and records its decisions."""
 
     def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
         self._agent, self._space = agent, space
         self._bare = without_planner(agent)
         self._keys = episode_keys(seed, n, replan_every=agent.replan_every)
-        self._decide = _deciding(agent, n)
+        self._decide = _make_decider(agent, n)
         self._psi: Any = None  # Step 0 plans.
         self._first: Any = None
         self._decisions: list[np.ndarray] = []
@@ -145,16 +145,16 @@ class _Planning:
                 self._first = info
             self._overruns += ~done & late
             self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
-            self._decisions.append(np.where(done, np.nan, _of_decisions(info)))
+            self._decisions.append(np.where(done, np.nan, _decision_stats(info)))
         read_out, was_clipped = read_out_batch(self._bare, states, self._psi, action_keys)
         action, was_moved = actions_inside(np.asarray(read_out), self._space)
         self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
         return action
 
-    def planned(self) -> _Planned:
-        # Of (decision, quantity, episode).
+    def planned(self) -> _DecisionRecord:
+        # From axes (decision, quantity, episode) to (quantity, episode, decision).
         kl, value, prior_value = np.moveaxis(np.stack(self._decisions), (0, 1, 2), (2, 0, 1))
-        return _Planned(
+        return _DecisionRecord(
             first=self._first,
             kl=np.nanmean(kl, axis=1),
             decisions={"kl": kl, "value": value, "prior_value": prior_value},
@@ -185,24 +185,24 @@ def episode_keys(
 
 
 @runtime_checkable
-class _Deciding(Protocol):
-    """`Agent.decide` in all episodes, and what the agent remembers of each."""
+class _BatchDecider(Protocol):
+    """`Agent.decide` in all episodes; holds the agent's state of each."""
 
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        """Plans, and which of them came late."""
+        """The plans, their diagnostics, and which of them missed the deadline."""
         ...
 
 
-def _deciding(agent: Agent, n: int) -> _Deciding:
+def _make_decider(agent: Agent, n: int) -> _BatchDecider:
     if agent.deadline_ms is not None:
-        return _InTime(agent, n, agent.deadline_ms)
-    return _OneByOne(agent, n) if decides_each() else _Together(agent, n)
+        return _DeadlineDecider(agent, n, agent.deadline_ms)
+    return _PerEpisodeDecider(agent, n) if decides_each() else _JointDecider(agent, n)
 
 
-class _OneByOne:
-    """Each decision by the program of a single one."""
+class _PerEpisodeDecider:
+    """One compiled single-episode decision per episode, in threads."""
 
     def __init__(self, agent: Agent, n: int) -> None:
         self._agent = agent
@@ -216,7 +216,7 @@ class _OneByOne:
         return *stack_rows([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
 
 
-class _Together:
+class _JointDecider:
     """All decisions in one program."""
 
     def __init__(self, agent: Agent, n: int) -> None:
@@ -231,7 +231,7 @@ class _Together:
         return decisions.psi, decisions.info, np.zeros(len(obs), bool)
 
 
-class _InTime:
+class _DeadlineDecider:
     """Decisions one after another, each within a deadline."""
 
     def __init__(self, agent: Agent, n: int, deadline_ms: float) -> None:
@@ -244,7 +244,7 @@ class _InTime:
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
         late = np.zeros(len(self._states), bool)
         for i, state in enumerate(self._states):
-            # One machine, one pace: what was measured in an episode is known in the next.
+            # Step times depend on the machine, not on the episode: carry the measurements over.
             state = eqx.tree_at(lambda s: s.paces, state, self._paces)
             began = time.perf_counter()
             self._states[i] = self._agent.decide(obs[i], state, key=keys[i], began=began)
@@ -253,8 +253,8 @@ class _InTime:
         return *stack_rows([(state.psi, state.info) for state in self._states]), late
 
 
-def _of_decisions(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
-    """KL, V(ψ*) and the mean V of the trained model's draws, which some planners do not make."""
+def _decision_stats(info: PlanInfo) -> Float[np.ndarray, "3 n"]:
+    """KL, V(ψ*) and the mean V of the trained model's draws (NaN for planners without such draws)."""
     prior = np.asarray(info.prior_values)
     mean = prior.mean(axis=1) if prior.shape[1] else np.full(len(prior), np.nan)
     return np.stack([np.asarray(info.kl), np.asarray(info.value), mean])
@@ -270,7 +270,7 @@ def _time_decisions(
     steps = np.linspace(0, observations.shape[1] - 1, repeats).astype(int)
     state = initial_state(agent)
     keys = jax.random.split(jax.random.key(seed), repeats)
-    # The first call compiles, which is not a decision's cost.
+    # Compile first, so that compilation is not timed.
     jax.block_until_ready(decide(agent, jnp.asarray(observations[0, 0]), state, key=keys[0]))
     for i, episode in enumerate(observations):
         for j, step in enumerate(steps):

@@ -22,7 +22,7 @@ from owma.runs.load import SavedRun
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSetup:
-    """What all planners of an evaluation share: the model, the environment, and what their episodes are held against.
+    """What all planners of an evaluation share: the model, the environment, and the baselines.
 
     Planners are compared with two baselines: `random_actions` from the same start states, unless they are not asked
     for, and `data_row`, the row of the dataset's episodes where there is one (see `owma.results.baselines`).
@@ -35,7 +35,7 @@ class EvaluationSetup:
     obs_keys: tuple[str, ...] | None
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
     judge: Judge = Judge()
-    """Whose rewards a return is of."""
+    """Which rewards score the episodes."""
     data_row: Mapping[str, Any] | None = None
     random_actions: bool = True
     deadline_ms: float | None = None
@@ -44,7 +44,7 @@ class EvaluationSetup:
     """The dataset whose reference returns scores are on (see `owma.results.scores`); `None` leaves them out."""
 
     def agent(self, planner: AbstractPlannerConfig) -> Agent:
-        """The agent that this planner makes of the model."""
+        """The agent that acts with this planner."""
         return Agent(
             self.model,
             planner.build(),
@@ -75,7 +75,7 @@ def setup_of_run(
         env=env,
         obs_keys=run.obs_keys,
         judge=judge,
-        # It is of the run's task.
+        # The row was computed for the run's task.
         data_row=(run.data_row or kept_data_row(run.folder)) if judge.knows_promise else None,
         deadline_ms=deadline_ms,
         dataset=run.dataset,
@@ -104,7 +104,7 @@ def check_run_env(run: SavedRun, env: EnvSpec, *, flag: str) -> None:
 def judge_of_run(
     run: SavedRun, env: EnvSpec, trusted: Collection[str], *, warn: Callable[[str], None], remedy: str
 ) -> Judge:
-    """The run's task where it was given in this process; else `trusted_judge` of what its folder says of it."""
+    """The judge for `run.task` if that is set; else `trusted_judge` for the task in the run's folder."""
     if run.task is None:
         kept = kept_task(run.config.task, run.folder.path)
         return trusted_judge(kept, env, run.folder.path, trusted, warn=warn, remedy=remedy)

@@ -23,7 +23,7 @@ from owma.outcomes.tasks import AbstractRewardTask
 from owma.results.baselines import RANDOM
 
 _MOST_BOUND = 1e6
-"""No action is as large."""
+"""An action bound of larger magnitude counts as no bound."""
 
 
 @dataclasses.dataclass(frozen=True)

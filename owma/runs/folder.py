@@ -82,7 +82,7 @@ class RunFolder:
 
     @property
     def versions_json(self) -> Path:
-        """What `versions()` said when the run began."""
+        """`versions()` as of the start of the run."""
         return self.path / "versions.json"
 
     @property
@@ -123,7 +123,7 @@ class RunFolder:
             raise CheckpointError(f"{self.path / name} is not JSON ({error}). Restore it, or run again.") from error
 
     def append_jsonl(self, name: str, row: Mapping[str, Any]) -> None:
-        """Append one row to the file `name`; it is in the operating system's hands when this returns.
+        """Append one row to the file `name`; it is flushed to the operating system when this returns.
 
         A last line torn by a kill is cut off first, so that it cannot end up in the middle of the file.
         """
@@ -192,12 +192,12 @@ def require_models(path: Path) -> RunFolder:
         return folder
     if folder.episodes_jsonl.exists() and not folder.checkpoints.exists():
         raise CheckpointError(_rows_only(folder.path))
-    folder.read_json("config.json")  # which says what is missing where there is not even that
+    folder.read_json("config.json")  # raises, naming the missing file, if the folder is empty
     raise not_trained(folder)
 
 
 def not_trained(folder: RunFolder) -> CheckpointError:
-    """What is to be raised of a run whose training was interrupted."""
+    """The error for a run whose training was interrupted."""
     return CheckpointError(
         f"The run {folder.path} was not trained to the end; go on with `python -m owma.train --resume {folder.path}`."
     )
@@ -237,7 +237,7 @@ def _rows_only(path: Path) -> str:
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """What in a folder is a run, by its name and what its newest version holds."""
+    """The subfolders that are runs: those whose newest version has a `config.json`."""
     try:
         places = sorted(place for place in folder.iterdir() if place.is_dir())
         newest = {place: place / f"v{numbers[-1]}" for place in places if (numbers := _versions_in(place))}
@@ -247,7 +247,7 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def versions() -> dict[str, Any]:
-    """What a result depends on beside the configuration.
+    """The software and hardware that a result depends on.
 
     **Returns:** `packages` (name to version, `None` where not installed), `python`, `platform`, `cpu_count` (the cores
     this process may use), `backend` and `device` of JAX, and `git_commit` and `git_dirty` of the checkout that owma
@@ -276,7 +276,7 @@ def _package_version(name: str) -> str | None:
 
 
 def _git() -> tuple[str | None, bool | None]:
-    """Commit and dirty flag, unless the package lies in somebody else's repository (a virtual environment in one)."""
+    """Commit and dirty flag, `None` if the package is inside another repository (e.g. in its virtual environment)."""
     checkout = Path(__file__).resolve().parents[2]
 
     def ask(*arguments: str) -> str:

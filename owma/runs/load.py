@@ -1,4 +1,4 @@
-"""Runs from disk, ready to act: what the rooms above need of a run. `owma.Run` adds its verbs."""
+"""Trained runs loaded from disk: `SavedRun`, on which `owma.Run` adds `evaluate`, `tell` and `plot`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from owma.runs.rows import EpisodeRow
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class SavedRun:
-    """A trained run: its configuration, what was learnt, and what it says of data and environment."""
+    """A trained run: its folder, configuration and models, and where its data and environment come from."""
 
     folder: RunFolder
     config: ExperimentConfig
@@ -41,16 +41,16 @@ class SavedRun:
     """The environment that the run was made for; `None` if it was made for none, or `env_refusal` says why it is not
     to be made."""
     dataset: Origin | None
-    """The dataset that it was trained on; `None` if it was trained before runs kept that."""
+    """Where its dataset came from; `None` for runs of earlier versions. `read_data` reads the dataset itself."""
     env_refusal: str | None = None
     """See `owma.envs.read_env`: a run's folder may be somebody else's, and does not choose what is imported."""
     task: AbstractTask | None = None
-    """The task, where it was given in this process (`owma.fit`, `tell`, `load(path, task=...)`); else the folder's
-    configuration of it is all there is, and no code of others is imported for it."""
+    """The task object, if given in this process (`owma.fit`, `tell`, `load(path, task=...)`); else `None`: loading
+    imports no task code, and `config.task` only describes it."""
     data: OfflineDataset | None = dataclasses.field(default=None, compare=False)
     """The dataset, where it is in memory; `read_data` reads it in any case."""
     data_row: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False)
-    """What the recorded episodes come to by a task that the run was told of (`tell`); see `owma.results.baselines`."""
+    """The baseline `data` under the task given to `tell`; see `owma.results.baselines.data_row`."""
     trusts_planners: bool = dataclasses.field(default=False, compare=False)
     """Whether planners `planner:MODULE:Class` of its evaluation were named in this process, and not by a folder."""
 
@@ -152,7 +152,7 @@ def load_run(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = N
 
 
 def _env_of(folder: RunFolder, described: str | None, config: ExperimentConfig) -> tuple[EnvSpec | None, str | None]:
-    """The environment that a run's folder describes, or why it is not to be made."""
+    """(the environment that a run's folder describes, `None`), or (`None`, why it must not be made)."""
     if described is None:
         return None, None
     if (name := of_session(described)) is not None:

@@ -17,11 +17,11 @@ from owma._internal.command import (
     command,
     disable_optimisations,
     enable_compilation_cache,
+    is_flag_given,
     parse,
     require_platform,
     require_trust,
     resumable,
-    said,
     same_command,
     show_warning,
 )
@@ -127,7 +127,7 @@ def _train(arguments: Train) -> None:
         return inputs
 
     if arguments.resume is None:
-        config, notes = fit_preset_to_data(arguments.preset, said)
+        config, notes = fit_preset_to_data(arguments.preset, is_flag_given)
         # First the inputs, so that a mistake in them leaves no folder behind.
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
@@ -161,11 +161,11 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     import jax.numpy as jnp
 
     from owma.train.devices import broadcast_from_process_0, is_main_process
-    from owma.train.run import begin_run
+    from owma.train.run import create_run
 
     if not is_main_process():
         return RunFolder(runs / config.name / f"v{int(broadcast_from_process_0(jnp.asarray(0)))}")
-    folder = begin_run(runs, config)
+    folder = create_run(runs, config)
     broadcast_from_process_0(jnp.asarray(int(folder.path.name.removeprefix("v"))))
     return folder
 

@@ -29,7 +29,7 @@ _COMPARED_ROWS = 1000
 
 
 _LOST = tuple(f"{status}: " for status in ("UNKNOWN", "UNAVAILABLE", "INTERNAL", "ABORTED", "DEADLINE_EXCEEDED"))
-"""What the message of a JAX error begins with when another process is gone; JAX has no exception class for that."""
+"""Prefixes of JAX error messages that mean a lost process; JAX has no exception class for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class JobConfig:
             )
 
     @property
-    def is_one(self) -> bool:
+    def is_distributed(self) -> bool:
         """Whether there are several processes."""
         return self.cluster or self.coordinator is not None
 
@@ -79,7 +79,7 @@ class JobConfig:
         """The command-line flags that give this configuration."""
         if self.cluster:
             return ["--job.cluster"]
-        names = ("coordinator", "processes", "process") if self.is_one else ()
+        names = ("coordinator", "processes", "process") if self.is_distributed else ()
         return [part for name in names for part in (f"--job.{name}", str(getattr(self, name)))]
 
 
@@ -89,14 +89,14 @@ def run_distributed(job: JobConfig, work: Callable[[], None]) -> None:
     A process that succeeds leaves the job at the end of `collective_section`. One that fails exits at once, because the
     others would wait for it; they raise `OwmaError` as soon as they notice.
     """
-    if not job.is_one:
+    if not job.is_distributed:
         work()
         return
     import jax
 
     def joined() -> None:
         _join(job)
-        _with_others(work)
+        _report_lost_processes(work)
 
     try:
         command(joined)
@@ -142,7 +142,7 @@ def _output_to_error() -> Iterator[None]:
         os.close(stdout)
 
 
-def _with_others(work: Callable[[], None]) -> None:
+def _report_lost_processes(work: Callable[[], None]) -> None:
     import jax
 
     try:
@@ -171,7 +171,7 @@ def _end(code: int) -> NoReturn:
 def collective_section() -> Iterator[None]:
     """Runs collective work; on exit calls `jax.distributed.shutdown()`, after which each process goes on alone.
 
-    That is so too where all processes have agreed to stop (`Stopped`). Without a job, a no-op.
+    It is also called if all processes have agreed to stop (`Stopped`). Without a job, a no-op.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""How a run begins on disk, how one that was begun before is found, and how it is evaluated when it is trained.
+"""Create a run's folder, find an earlier run to resume, and evaluate a trained run.
 
 Flags are read in `__main__.py`, and Python's arguments in `owma/api/fit.py`; both then call this.
 """
@@ -26,7 +26,7 @@ from owma.train.inputs import Inputs
 from owma.train.logs import MetricsLog
 
 
-def begin_run(runs: Path, config: ExperimentConfig, task: AbstractTask | None = None) -> RunFolder:
+def create_run(runs: Path, config: ExperimentConfig, task: AbstractTask | None = None) -> RunFolder:
     """A new folder with all that says what the run is; `task`: what `config.task` describes, if it is there.
 
     Raises `ConfigError` where the folder cannot be made.
@@ -38,7 +38,7 @@ def begin_run(runs: Path, config: ExperimentConfig, task: AbstractTask | None = 
     return folder
 
 
-def begun_run(runs: Path, config: ExperimentConfig, inputs: Inputs) -> RunFolder | None:
+def find_resumable_run(runs: Path, config: ExperimentConfig, inputs: Inputs) -> RunFolder | None:
     """The newest run of that name, if it was begun with the same configuration, data and rewards; else `None`."""
     try:
         folder = RunFolder.open(runs / config.name)
@@ -48,15 +48,15 @@ def begun_run(runs: Path, config: ExperimentConfig, inputs: Inputs) -> RunFolder
         if not (folder.path / "dataset.json").exists():  # it was stopped before it began to train
             return folder
         digest, row = folder.read_json("dataset.json"), kept_data_row(folder)
-    except OwmaError:  # no run, or one that cannot be gone on with
+    except OwmaError:  # no run, or one that cannot be resumed
         return None
     if not is_digest(digest) or difference(digest, digest_of(inputs.dataset)) is not None:
         return None
-    return folder if row is None or _is_of_these_rewards(row, inputs) else None
+    return folder if row is None or _has_same_rewards(row, inputs) else None
 
 
-def _is_of_these_rewards(row: dict[str, Any], inputs: Inputs) -> bool:
-    """By the recorded episodes' sums: a reward function may say something else than it did under the same name."""
+def _has_same_rewards(row: dict[str, Any], inputs: Inputs) -> bool:
+    """Whether the data row is that of `inputs`; a reward function may have changed under the same name."""
     now = data_row(inputs.dataset.transitions, inputs.rewards, np.zeros(1), inputs.success_reward)
     return all(now[key] == row[key] for key in ("episodes", "return", "success", "intervals"))
 

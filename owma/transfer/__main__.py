@@ -15,11 +15,11 @@ import tyro
 from owma._internal.command import (
     command,
     enable_compilation_cache,
+    is_flag_given,
     parse,
     require_platform,
     require_trust,
     resumable,
-    said,
     same_command,
     show_warning,
 )
@@ -169,7 +169,7 @@ def _as_the_run(arguments: Transfer, of_run: EvaluationConfig) -> Transfer:
     evaluation = arguments.evaluation
     if evaluation.kl_coef is None:
         evaluation = dataclasses.replace(evaluation, kl_coef=of_run.kl_coef)
-    if not said("max_steps"):
+    if not is_flag_given("max_steps"):
         evaluation = dataclasses.replace(evaluation, max_steps=of_run.max_steps)
     return dataclasses.replace(arguments, evaluation=evaluation)
 

@@ -41,7 +41,9 @@ def test_flags_that_make_no_job_are_refused(name: str, invoke, elsewhere: Path) 
 
 def test_the_way_on_takes_the_same_part() -> None:
     job = JobConfig("host:1234", 4, 3)
-    assert job.is_one and shlex.join(job.flags) == "--job.coordinator host:1234 --job.processes 4 --job.process 3"
+    assert (
+        job.is_distributed and shlex.join(job.flags) == "--job.coordinator host:1234 --job.processes 4 --job.process 3"
+    )
     assert JobConfig(cluster=True).flags == ["--job.cluster"] and JobConfig().flags == []
 
 

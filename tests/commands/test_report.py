@@ -97,6 +97,7 @@ def test_a_browser_shows_it_wide_and_narrow_without_an_error(report: Path) -> No
         assert measured["seen"][2] != measured["seen"][1] and measured["state"] == "1" and measured["dots"] == 16
 
 
+@pytest.mark.slow
 def test_committed_rows_of_three_seeds_say_first_that_there_is_no_verdict(invoke, elsewhere: Path) -> None:
     done = invoke(owma.report.__main__.main, REFERENCE / "skew", "--out", "made/report.html")
     assert done.code == 0 and done.stdout == "made/report.html\n"

@@ -82,6 +82,7 @@ def test_a_sweep_has_the_scores_of_the_dataset_of_its_runs(runs: Path, capsys: p
     assert "| Minari normalized score [95 %] | dense return [95 %] |" in table
 
 
+@pytest.mark.slow
 def test_a_point_that_was_killed_ends_the_same(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of writing the rows of its episodes."""
     sweep, point = runs / "sweep" / "v1", _points()[1]

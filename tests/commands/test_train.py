@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import owma.train.__main__
 from owma.config.experiment import ExperimentConfig
 from owma.config.value import ValueConfig
@@ -62,6 +64,7 @@ def test_smoke_stays_below_four_gigabytes(smoke_run) -> None:
     assert smoke_run.peak_bytes < 4e9
 
 
+@pytest.mark.slow
 def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, monkeypatch) -> None:
     shown = owma.train.__main__.open_shared_progress
 

@@ -24,6 +24,7 @@ def mine(smoke_run, elsewhere: Path, monkeypatch) -> Path:
     return Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v3"))
 
 
+@pytest.mark.slow
 def test_tasks_from_few_labels_and_on_after_a_kill(invoke, mine: Path) -> None:
     flags = ["--labels", "16", "64", "--planners", "static", "--episodes", "2"]
     tasks = ["owma.envs:preferred_route_reward", "goal:2,2"]
@@ -111,6 +112,7 @@ def test_data_larger_than_memory_stay_on_disk(invoke, mine: Path, monkeypatch) -
     assert again.code == 0 and "copying" not in again.stderr
 
 
+@pytest.mark.slow
 def test_one_run_on_hoppers_data_serves_four_tasks(invoke, elsewhere: Path) -> None:
     rng = np.random.default_rng(0)
     LinearPolicies(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from owma._internal.command import parse, said
+from owma._internal.command import is_flag_given, parse
 from owma.config.data import D4rlFile
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.presets import PRESETS, fit_preset_to_data
@@ -65,7 +65,7 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str], Any]:
     ],
 )
 def test_train(config: ExperimentConfig, understood) -> None:
-    fitted, _ = fit_preset_to_data(understood(Train, train_command(config)).preset, said)
+    fitted, _ = fit_preset_to_data(understood(Train, train_command(config)).preset, is_flag_given)
     assert fitted == config
 
 

@@ -68,7 +68,7 @@ def test_eight_devices_learn_what_one_does(
     _assert_same(on_eight[0], alone[0])
 
 
-@pytest.mark.parametrize("saved_on, devices", [("one", 8), ("eight", 1)])
+@pytest.mark.parametrize("saved_on, devices", [("one", 8), pytest.param("eight", 1, marks=pytest.mark.slow)])
 def test_a_checkpoint_of_one_topology_is_gone_on_with_on_another(
     alone: tuple[dict[str, Any], Path],
     on_eight: tuple[dict[str, Any], Path],
