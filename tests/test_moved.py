@@ -1,6 +1,7 @@
 """What was imported from a module that has moved since is imported from there still."""
 
 import importlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,13 @@ import pytest
 
 import owma
 from owma._internal import moved
-from owma.adaptation import AbstractGradient
+from owma.adaptation import AbstractAscent, AbstractGradient, NaturalAscent, PathKL, SampledMetric
+from owma.adaptation.loop import AdaptationState
+from owma.adaptation.metric import AbstractMetric
 from owma.agent.act import Agent
-from owma.planners import RandomShooting
+from owma.data import DatasetSource
+from owma.planners import OnlineAdaptation, RandomShooting
+from owma.train.inputs import prepare_inputs
 
 
 @pytest.mark.parametrize(
@@ -23,6 +28,9 @@ from owma.planners import RandomShooting
         ("owma.features.fourier", "FourierFeatures", "owma.outcomes.features.fourier"),
         ("owma.features", "FeaturesConfig", "owma.config.features"),
         ("owma.transfers", "TransferTask", "owma.transfer.tasks"),
+        ("owma.train.api", "fit", "owma.api.fit"),
+        ("owma.eval.api", "judge_of_run", "owma.eval.setup"),
+        ("owma.eval.courses", "Judge", "owma.eval.judge"),
     ],
 )
 def test_an_old_name_is_the_new_one_and_says_so(module: str, name: str, home: str) -> None:
@@ -53,7 +61,13 @@ def test_modules_of_a_room_are_not_taken_for_old_names() -> None:
 
 @pytest.mark.parametrize(
     ("package", "old", "new"),
-    [("owma.data", "Recording", "DatasetSource"), ("owma.envs", "mistakes_of_the_environment", "environment_errors")],
+    [
+        ("owma.data", "Recording", "DatasetSource"),
+        ("owma.envs", "mistakes_of_the_environment", "environment_errors"),
+        ("owma.runs.load", "load", "load_run"),
+        ("owma.train.inputs", "gather", "prepare_inputs"),
+        ("owma.eval.trajectories", "random_course", "random_trajectories"),
+    ],
 )
 def test_a_renamed_name_of_a_package_still_works(package: str, old: str, new: str) -> None:
     module = importlib.import_module(package)
@@ -77,6 +91,59 @@ def test_parts_that_count_their_passes_by_the_old_name_still_do() -> None:
                 return (3 + beside[0]) * num_transitions
 
     assert Mine().nfe_per_draw((1, 1), 5) == 20  # pyright: ignore[reportAbstractUsage]
+
+
+def test_a_module_that_moved_leads_to_what_was_renamed_since() -> None:
+    with pytest.warns(DeprecationWarning, match="owma.material.gather is owma.train.inputs.prepare_inputs now"):
+        assert importlib.import_module("owma.material").gather is prepare_inputs
+
+
+def test_step_rules_and_metrics_count_their_passes_by_the_old_names() -> None:
+    with pytest.warns(DeprecationWarning) as told:
+
+        class MyAscent(AbstractAscent):
+            inner: AbstractAscent
+
+            def init(self, delta):
+                return self.inner.init(delta)
+
+            def step(self, problem, delta, gradient, samples, state, progress, *, metric, key):
+                raise NotImplementedError
+
+            def passes(self, metric):
+                return 1 + self.inner.passes(metric)  # pyright: ignore[reportAttributeAccessIssue]
+
+        class MyMetric(AbstractMetric):
+            passes = 4
+            push_passes = 3
+
+            def measure(self, problem, delta, samples, *, key):
+                raise NotImplementedError
+
+    assert [str(one.message).partition(";")[0] for one in told] == [
+        "MyAscent.passes is named `nfe_per_state` now",
+        "MyMetric.passes is named `measure_nfe` now",
+        "MyMetric.push_passes is named `product_nfe` now",
+    ]
+    ascent: Any = MyAscent(NaturalAscent())  # pyright: ignore[reportAbstractUsage]
+    with pytest.warns(DeprecationWarning, match="AbstractAscent.passes is named `nfe_per_state` now"):
+        assert ascent.nfe_per_state(MyMetric()) == 1 + 4 + 3
+
+
+def test_old_names_of_members_are_read_still() -> None:
+    loop: Any = OnlineAdaptation().build()
+    read = [
+        (PathKL(), "passes", "extra_nfe"),
+        (SampledMetric, "push_passes", "product_nfe"),
+        (loop.adaptation, "step_passes", "nfe_per_step"),
+        (AdaptationState(None, None, jnp.asarray(0.5)), "begun", "schedule_offset"),
+    ]
+    for owner, old, new in read:
+        with pytest.warns(DeprecationWarning, match=f"{old} is named `{new}` now"):
+            assert getattr(owner, old) == getattr(owner, new)
+    with pytest.warns(DeprecationWarning, match="DatasetSource.found is named `row_facts` now"):
+        source: Any = DatasetSource
+        assert source.found is source.row_facts
 
 
 def test_what_agents_were_asked_for_before_is_what_they_decide(gaussian_model) -> None:

@@ -34,6 +34,8 @@ _MOVED = {
     "data_config": "config.data",
     "description": "results.description config.task",
     "envs.making": "envs.make",
+    "eval.api": "api.evaluate eval.setup eval.judge",
+    "eval.courses": "eval.trajectories eval.judge",
     "evaluation": "eval.evaluate",
     "experiment": "train.experiment runs.parts",
     "experiment_config": "config.experiment",
@@ -101,6 +103,7 @@ _MOVED = {
     "testbeds.gaussian": "outcomes.testbeds.gaussian",
     "testbeds.mixture": "outcomes.testbeds.mixture",
     "testbeds.world": "outcomes.testbeds.world",
+    "train.api": "api.fit",
     "training": "train.features train.outcome train.rows train.value config.training",
     "training.devices": "train.devices",
     "training.features": "train.features",
@@ -133,13 +136,17 @@ def old_names(module: str) -> Callable[[str], Any]:
         # The import system asks for `__path__`, and for a module of the room before it looks for its file.
         if not name.startswith("__") and not (Path(__file__).parents[1] / module / f"{name}.py").exists():
             for home in homes:
+                holder = import_module(home)
                 try:
-                    value = getattr(import_module(home), name)
+                    with warnings.catch_warnings():  # one warning does where it was renamed since
+                        warnings.simplefilter("ignore", DeprecationWarning)
+                        value = getattr(holder, name)
                 except AttributeError:
                     continue
                 defined = getattr(value, "__module__", None)
-                place = defined if str(defined).startswith("owma.") else home
-                said = f"owma.{module}.{name} is {place}.{name} now; the old name goes with the next minor version."
+                is_ours = str(defined).startswith("owma.")
+                place = f"{defined}.{getattr(value, '__name__', name)}" if is_ours else f"{home}.{name}"
+                said = f"owma.{module}.{name} is {place} now; the old name goes with the next minor version."
                 warnings.warn(said, DeprecationWarning, stacklevel=2)
                 return value
         raise AttributeError(f"module 'owma.{module}' is {' and '.join(homes)} now, which have no attribute {name!r}")
@@ -148,7 +155,7 @@ def old_names(module: str) -> Callable[[str], Any]:
 
 
 def renamed(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """`__getattr__` of a package in which some names are deprecated; `names`: from the old name to the new one."""
+    """`__getattr__` of a package or module in which some names are deprecated; `names`: from the old to the new one."""
 
     def getattr_(name: str) -> Any:
         if name not in names:
@@ -168,6 +175,21 @@ def rename_member(cls: type, old: str, new: str) -> None:
         said = f"{cls.__name__}.{old} is named `{new}` now; the old name goes with the next minor version."
         warnings.warn(said, DeprecationWarning, stacklevel=3)
         setattr(cls, new, vars(cls)[old])
+
+
+class OldMember:
+    """Of a class whose member is named `new` now: reads that one by the old name, with a warning."""
+
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._old = f"{owner.__name__}.{name}"
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        said = f"{self._old} is named `{self._new}` now; the old name goes with the next minor version."
+        warnings.warn(said, DeprecationWarning, stacklevel=2)
+        return getattr(owner if instance is None else instance, self._new)
 
 
 class _OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):

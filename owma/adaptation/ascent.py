@@ -1,12 +1,14 @@
 """Step rules for Δφ: Adam, and the natural gradient of the path KL."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 
+from owma._internal.moved import OldMember, rename_member
 from owma._internal.tree import squared_norm
 from owma._internal.types import PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.metric import AbstractMetric
@@ -16,6 +18,12 @@ from owma.diffusion import PathSample
 
 class AbstractAscent(eqx.Module):
     """A step rule of gradient ascent, like an optimiser of optax: immutable, its memory being `state`."""
+
+    passes = OldMember("nfe_per_state")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        rename_member(cls, "passes", "nfe_per_state")
 
     @abc.abstractmethod
     def init(self, delta: PyTree) -> PyTree:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax.numpy as jnp
 
-from owma._internal.moved import rename_member
+from owma._internal.moved import OldMember, rename_member
 from owma._internal.tree import squared_norm
 from owma._internal.types import Array, Float, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.objective import DecisionProblem
@@ -20,6 +20,7 @@ class AbstractDivergence(eqx.Module):
     """Whether `samples` must carry path divergences, for which φ is evaluated along with φ + Δφ."""
     extra_nfe: ClassVar[tuple[int, int]]
     """Network passes (forward, backward) that the divergence adds to each pass of the adapted model."""
+    passes = OldMember("extra_nfe")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         del kwargs

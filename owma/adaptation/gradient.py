@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._internal.moved import rename_member
+from owma._internal.moved import OldMember, rename_member
 from owma._internal.types import Array, Float, Int, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.divergence import AbstractDivergence
 from owma.adaptation.objective import DecisionProblem
@@ -33,6 +33,7 @@ class AbstractGradient(eqx.Module):
 
     path_kl_only: ClassVar[bool]
     """Whether the estimator has the path KL built in, and cannot charge another divergence."""
+    passes = OldMember("nfe_per_draw")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         del kwargs

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from owma._internal.moved import OldMember
 from owma._internal.types import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.ascent import AbstractAscent
 from owma.adaptation.delta import AbstractDeltaFilter
@@ -21,6 +22,7 @@ class AdaptationState(eqx.Module):
     """The state of the ascent rule."""
     schedule_offset: Scalar
     """Fraction of the λ and step-size schedules already used by earlier (warm-started) decisions, in [0, 1)."""
+    begun = OldMember("schedule_offset")
 
 
 class AdaptationCurves(eqx.Module):
@@ -56,6 +58,8 @@ class Adaptation(eqx.Module):
                 f"{type(self.gradient).__name__} has the path KL built in and cannot charge another divergence, but "
                 f"divergence is {type(self.divergence).__name__}; use PathKL() or the Reparameterised() gradient."
             )
+
+    step_passes = OldMember("nfe_per_step")
 
     def prepare(self, problem: DecisionProblem) -> DecisionProblem:
         """`problem` in the coordinates that `delta_filter` adapts, as `init`, `step` and `run` need it."""

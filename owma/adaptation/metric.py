@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from owma._internal.moved import OldMember, rename_member
 from owma._internal.types import Array, Float, PRNGKeyArray, PyTree
 from owma.adaptation.objective import DecisionProblem
 from owma.adaptation.path import scaled_means
@@ -27,6 +28,13 @@ class AbstractMetric(eqx.Module):
     """Network passes of `measure`, per state."""
     product_nfe: ClassVar[int]
     """Network passes of one product with J or its transpose, per state."""
+    passes = OldMember("measure_nfe")
+    push_passes = OldMember("product_nfe")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        rename_member(cls, "passes", "measure_nfe")
+        rename_member(cls, "push_passes", "product_nfe")
 
     @abc.abstractmethod
     def measure(

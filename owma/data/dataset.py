@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import DatasetError
+from owma._internal.moved import OldMember
 from owma._internal.types import Float
 from owma.outcomes.transitions import Transitions
 
@@ -116,6 +117,7 @@ class DatasetSource:
     """What the reader decided where the dataset leaves it open; a sentence each."""
     row_facts: Callable[[], RowFacts] = RowFacts
     """The facts found while reading rows; call it after `pieces` is exhausted."""
+    found = OldMember("row_facts")
 
     @property
     def num_bytes(self) -> int:

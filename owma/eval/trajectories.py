@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 
 from owma._internal.errors import OwmaError
+from owma._internal.moved import renamed
 from owma._internal.types import Bool, Float, HostArray, Int
 from owma.envs import (
     actions_inside,
@@ -198,3 +199,10 @@ def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int) -> list[
     if any(row["return"] is None for row in judged):
         raise OwmaError("The environment gave rewards whose sum is not finite; mend the environment.")
     return [{"planner": RANDOM, "seed": seed, "episode": i, **unknown, **row} for i, row in enumerate(judged)]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(
+        "owma.eval.trajectories",
+        {"random_course": "random_trajectories", "drive": "roll_out", "Course": "Trajectories"},
+    )

@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import ConfigError, DamagedError
+from owma._internal.moved import renamed
 from owma._internal.progress import open_progress
 from owma.agent.act import Agent
 from owma.config.experiment import ExperimentConfig
@@ -24,6 +25,7 @@ from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, On
 from owma.runs import checkpoint
 from owma.runs.dataset import require_same_dataset
 from owma.runs.folder import RunFolder, not_trained, require_models
+from owma.runs.former_names import former_names
 from owma.runs.parts import TrainedParts, read_shapes, restore_parts
 from owma.runs.rows import EpisodeRow
 
@@ -135,7 +137,12 @@ RunT = TypeVar("RunT", bound=SavedRun)
 def load_run(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = None) -> SavedRun:
     """The finished run at `runs/NAME` (its newest version) or `runs/NAME/v<N>`; see `owma.load`."""
     folder = require_models(Path(path))
-    config = from_json(ExperimentConfig, folder.read_json("config.json"))
+    written: Any = folder.read_json("config.json")
+    config = from_json(ExperimentConfig, written)
+    # Of an earlier version, it means the planners that it compared.
+    names = former_names(written["evaluation"], config.evaluation)
+    planners = tuple(names.get(name, name) for name in config.evaluation.planners)
+    config = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, planners=planners))
     if checkpoint.latest(folder.path / "models") is None:
         raise not_trained(folder)
     shapes = read_shapes(folder)
@@ -166,3 +173,7 @@ def _env_of(folder: RunFolder, described: str | None, config: ExperimentConfig) 
         return read_env(described, f"The run {folder.path}", flag="--env", named=by_module), None
     except ConfigError as error:
         return None, str(error)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed("owma.runs.load", {"Run": "SavedRun", "load": "load_run"})

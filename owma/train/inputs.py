@@ -5,11 +5,13 @@ They are checked before training begins and before anything is written.
 
 import dataclasses
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import ConfigError
+from owma._internal.moved import renamed
 from owma._internal.progress import Progress
 from owma._internal.types import Float
 from owma.config.experiment import ExperimentConfig
@@ -138,3 +140,9 @@ def _rewards(task: AbstractTask, transitions: Transitions) -> Float[np.ndarray, 
     if refusal is not None and np.ptp(rewards) == 0:
         raise refusal
     return rewards
+
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(
+        "owma.train.inputs", {"gather": "prepare_inputs", "gather_for": "prepare_experiment", "Material": "Inputs"}
+    )

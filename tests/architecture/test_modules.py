@@ -16,7 +16,11 @@ MAY_PRINT = (
 )
 """The files that may print beside each `__main__.py`; results go through `_internal/stdout.py`."""
 
-MAY_CALL_SUPER = {"envs/two_routes.py": "gymnasium-robotics' environments are initialised by inheritance"}
+MAY_CALL_SUPER = {
+    "envs/two_routes.py": "gymnasium-robotics' environments are initialised by inheritance",
+    "adaptation/ascent.py": "`__init_subclass__` is a chain: those after it see the class, and its keywords",
+    "adaptation/metric.py": "as above",
+}
 """Files that may call `super()`, and why."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
