@@ -82,19 +82,15 @@ def row_mapper(
 def stack_rows(trees: Sequence[T]) -> T:
     """Trees of one structure as one, whose arrays have a first axis more; on the host, so that nothing is compiled."""
     return jax.tree.map(
-        lambda *rows: jnp.stack(rows) if _are_keys(rows[0]) else _placed_as(rows[0], np.stack(rows)), *trees
+        lambda *rows: jnp.stack(rows) if is_prng_key(rows[0]) else _placed_as(rows[0], np.stack(rows)), *trees
     )
 
 
 def unstack_rows(tree: T) -> list[T]:
     """What `stack_rows` made one of."""
     leaves, structure = jax.tree.flatten(tree)
-    rows = [list(leaf) if _are_keys(leaf) else [_placed_as(leaf, row) for row in np.asarray(leaf)] for leaf in leaves]
+    rows = [list(leaf) if is_prng_key(leaf) else [_placed_as(leaf, row) for row in np.asarray(leaf)] for leaf in leaves]
     return [jax.tree.unflatten(structure, row) for row in zip(*rows)]
-
-
-def _are_keys(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _placed_as(like: Any, host: np.ndarray | np.generic) -> Array:

@@ -23,7 +23,7 @@ class AbstractDivergence(eqx.Module):
     passes = OldMember("extra_nfe")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        del kwargs
+        super().__init_subclass__(**kwargs)
         rename_member(cls, "passes", "extra_nfe")
 
     @abc.abstractmethod

@@ -36,7 +36,7 @@ class AbstractGradient(eqx.Module):
     passes = OldMember("nfe_per_draw")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        del kwargs
+        super().__init_subclass__(**kwargs)
         rename_member(cls, "passes", "nfe_per_draw")
 
     @abc.abstractmethod

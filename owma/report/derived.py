@@ -1,6 +1,5 @@
 """Files that follow from the rows beside them: made again, or held against what is there."""
 
-import dataclasses
 import functools
 import json
 import math
@@ -94,7 +93,7 @@ def _of_rows(folder: Path, groups_of: Callable[[Path], list[Group]]) -> Iterator
             yield picture, lambda path: plots.success_against_latency(path, run.results)
     if (folder / "report.html").exists():
         # What the explorer shows is of models, which are not kept with rows: it stays as it was.
-        source = dataclasses.replace(Source.read(folder), groups=experiments)
+        source = Source.read(folder, groups_of)
         told = _DECISIONS.search((folder / "report.html").read_text(encoding="utf-8"))
         yield folder / "report.html", build(source, json.loads(told[1]) if told else None)
 

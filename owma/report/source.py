@@ -1,7 +1,7 @@
 """What a folder holds to report on: a run, a sweep, or the rows of a campaign."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,16 @@ class Source:
     """Of a sweep."""
 
     @classmethod
-    def read(cls, path: Path) -> "Source":
+    def read(cls, path: Path, groups_of: Callable[[Path], list[Group]] | None = None) -> "Source":
         """`runs/NAME`, `runs/NAME/v<N>`, or any folder with an `episodes.jsonl`.
+
+        `groups_of`: of a folder, resolved, what `read_groups` returns; a cache may.
 
         Raises `CheckpointError` where there are no rows.
         """
         folder = rows_folder(path)
         rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
-        experiments = read_groups(folder.path)
+        experiments = (groups_of or read_groups)(folder.path.resolve())
         if (folder.path / "points.jsonl").exists():
             config = from_json(SweepConfig, folder.read_json("config.json"))
             points = read_points(folder.read_jsonl("points.jsonl"))

@@ -65,8 +65,8 @@ class Sweep:
     dry_run: bool = False
     """Print the points, one a line, and stop."""
     trust: tuple[str, ...] = ()
-    """With --resume: modules of yours that rewards or environments of the sweep are imported from. The folder alone,
-    which may be somebody else's, is not believed."""
+    """With --resume: modules of yours that rewards, environments or planners of the sweep are imported from. The
+    folder alone, which may be somebody else's, is not believed."""
 
 
 _OFTEN = (

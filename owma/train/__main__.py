@@ -85,8 +85,8 @@ class Train:
     log: tuple[LogKind, ...] = ()
     """Where metrics go beside metrics.jsonl: `tensorboard` (owma[tensorboard]), `wandb` (owma[wandb]), or both."""
     trust: tuple[str, ...] = ()
-    """Modules of yours that register the environment which the dataset names and, with --resume, that the run's reward
-    or environment is imported from. Data and folders alone, which may be somebody else's, import nothing."""
+    """Modules of yours that register the environment which the dataset names and, with --resume, that the run's reward,
+    environment or planners are imported from. Data and folders alone, which may be somebody else's, import nothing."""
     job: JobConfig = JobConfig()
     """Where several processes train together; what they compute is the same."""
 

@@ -114,11 +114,10 @@ def _join(job: JobConfig) -> None:
     # JAX's own service would catch SIGTERM, and not stop training.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        with _output_to_error():
-            jax.distributed.initialize(job.coordinator, job.processes, job.process)
-            from owma.train.devices import any_across_processes
+        jax.distributed.initialize(job.coordinator, job.processes, job.process)
+        from owma.train.devices import any_across_processes
 
-            any_across_processes(True)
+        any_across_processes(True)
     except (RuntimeError, ValueError) as error:
         remedy = (
             "give --job.coordinator, --job.processes and --job.process"
@@ -128,18 +127,6 @@ def _join(job: JobConfig) -> None:
         raise ConfigError(
             f"The processes of the job do not find each other ({_first_line(error)}): {remedy}."
         ) from error
-
-
-@contextmanager
-def _output_to_error() -> Iterator[None]:
-    """Redirect standard output to standard error: C++ libraries print there when processes connect."""
-    stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(stdout, 1)
-        os.close(stdout)
 
 
 def _report_lost_processes(work: Callable[[], None]) -> None:

@@ -58,8 +58,8 @@ class Transfer:
     """Go on with this folder (RUN/transfers/NAME or one version of it), by its own configuration; all other flags are
     ignored."""
     trust: tuple[str, ...] = later_field(())
-    """Modules of yours that register the run's environment and, with --resume, that rewards are imported from. A folder
-    alone, which may be somebody else's, is not believed."""
+    """Modules of yours that register the run's environment and, with --resume, that rewards and planners are
+    imported from. A folder alone, which may be somebody else's, is not believed."""
 
     def __post_init__(self) -> None:
         check_run_name(self.name)

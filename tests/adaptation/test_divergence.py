@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma.adaptation import AllParameters, HybridKL, PathKL
+from owma.adaptation import AbstractDivergence, AbstractGradient, AllParameters, HybridKL, PathKL
 from owma.outcomes.testbeds import GaussianDenoiser
 
 
@@ -90,3 +90,17 @@ def test_draws_without_a_delta_are_the_trained_models(getkey, gaussian_problem) 
     same, _ = problem.draw(AllParameters().zeros(problem.denoiser), noise, with_reference=True)
     np.testing.assert_allclose(same.psi, prior.psi, rtol=1e-5, atol=1e-6)
     assert float(jnp.abs(same.kl).max()) == 0 and float(jnp.abs(same.log_weight).max()) == 0
+
+
+@pytest.mark.parametrize("interface", [AbstractDivergence, AbstractGradient])
+def test_keywords_of_a_class_reach_those_that_it_inherits_from_besides(interface: type) -> None:
+    seen = {}
+
+    class Registered:
+        def __init_subclass__(cls, **keywords: object) -> None:
+            seen.update(keywords)
+
+    type(interface)("Mine", (interface, Registered), {}, named="mine")
+    assert seen == {"named": "mine"}
+    with pytest.raises(TypeError, match="no keyword"):
+        type(interface)("Mine", (interface,), {}, misspelt="mine")

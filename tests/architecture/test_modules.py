@@ -18,8 +18,10 @@ MAY_PRINT = (
 
 MAY_CALL_SUPER = {
     "envs/two_routes.py": "gymnasium-robotics' environments are initialised by inheritance",
-    "adaptation/ascent.py": "`__init_subclass__` is a chain: those after it see the class, and its keywords",
-    "adaptation/metric.py": "as above",
+    **dict.fromkeys(
+        ("adaptation/ascent.py", "adaptation/metric.py", "adaptation/divergence.py", "adaptation/gradient.py"),
+        "`__init_subclass__` is a chain: those after it see the class, and its keywords",
+    ),
 }
 """Files that may call `super()`, and why."""
 

@@ -88,8 +88,9 @@ NAMED: Mapping[str, AbstractPlannerConfig] = {
     "guided_diffusion_single": GuidedDiffusion(),
     "twisted_smc_256": TwistedSMC(num_particles=256),
 }
-"""All that commands can be asked for: every planner at about equal budgets, the method with Adam's steps, and two cheap
-ones, a single guided draw and half the particles of twisted SMC."""
+"""All that commands can be asked for, beside a class of the user's (`planner:MODULE:Class`): every planner at about
+equal budgets, the method with Adam's steps, and two cheap ones, a single guided draw and half the particles of twisted
+SMC."""
 
 PLANNERS: Mapping[str, AbstractPlannerConfig] = {
     name: NAMED[name]
