@@ -113,7 +113,7 @@ class Adaptation(eqx.Module):
             key=ascent_key,
         )
         delta = jax.tree.map(jnp.add, state.delta, move)
-        objective = problem.scaled(estimate.value) - problem.kl_coef * estimate.kl
+        objective = problem.objective(estimate.value, estimate.kl)
         curves = AdaptationCurves(objective, estimate.value, estimate.kl)
         return AdaptationState(delta, ascent, state.schedule_offset), curves
 

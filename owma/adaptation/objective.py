@@ -100,6 +100,6 @@ class DecisionProblem(eqx.Module):
         """
         return self.scaled(values) / self.kl_coef + samples.log_weight
 
-    def objective(self, values: Float[Array, " n"], kl: Scalar) -> Scalar:
-        """J from values (in return units) and a divergence (in nats)."""
+    def objective(self, values: Float[Array, "*n"], kl: Scalar) -> Scalar:
+        """J from values (in return units; or their mean) and a divergence (in nats)."""
         return jnp.mean(self.scaled(values)) - self.kl_coef * kl
