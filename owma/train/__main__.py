@@ -107,7 +107,7 @@ def _train(arguments: Train) -> None:
     from owma.runs.labels import kept_task
     from owma.train.devices import is_main_process
 
-    def prepare_inputs(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Inputs":
+    def show_inputs(config: ExperimentConfig, notes: Sequence[str] = (), begun: RunFolder | None = None) -> "Inputs":
         from owma.train.inputs import prepare_experiment
 
         check = None if begun is None else functools.partial(require_same_dataset, begun, config.data)
@@ -132,7 +132,7 @@ def _train(arguments: Train) -> None:
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
         with resumable(same_command("owma.train")):
-            inputs = prepare_inputs(config, notes)
+            inputs = show_inputs(config, notes)
         folder = _new_folder(arguments.runs, config)
         resume_command = _resume_command_for(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
     else:
@@ -143,7 +143,7 @@ def _train(arguments: Train) -> None:
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
         with resumable(resume_command):
-            inputs = prepare_inputs(config, begun=folder)
+            inputs = show_inputs(config, begun=folder)
         config = _of_today(config, folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         disable_optimisations()
