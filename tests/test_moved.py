@@ -5,9 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import owma
+import owma.data
+import owma.envs
 from owma._internal import moved
 from owma.adaptation import AbstractAscent, AbstractGradient, NaturalAscent, PathKL, SampledMetric
 from owma.adaptation.loop import AdaptationState
@@ -153,3 +156,12 @@ def test_what_agents_were_asked_for_before_is_what_they_decide(gaussian_model) -
         psi, _, info = agent.plan(obs, state.planner, key=key)
     decided = agent.decide(obs, state, key=key)
     assert bool(jnp.all(psi == decided.psi)) and float(info.value) == float(decided.info.value)
+
+
+def test_public_functions_without_a_successor_work_for_one_more_version() -> None:
+    flat, ends = np.zeros((2, 1), np.float32), np.zeros(2, bool)
+    transitions = owma.Transitions(flat, flat, np.array([1.0, 1.0], np.float32), flat, ends, ends)
+    with pytest.warns(DeprecationWarning, match="wall_cells goes with the next minor version"):
+        assert len(owma.envs.wall_cells()) == 24 + 9
+    with pytest.warns(DeprecationWarning, match="reward_is_constant goes with the next minor version"):
+        assert owma.data.reward_is_constant(transitions)

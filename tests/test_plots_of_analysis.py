@@ -31,7 +31,7 @@ def _ys(figure: Figure, panel: int = 0) -> list[list[float]]:
 
 def test_calibration_and_centres(tmp_path: Path, drawn: list[Figure]) -> None:
     by_planner = {"static": {"promised": [1.0, 2.0], "realised": [0.5, 3.0], "gap": -0.25, "interval": None}}
-    assert plots.calibration(tmp_path / "a.png", by_planner).stat().st_size > 1000
+    assert plots.promised_against_realised(tmp_path / "a.png", by_planner).stat().st_size > 1000
     assert [0.5, 3.0] in _ys(drawn[0])
     centres = {"static": {"iqm": 3.0, "interval": [2.0, 4.0]}, "cem": {"iqm": 1.0, "interval": None}}
     plots.centres(tmp_path / "b.png", centres, label="return")

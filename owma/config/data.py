@@ -5,9 +5,10 @@ import re
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from owma._internal.errors import ConfigError
+from owma.config.flags import command_line, flags_of
 
 MEMORY_GIB = 4.0
 """GiB of transitions that are held in memory, unless something else is asked for."""
@@ -296,12 +297,16 @@ def command_for(dataset_id: str) -> str | None:
     """The command that collects a dataset, if its id is one that a configuration here gives."""
     for cls in typing.get_args(CollectConfig):
         if match := re.fullmatch(cls.id_pattern, dataset_id):
-            given = {name.replace("_", "-"): value for name, value in match.groupdict().items() if value is not None}
-            flags = [f"--{flag} {_number(value)}" for flag, value in given.items()]
-            return " ".join(["python -m owma.collect", cls.command_name, *flags])
+            hints = typing.get_type_hints(cls)
+            given = {name: text for name, text in match.groupdict().items() if text is not None}
+            try:
+                config = cls(**{name: _value(text, hints[name]) for name, text in given.items()})
+            except ValueError:  # a word where a number is to be
+                return None
+            return command_line("collect", cls.command_name, *flags_of(config)[1])
     return None
 
 
-def _number(value: str) -> str:
-    """What stands in an id as it is written in flags: 0p02 is 0.02, and a word is itself."""
-    return re.sub(r"(?<=\d)p(?=\d)", ".", value)
+def _value(text: str, hint: Any) -> Any:
+    """What a field of this type is where `text` stands in an id: 0p02 is 0.02."""
+    return hint(text.replace("p", ".")) if hint in (int, float) else text

@@ -12,6 +12,13 @@ def command_line(module: str, *words: str) -> str:
     return shlex.join(["python", "-m", f"owma.{module}", *words])
 
 
+def command_with(module: str, arguments: Any) -> str:
+    """The command of `owma.MODULE` that gives these arguments, which choose no member of a union."""
+    subcommands, flags = flags_of(arguments)
+    assert not subcommands, f"{subcommands} have places of their own among the words"
+    return command_line(module, *flags)
+
+
 def flags_of(config: Any, default: Any = None, prefix: str = "") -> tuple[list[str], list[str]]:
     """What of `config` is other than in `default`: the subcommands that choose members of unions, and the flags.
 

@@ -1,4 +1,28 @@
-"""Datasets of every form, by configuration or by a name that says which form it is."""
+"""Datasets of every form, by configuration or by a name that says which form it is.
+
+Which function reads which form:
+
+| given | read by | in `owma/` |
+|---|---|---|
+| a Minari id or folder (`MinariDataset`) | `load_minari`, whole; `open_minari`, piece by piece | `data/minari.py` |
+| a D4RL file (`D4rlFile`) | `open_d4rl` | `data/files.py` |
+| an OGBench file (`OgbenchFile`) | `open_ogbench` | `data/files.py` |
+| a folder of arrays (`ArrayFolder`) | `open_folder` | `data/files.py` |
+| a cache (`ArrayFolder`) | `open_cache`, mapped; `source_of_cache`, piece by piece | `data/cache.py` |
+| what a collector makes (`CollectConfig`) | `collect`, then as Minari | `collect/dispatch.py` |
+| arrays or `Transitions` in memory | `given_data`, written as a folder of arrays first | `data/given.py` |
+
+Who finds the form:
+
+| asked by | function | in `owma/` |
+|---|---|---|
+| a name (`inspect`) | `config_by_name`, `open_by_name`, which reads no rows yet | `data/forms.py` |
+| a configuration (`train`, `transfer`, `sweep`) | `load_dataset`: collects, reads or maps | `data/load.py` |
+| Python (`owma.fit`) | `given_data`: any of these | `data/given.py` |
+
+A new form is a configuration in `owma/config/data.py` (a member of `FileConfig`), a function that returns its
+`DatasetSource`, a line in `open_files`, and one in `config_by_name` that knows its files.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

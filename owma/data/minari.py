@@ -1,5 +1,6 @@
 """Reading Minari datasets, local or fetched, into flat transitions; every refusal names its cause and its remedy."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,9 @@ def _check_total(total: int, dataset: Any, name: str, folder: Path) -> None:
 
 
 def reward_is_constant(transitions: Transitions) -> bool:
-    """Whether all recorded rewards are the same: nothing to fit a value to (fine for training a world model)."""
+    """Whether all recorded rewards are the same. Deprecated: ask the rewards themselves."""
+    said = "owma.data.reward_is_constant goes with the next minor version; look at np.ptp(transitions.reward)."
+    warnings.warn(said, DeprecationWarning, stacklevel=2)
     return bool(np.ptp(np.asarray(transitions.reward)) == 0)
 
 

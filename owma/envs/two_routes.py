@@ -7,6 +7,7 @@ simulator, so a dataset can be relabelled and a maze drawn without one.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -57,7 +58,9 @@ def cell_at(x: float, y: float, maze_map: MazeMap = MAZE_MAP) -> tuple[int, int]
 
 
 def wall_cells(maze_map: MazeMap = MAZE_MAP) -> tuple[tuple[int, int], ...]:
-    """The (row, col) of every wall cell."""
+    """The (row, col) of every wall cell. Deprecated: `MAZE_MAP[row][col]` is 1 there."""
+    said = "owma.envs.wall_cells goes with the next minor version; MAZE_MAP[row][col] is 1 for a wall."
+    warnings.warn(said, DeprecationWarning, stacklevel=2)
     return tuple((row, col) for row, cells in enumerate(maze_map) for col, wall in enumerate(cells) if wall == 1)
 
 

@@ -42,7 +42,7 @@ from owma.results.analysis import (
 from owma.results.claims import SKEW, claims
 from owma.results.intervals import counted
 from owma.results.promises import doubtful_promises
-from owma.results.tables import caption, columns_and_rows, former_names, with_baselines
+from owma.results.tables import caption, columns_and_rows, infer_former_names, with_baselines
 
 _VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
@@ -188,7 +188,7 @@ def _promises(source: Source) -> Section:
         rows = [row for row in group.rows if not row.get("planner_settings")]
         rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
         if rows:
-            draw = functools.partial(plots.calibration, by_planner=calibration(rows))
+            draw = functools.partial(plots.promised_against_realised, by_planner=calibration(rows))
             caption = "What plans promised against what was realised" + (f" ({group.label})." if group.label else ".")
             body += picture(draw, caption)
     return Section("Promises", body)
@@ -253,7 +253,7 @@ def _reproduction(source: Source) -> Section:
     if source.experiment is not None:
         body += paragraph("All rows:") + code(train_command(source.experiment))
         # A run's experiment was not varied: it is the only one. Of an evaluation that was stopped there may be none.
-        old = former_names(source.groups[0].results) if source.groups else {}
+        old = infer_former_names(source.groups[0].results) if source.groups else {}
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
         priced = {name: evaluation.priced(name, NAMED[old[name] if name in old else name]) for name in names}

@@ -32,7 +32,7 @@ def claims(experiments: Sequence[Group], axes: Sequence[Axis]) -> list[Claim]:
     ]
     for axis in axes:
         if axis.base == OURS and axis.field == "kl_coef":
-            judged += _price(axis)
+            judged += _trends_in_kl_coef(axis)
     return judged
 
 
@@ -94,7 +94,7 @@ def _of_promises(ends: Sequence[float] | None) -> str:
     return "what it promises it does not keep." if broken else "no broken promise gives it away."
 
 
-def _price(axis: Axis) -> list[Claim]:
+def _trends_in_kl_coef(axis: Axis) -> list[Claim]:
     claims = []
     for key, text in (("kl", "The KL falls as λ grows."), ("promise_gap", "The promise gap shrinks as λ grows.")):
         trend = axis.trend(key)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma.results.intervals import counted, interval, lacking
+from owma.runs.former_names import TODAY
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,12 +44,9 @@ _BOUNDS = {"success": (0.0, 1.0), "env_success": (0.0, 1.0)}
 _MOST_SEEDS = 8
 """That are listed one by one."""
 
-_CHEAP_BEFORE: Mapping[str, tuple[str, int]] = {
-    "guided_diffusion": ("guided_diffusion_single", 500),
-    "twisted_smc": ("twisted_smc_256", 800),
-}
-"""Names that rows of before had for a cheap variant too, its name today, and how many draws' network calls it has at
-most, which the planner of that name has more than.
+_CHEAP_BEFORE: Mapping[str, int] = {"guided_diffusion": 500, "twisted_smc": 800}
+"""Names that rows of before had for a cheap variant too (`owma.runs.former_names`), and how many draws' network calls
+it has at most, which the planner of that name has more than.
 
 Rows of before also count one draw of the trained model more than rows of today for guided diffusion, twisted SMC, FK
 steering, SVDD, noise optimisation and CEM, which then made one at every decision in case their plan were not finite.
@@ -351,7 +349,7 @@ def of_baselines(results: Mapping[str, Any]) -> str:
 def caption(results: Mapping[str, Any]) -> str:
     """What the numbers of the table are, and over how many episodes and seeds."""
     sizes = {(entry["episodes"], entry["seeds"]) for entry in results["planners"].values()}
-    old = former_names(results)
+    old = infer_former_names(results)
     shown = "; ".join(f"{counted(episodes, 'episode')} of {counted(n, 'seed')}" for episodes, n in sorted(sizes))
     return (
         f"{shown or 'No episodes'}. {kind_of_interval(n for _, n in sizes)}Network calls and ms are per decision; the "
@@ -360,17 +358,17 @@ def caption(results: Mapping[str, Any]) -> str:
     )
 
 
-def former_names(results: Mapping[str, Any]) -> dict[str, str]:
+def infer_former_names(results: Mapping[str, Any]) -> dict[str, str]:
     """Planners of older rows that have another name today, to that name; told by their network calls."""
     planners = results["planners"]
     known = [(name, draws) for name, draws in (("static", 1), ("random_shooting", 1000)) if name in planners]
     renamed = {}
-    for name, (today, most) in _CHEAP_BEFORE.items():
+    for name, most in _CHEAP_BEFORE.items():
         if known and name in planners and planners[name].get("nfe") is not None:
             reference, draws = known[0]
             one_draw = (planners[reference].get("nfe") or 0) / draws
             if planners[name]["nfe"] < most * one_draw:
-                renamed[name] = today
+                renamed[name] = TODAY[name]
     return renamed
 
 

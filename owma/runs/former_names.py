@@ -1,13 +1,15 @@
 """Planners of runs from before one name meant one planner everywhere: they go on under today's names."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from owma.config.experiment import EvaluationConfig
+from owma.config.json import to_json
 from owma.runs.folder import RunFolder
 
-_TODAY: Mapping[str, str] = {"guided_diffusion": "guided_diffusion_single", "twisted_smc": "twisted_smc_256"}
+TODAY: Mapping[str, str] = {"guided_diffusion": "guided_diffusion_single", "twisted_smc": "twisted_smc_256"}
 """What training and transfers called by these names then, a single draw and 256 particles; now they are 333 and 500."""
 
 
@@ -19,7 +21,12 @@ def former_names(written: Any, evaluation: EvaluationConfig) -> dict[str, str]:
     """
     if "max_steps" in written:
         return {}
-    return {name: _TODAY[name] for name in evaluation.planners if name in _TODAY}
+    return {name: TODAY[name] for name in evaluation.planners if name in TODAY}
+
+
+def rename_evaluated(evaluation: EvaluationConfig, names: Mapping[str, str]) -> EvaluationConfig:
+    """The evaluation with the names of today."""
+    return dataclasses.replace(evaluation, planners=tuple(names.get(name, name) for name in evaluation.planners))
 
 
 def today(text: str, names: Mapping[str, str]) -> str:
@@ -28,8 +35,11 @@ def today(text: str, names: Mapping[str, str]) -> str:
     return names.get(name, name) + rest
 
 
-def rename_planners(folder: RunFolder, names: Mapping[str, str]) -> None:
-    """Give rows, traces and pictures of a folder the planners' names of today; what has them already stays."""
+def rename_in_folder(folder: RunFolder, names: Mapping[str, str], config: Any) -> str:
+    """Give rows, traces and pictures of a folder the planners' names of today, and keep `config`, which has them.
+
+    What has them already stays. **Returns:** the sentence on it for the user.
+    """
     if folder.episodes_jsonl.exists():
         rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
         folder.write_jsonl("episodes.jsonl", [row | {"planner": today(row["planner"], names)} for row in rows])
@@ -38,10 +48,7 @@ def rename_planners(folder: RunFolder, names: Mapping[str, str]) -> None:
             suffix = path.name.removeprefix(old)
             if path.exists() and suffix in (".npz", "_values.png", "_adaptation.png"):
                 path.replace(path.with_name(new + suffix))
-
-
-def explain_names(names: Mapping[str, str]) -> str:
-    """The sentence on it for the user."""
+    folder.write_json("config.json", to_json(config))
     told = " and ".join(f"{old} is {new}" for old, new in names.items())
     return (
         f"this was begun by an earlier version, in which some planners had other names: {told} today, in the rows that "

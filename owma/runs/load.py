@@ -25,7 +25,7 @@ from owma.planners import AbstractPlanner, AbstractPlannerConfig, AgentModel, On
 from owma.runs import checkpoint
 from owma.runs.dataset import require_same_dataset
 from owma.runs.folder import RunFolder, not_trained, require_models
-from owma.runs.former_names import former_names
+from owma.runs.former_names import former_names, rename_evaluated
 from owma.runs.parts import TrainedParts, read_shapes, restore_parts
 from owma.runs.rows import EpisodeRow
 
@@ -141,8 +141,7 @@ def load_run(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = N
     config = from_json(ExperimentConfig, written)
     # Of an earlier version, it means the planners that it compared.
     names = former_names(written["evaluation"], config.evaluation)
-    planners = tuple(names.get(name, name) for name in config.evaluation.planners)
-    config = dataclasses.replace(config, evaluation=dataclasses.replace(config.evaluation, planners=planners))
+    config = dataclasses.replace(config, evaluation=rename_evaluated(config.evaluation, names))
     if checkpoint.latest(folder.path / "models") is None:
         raise not_trained(folder)
     shapes = read_shapes(folder)

@@ -29,7 +29,7 @@ from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.json import replace_text
 from owma._internal.progress import progress, stoppable
 from owma._internal.stdout import show_result
-from owma.config.flags import command_line, flags_of
+from owma.config.flags import command_with
 from owma.config.json import from_json, to_json
 from owma.config.sweep import SWEEPS, Point, SweepConfig, points, read_points, write_points
 from owma.config.task import describe_task
@@ -94,8 +94,8 @@ def main() -> None:
         folder = RunFolder.open(arguments.resume)
         from_json(SweepConfig, folder.read_json("config.json"))
         planned = read_points(folder.read_jsonl("points.jsonl"))
-        require_trust(_imports(planned), arguments.trust, _resume_command_for(folder.path, ()))
-    resume_command = _resume_command_for(folder.path, _imports(planned))
+        require_trust(_imports(planned), arguments.trust, command_with("sweep", Sweep(resume=folder.path)))
+    resume_command = command_with("sweep", Sweep(resume=folder.path, trust=tuple(_imports(planned))))
     print(f"sweep {folder.path}: {len(planned)} points", file=sys.stderr)
     for task in dict.fromkeys(describe_task(point.experiment.task) for point in planned):
         print(f"task: {task}", file=sys.stderr)
@@ -108,11 +108,6 @@ def main() -> None:
             f"`{resume_command}`."
         )
     show_result(folder.path)
-
-
-def _resume_command_for(folder: Path, trust: Sequence[str]) -> str:
-    """The command that goes on with a sweep."""
-    return command_line("sweep", *flags_of(Sweep(resume=folder, trust=tuple(trust)))[1])
 
 
 def _imports(points: Sequence[Point]) -> list[str]:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +29,7 @@ from owma._internal.progress import open_progress
 from owma._internal.stdout import show_result
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import ExperimentConfig
-from owma.config.flags import command_line, flags_of
+from owma.config.flags import command_with
 from owma.config.json import from_json, to_json
 from owma.config.planners import check_own
 from owma.config.presets import PRESETS, fit_preset_to_data
@@ -134,17 +134,17 @@ def _train(arguments: Train) -> None:
         with resumable(same_command("owma.train")):
             inputs = show_inputs(config, notes)
         folder = _new_folder(arguments.runs, config)
-        resume_command = _resume_command_for(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
+        resume_command = _resume_command(folder.path, arguments, sorted({*config.imports, *arguments.trust}))
     else:
         folder = RunFolder.open(arguments.resume)
         config = from_json(ExperimentConfig, folder.read_json("config.json"))
-        resume_command = _resume_command_for(folder.path, arguments, arguments.trust)
-        require_trust(config.imports, arguments.trust, _resume_command_for(folder.path, arguments, ()))
+        resume_command = _resume_command(folder.path, arguments, arguments.trust)
+        require_trust(config.imports, arguments.trust, _resume_command(folder.path, arguments))
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())
         with resumable(resume_command):
             inputs = show_inputs(config, begun=folder)
-        config = _of_today(config, folder)
+        config = _rename_planners(config, folder)
     if config.training.updates < _FEW_UPDATES and config.evaluation.timed_decisions == 0:
         disable_optimisations()
     if is_main_process():
@@ -170,29 +170,25 @@ def _new_folder(runs: Path, config: ExperimentConfig) -> RunFolder:
     return folder
 
 
-def _of_today(config: ExperimentConfig, folder: RunFolder) -> ExperimentConfig:
+def _rename_planners(config: ExperimentConfig, folder: RunFolder) -> ExperimentConfig:
     """A run's configuration with the names that planners have today, which its rows are then given too."""
-    from owma.runs.former_names import explain_names, former_names, rename_planners
+    from owma.runs.former_names import former_names, rename_evaluated, rename_in_folder
     from owma.train.devices import is_main_process
 
-    evaluation = config.evaluation
-    names = former_names(folder.read_json("config.json")["evaluation"], evaluation)
+    names = former_names(folder.read_json("config.json")["evaluation"], config.evaluation)
     if not names:
         return config
-    planners = tuple(names.get(name, name) for name in evaluation.planners)
-    config = dataclasses.replace(config, evaluation=dataclasses.replace(evaluation, planners=planners))
+    config = dataclasses.replace(config, evaluation=rename_evaluated(config.evaluation, names))
     if is_main_process():
-        rename_planners(folder, names)
-        folder.write_json("config.json", to_json(config))
-        show_warning(explain_names(names))
+        show_warning(rename_in_folder(folder, names, config))
     return config
 
 
-def _resume_command_for(folder: Path, arguments: Train, trust: Sequence[str]) -> str:
+def _resume_command(folder: Path, arguments: Train, trust: Iterable[str] = ()) -> str:
     """The command that goes on with a run, as these arguments have it but for `trust`."""
     # A run that is begun with data on disk is fitted to a sample of them, and goes on with that only.
-    resumed = Train(resume=folder, memory_gib=arguments.memory_gib, log=arguments.log, trust=tuple(trust))
-    return command_line("train", *flags_of(resumed)[1], *arguments.job.flags)
+    kept = {"memory_gib": arguments.memory_gib, "log": arguments.log, "job": arguments.job}
+    return command_with("train", Train(resume=folder, trust=tuple(trust), **kept))
 
 
 def _run(config: ExperimentConfig, inputs: "Inputs", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:

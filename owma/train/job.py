@@ -74,14 +74,6 @@ class JobConfig:
         """Whether there are several processes."""
         return self.cluster or self.coordinator is not None
 
-    @property
-    def flags(self) -> list[str]:
-        """The command-line flags that give this configuration."""
-        if self.cluster:
-            return ["--job.cluster"]
-        names = ("coordinator", "processes", "process") if self.is_distributed else ()
-        return [part for name in names for part in (f"--job.{name}", str(getattr(self, name)))]
-
 
 def run_distributed(job: JobConfig, work: Callable[[], None]) -> None:
     """Join the job, then call `work`; without a job, only call `work`. Must be called before JAX initialises devices.

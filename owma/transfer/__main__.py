@@ -6,7 +6,6 @@ What computes is imported when the flags have been read, so that `--help` and a 
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,7 @@ from owma._internal.progress import open_progress
 from owma._internal.stdout import show_result
 from owma.config.data import MEMORY_GIB
 from owma.config.experiment import EvaluationConfig, imported_modules
-from owma.config.flags import command_line, flags_of
+from owma.config.flags import command_with
 from owma.config.json import from_json, later_field, to_json
 from owma.config.names import check_run_name
 from owma.config.planners import OwnPlanner, check_own
@@ -105,8 +104,9 @@ def main() -> None:
     else:
         folder, trust = RunFolder.open(arguments.resume), arguments.trust
         arguments = from_json(Transfer, folder.read_json("config.json"))
-        require_trust(_imports(arguments), trust, _resume_command_for(folder.path, ()))
-        path, resume_command = folder.path.absolute().parents[2], _resume_command_for(folder.path, trust)
+        require_trust(_imports(arguments), trust, command_with("transfer", Transfer(resume=folder.path)))
+        path = folder.path.absolute().parents[2]
+        resume_command = command_with("transfer", Transfer(resume=folder.path, trust=trust))
     # What a reward's module registers is known before environments are looked up.
     import_modules(_imports(arguments))
     usual = arguments.evaluation.named_planners()
@@ -128,10 +128,7 @@ def main() -> None:
     world, policy = run.parts.world, run.parts.policy
     dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
     check_env(env, run.obs_keys, **dims, flag="--env")
-    told = [f"{spec}: {describe_task(parse_task(spec))}" for spec in config.task]
-    told += ["OGBench's five"] if config.ogbench_tasks else []
-    told += [f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else []
-    show_setup(describe_data(dataset), told, describe_env(env))
+    show_setup(describe_data(dataset), _described_tasks(config), describe_env(env))
     for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"))):
         show_warning(note)
     # First all tasks: a mistake in one leaves no folder behind.
@@ -140,9 +137,9 @@ def main() -> None:
         folder = RunFolder.create(run.folder.path / "transfers", arguments.name)
         folder.write_json("config.json", to_json(arguments))
         folder.write_json("versions.json", versions())
-        resume_command = _resume_command_for(folder.path, _imports(arguments))
+        resume_command = command_with("transfer", Transfer(resume=folder.path, trust=_imports(arguments)))
     else:
-        arguments = _of_today(arguments, folder)
+        arguments = _update_names(arguments, folder)
         config, evaluation = arguments.config, arguments.evaluation
     with resumable(resume_command):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
@@ -164,6 +161,12 @@ def main() -> None:
     show_result(folder.path)
 
 
+def _described_tasks(config: TransferConfig) -> list[str]:
+    told = [f"{spec}: {describe_task(parse_task(spec))}" for spec in config.task]
+    told += ["OGBench's five"] if config.ogbench_tasks else []
+    return told + ([f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else [])
+
+
 def _as_the_run(arguments: Transfer, of_run: EvaluationConfig) -> Transfer:
     """With the price and the limit of steps of the run's own evaluation, where the command line has none."""
     evaluation = arguments.evaluation
@@ -183,14 +186,13 @@ def _imports(arguments: Transfer) -> tuple[str, ...]:
     return imported_modules(tasks, evaluation.env, arguments.trust, planners)
 
 
-def _of_today(arguments: Transfer, folder: RunFolder) -> Transfer:
+def _update_names(arguments: Transfer, folder: RunFolder) -> Transfer:
     """A transfer with the names that planners have today, in `--each` too, which its rows are then given."""
-    from owma.runs.former_names import explain_names, former_names, rename_planners, today
+    from owma.runs.former_names import former_names, rename_evaluated, rename_in_folder, today
 
     names = former_names(folder.read_json("config.json")["evaluation"], arguments.evaluation)
     if not names:
         return arguments
-    planners = tuple(names.get(name, name) for name in arguments.evaluation.planners)
     each = []
     for text in arguments.config.each:
         fields, equals, values = text.partition("=")
@@ -198,17 +200,10 @@ def _of_today(arguments: Transfer, folder: RunFolder) -> Transfer:
     arguments = dataclasses.replace(
         arguments,
         config=dataclasses.replace(arguments.config, each=tuple(each)),
-        evaluation=dataclasses.replace(arguments.evaluation, planners=planners),
+        evaluation=rename_evaluated(arguments.evaluation, names),
     )
-    rename_planners(folder, names)
-    folder.write_json("config.json", to_json(arguments))
-    show_warning(explain_names(names))
+    show_warning(rename_in_folder(folder, names, arguments))
     return arguments
-
-
-def _resume_command_for(folder: Path, trust: Sequence[str]) -> str:
-    """The command that goes on with a transfer."""
-    return command_line("transfer", *flags_of(Transfer(resume=folder, trust=tuple(trust)))[1])
 
 
 if __name__ == "__main__":

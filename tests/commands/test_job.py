@@ -1,9 +1,9 @@
 """Several processes of `python -m owma.train` that train one run together."""
 
+import functools
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import socket
@@ -17,7 +17,9 @@ import pytest
 from test_train import TINY
 
 import owma.train.__main__
+from owma.config.flags import command_with
 from owma.runs import checkpoint
+from owma.train.__main__ import Train
 from owma.train.job import JobConfig
 
 TWO = ("--job.processes", "2")
@@ -41,10 +43,12 @@ def test_flags_that_make_no_job_are_refused(name: str, invoke, elsewhere: Path) 
 
 def test_the_way_on_takes_the_same_part() -> None:
     job = JobConfig("host:1234", 4, 3)
-    assert (
-        job.is_distributed and shlex.join(job.flags) == "--job.coordinator host:1234 --job.processes 4 --job.process 3"
+    on = "python -m owma.train --resume runs/a --job."
+    command = functools.partial(command_with, "train")
+    assert command(Train(resume=Path("runs/a"), job=job)) == (
+        f"{on}coordinator host:1234 --job.processes 4 --job.process 3"
     )
-    assert JobConfig(cluster=True).flags == ["--job.cluster"] and JobConfig().flags == []
+    assert command(Train(resume=Path("runs/a"), job=JobConfig(cluster=True))) == f"{on}cluster"
 
 
 def _start(elsewhere: Path, *flags: str) -> subprocess.Popen[str]:

@@ -307,16 +307,16 @@ def test_names_say_what_made_the_data_and_how_to_make_it_again():
         StitchCollect(steps=50),
     ]
     assert len({config.name for config in configs}) == len(configs)
-    assert command_for(configs[1].name) == (
-        "python -m owma.collect two-routes --skew 0.05 --episodes 1000 --steps 200 --action-noise 0.25 --seed 7"
-    )
-    assert command_for(configs[3].name) == (
-        "python -m owma.collect pointmaze --maze large --steps 1000000 --action-noise 0 --seed 0"
-    )
-    assert command_for(configs[4].name) == (
-        "python -m owma.collect stitch --maze umaze --episodes 4000 --steps 50 --seed 0"
-    )
+    commands = [command_for(config.name) for config in configs]
+    assert commands == [
+        "python -m owma.collect two-routes",
+        "python -m owma.collect two-routes --seed 7 --skew 0.05 --action-noise 0.25",
+        "python -m owma.collect two-routes --skew 0.0 --steps 100",
+        "python -m owma.collect pointmaze --maze large --action-noise 0.0",
+        "python -m owma.collect stitch --steps 50",
+    ]
     assert command_for("D4RL/pen/human-v2") is None
+    assert command_for(configs[0].name.replace("0p02", "little")) is None
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,9 @@ def test_the_presets_cumulants_see_what_the_rewards_see() -> None:
 
 def test_names_and_commands() -> None:
     assert HopperCollect().name == "owma/hopper-200000-seed0-v0"
-    assert command_for(HopperCollect().name) == "python -m owma.collect hopper --steps 200000 --seed 0"
+    assert command_for(HopperCollect().name) == "python -m owma.collect hopper"
     assert command_for(HopperCollect(action_noise=0.25, random_share=0.2, search_steps=7, seed=3).name) == (
-        "python -m owma.collect hopper --steps 200000 --action-noise 0.25 --random-share 0.2 --search-steps 7 --seed 3"
+        "python -m owma.collect hopper --seed 3 --action-noise 0.25 --random-share 0.2 --search-steps 7"
     )
     given = HopperCollect(policies=Path("sets/my set/policies.npz"))
     assert given.name == "owma/hopper-200000-by-my-set-policies-seed0-v0" and command_for(given.name) is None

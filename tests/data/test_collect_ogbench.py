@@ -111,12 +111,12 @@ def test_names_and_commands() -> None:
     maze = OGBenchMazeCollect(maze="giant", kind="stitch", action_noise=0.25)
     assert maze.name == "owma/ogbench-pointmaze-giant-stitch-1000000-noise0p25-seed0-v0"
     assert command_for(maze.name) == (
-        "python -m owma.collect ogbench-maze --maze giant --kind stitch --steps 1000000 --action-noise 0.25 --seed 0"
+        "python -m owma.collect ogbench-maze --maze giant --kind stitch --action-noise 0.25"
     )
     play = OGBenchPlayCollect(scene="puzzle-3x3", plan_noise=0.0, seed=2)
     assert play.name == "owma/ogbench-puzzle-3x3-play-1000000-noise0-seed2-v0"
     assert command_for(play.name) == (
-        "python -m owma.collect ogbench-play --scene puzzle-3x3 --steps 1000000 --plan-noise 0 --seed 2"
+        "python -m owma.collect ogbench-play --seed 2 --scene puzzle-3x3 --plan-noise 0.0"
     )
     with pytest.raises(ConfigError, match="--plan-noise must not be negative"):
         collect_ogbench_play(dataclasses.replace(play, plan_noise=-1.0))

@@ -2,10 +2,10 @@
 
 from owma.results.plots.analysis import (
     ablation as ablation,
-    calibration as calibration,
     centres as centres,
     convergence as convergence,
     decisions as decisions,
+    promised_against_realised as promised_against_realised,
     value_before_after as value_before_after,
 )
 from owma.results.plots.animation import map_animation as map_animation

@@ -20,7 +20,7 @@ from owma.results.plots.canvas import (
 )
 
 
-def calibration(path: Path, by_planner: Mapping[str, Mapping[str, Any]]) -> Path:
+def promised_against_realised(path: Path, by_planner: Mapping[str, Mapping[str, Any]]) -> Path:
     """What plans promised against what came of them, an episode a dot, a panel a planner; on the diagonal is honest.
 
     `by_planner` is what `owma.results.analysis.calibration` returns. **Returns:** `path`.
