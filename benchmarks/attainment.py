@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matched import SCALED, TrainedRun, at_price, matched, settle, two_routes
+from matched import SCALED, TrainedRun, matched, settle, two_routes, with_kl_coef
 from scipy.spatial import KDTree
 
 from owma._internal.command import command, enable_compilation_cache, parse
@@ -374,11 +374,11 @@ class Campaign:
         problems += [lambda p=parameters: mixture(*p) for parameters in (MIXTURES[:1] if quick else MIXTURES)]
         for make in problems:
             problem = make()
-            priced = {name: at_price(config, problem.kl_coef) for name, config in self.planners.items()}
-            for name, config in priced.items():
+            planners = {name: with_kl_coef(config, problem.kl_coef) for name, config in self.planners.items()}
+            for name, config in planners.items():
                 if isinstance(config, OnlineAdaptation):
-                    priced[name] = dataclasses.replace(config, adapt="all")
-            self._keep(problem.name, lambda problem=problem: problem, priced, self.decisions)
+                    planners[name] = dataclasses.replace(config, adapt="all")
+            self._keep(problem.name, lambda problem=problem: problem, planners, self.decisions)
 
     def quick(self) -> None:
         """A model that was hardly trained."""
@@ -388,26 +388,29 @@ class Campaign:
     def learnt(self, skew: float) -> None:
         """At the start and anywhere in the data."""
         learnt = self._two_routes(skew)
-        name, price = learnt.name, OnlineAdaptation().kl_coef
-        self._keep(name, lambda: learnt.problem(learnt.starts(4), price), self.planners, self.decisions)
-        self._keep(f"{name}-data", lambda: learnt.problem(learnt.anywhere(8), price), self.planners, self.decisions)
+        name, kl_coef = learnt.name, OnlineAdaptation().kl_coef
+        self._keep(name, lambda: learnt.problem(learnt.starts(4), kl_coef), self.planners, self.decisions)
+        self._keep(f"{name}-data", lambda: learnt.problem(learnt.anywhere(8), kl_coef), self.planners, self.decisions)
 
     def varied(self, skew: float) -> None:
         """At other λ, and at two more budgets."""
         learnt = self._two_routes(skew)
-        name, price = learnt.name, OnlineAdaptation().kl_coef
+        name, kl_coef = learnt.name, OnlineAdaptation().kl_coef
         for other in _PRICES:
-            priced = {planner: at_price(config, other) for planner, config in self.planners.items()}
+            planners = {planner: with_kl_coef(config, other) for planner, config in self.planners.items()}
             self._keep(
                 f"{name}-price{other:g}",
                 lambda other=other: learnt.problem(learnt.starts(4), other),
-                priced,
+                planners,
                 self.decisions // 2,
             )
         for scale in (0.25, 4.0):
             scaled = {planner: make(scale) for planner, make in SCALED.items() if planner in self.planners}
             self._keep(
-                f"{name}-budget{scale:g}", lambda: learnt.problem(learnt.starts(4), price), scaled, self.decisions // 2
+                f"{name}-budget{scale:g}",
+                lambda: learnt.problem(learnt.starts(4), kl_coef),
+                scaled,
+                self.decisions // 2,
             )
 
     def _two_routes(self, skew: float) -> Learnt:

@@ -10,7 +10,12 @@ from owma._internal.errors import ConfigError
 from owma._internal.progress import Progress
 from owma.config.experiment import ExperimentConfig
 from owma.config.json import to_json
-from owma.config.planners.budgets import SCALED as SCALED, Scaled as Scaled, at_price as at_price, matched as matched
+from owma.config.planners.budgets import (
+    SCALED as SCALED,
+    Scaled as Scaled,
+    matched as matched,
+    with_kl_coef as with_kl_coef,
+)
 from owma.data import TwoRoutesCollect
 from owma.runs.folder import RunFolder, versions
 from owma.runs.load import SavedRun, load_run

@@ -34,7 +34,8 @@ from owma.config.planners import (
     TwistedSMC,
     planner_name,
 )
-from owma.config.planners.budgets import matched
+from owma.config.planners.base import AbstractPlannerConfig
+from owma.config.planners.budgets import kl_coef_notes, matched, with_kl_coef
 from owma.data import Origin
 from owma.eval.evaluate import draw, evaluate_planners
 from owma.eval.judge import Judge
@@ -344,6 +345,20 @@ def test_all_planners_are_given_one_price() -> None:
     assert EvaluationConfig(planners=tuple(NAMED)).named_planners() == dict(NAMED)
     with pytest.raises(ConfigError, match="kl_coef=0.0: must be positive"):
         EvaluationConfig(kl_coef=0.0)
+    (note,) = kl_coef_notes(NAMED, 0.5)
+    assert note == "published keeps its own kl_coef=1; kl_coef=0.5 is for the other planners."
+    assert kl_coef_notes(NAMED, 1.0) == kl_coef_notes(NAMED, None) == kl_coef_notes(["cem"], 0.5) == ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Unweighed(AbstractPlannerConfig):
+    def build(self) -> Any:
+        raise NotImplementedError
+
+
+def test_a_planner_without_kl_coef_is_given_none() -> None:
+    with pytest.raises(ConfigError, match="_Unweighed has no kl_coef, so that it cannot be given 0.5"):
+        with_kl_coef(_Unweighed(), 0.5)
 
 
 def test_a_maze_with_one_start_and_one_goal_is_drawn(tmp_path: Path) -> None:

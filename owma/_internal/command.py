@@ -150,7 +150,7 @@ def parse(
     prog: str,
     description: str | None = None,
     often: Sequence[str] = (),
-    price: str | None = None,
+    kl_coef_flag: str | None = None,
 ) -> _Arguments:
     """The command line as an instance of `cls`, which may be a union of annotated classes too.
 
@@ -158,17 +158,17 @@ def parse(
     box, in pieces. So does a word that is nearly one of the command's.
 
     **Arguments:** `often`: the flags that `--help` shows, with their dashes; `--help-all` shows all of them, and so
-    does `--help` where there are none. `price`: the flag that `--lambda` stands for.
+    does `--help` where there are none. `kl_coef_flag`: the flag that `--lambda` stands for.
     """
     prog = sys.argv[0] if sys.argv[0].startswith(("owma ", "python -m owma ")) else prog
     if {"--version", "-V"} & set(sys.argv[1:]):
         show_result(f"owma {__version__}")
         sys.exit(0)
     # Whatever looks at the command line later sees it as it is understood.
-    sys.argv = [sys.argv[0], *_spelt_out(sys.argv[1:], price)]
+    sys.argv = [sys.argv[0], *_spelt_out(sys.argv[1:], kl_coef_flag)]
     words = sys.argv[1:]
     if often and {"-h", "--help"} & set(words):
-        about = "" if price is None else f"--lambda is short for {price}, the price of a nat."
+        about = "" if kl_coef_flag is None else f"--lambda is short for {kl_coef_flag}, the price of a nat."
         show_result(short_help(cls, prog, often, words, about))
         sys.exit(0)
     words = ["--help" if word == "--help-all" else word for word in words]
@@ -199,10 +199,10 @@ def parse(
         sys.stderr.write(shown.getvalue())
 
 
-def _spelt_out(words: Sequence[str], price: str | None) -> list[str]:
+def _spelt_out(words: Sequence[str], kl_coef_flag: str | None) -> list[str]:
     """The words with deprecated spellings replaced, and `--lambda` as the flag that it abbreviates."""
     words = [re.sub(r"^(\w+):og-bench-", r"\1:ogbench-", word) for word in words]
-    return words if price is None else [re.sub(r"^--lambda(?==|$)", price, word) for word in words]
+    return words if kl_coef_flag is None else [re.sub(r"^--lambda(?==|$)", kl_coef_flag, word) for word in words]
 
 
 def _unrecognised(said: str, words: Sequence[str]) -> list[str]:

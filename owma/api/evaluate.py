@@ -11,6 +11,7 @@ from owma.config.experiment import EvaluationConfig
 from owma.config.json import to_json
 from owma.config.names import check_run_name
 from owma.config.planners import AbstractPlannerConfig, OwnPlanner, check_own, own_planner, planner_name
+from owma.config.planners.budgets import kl_coef_notes
 from owma.config.planners.own import class_planner_name
 from owma.envs import limit_note, statistics_note
 from owma.envs.given import EnvLike, given_env
@@ -75,7 +76,7 @@ def evaluate(
     where = run.env if env is None else given_env(env)
     check_run_env(run, where, flag="env=")
     notes = statistics_note(run.env_spec, "The run's dataset"), limit_note(where, config.max_steps, "max_steps")
-    for note in filter(None, notes):
+    for note in filter(None, (*notes, *kl_coef_notes(named, kl_coef))):
         _warn(note)
     judge = judge_of_run(run, where, (), warn=_warn, remedy="load it with owma.load(path, task=...)")
     described = {"evaluation": to_json(config), "seed": seed, "planners": {n: repr(p) for n, p in named.items()}}

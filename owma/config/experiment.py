@@ -10,7 +10,7 @@ from owma.config.fields import check_seeds
 from owma.config.json import fingerprint, later_field
 from owma.config.names import check_run_name
 from owma.config.planners import NAMED, PLANNERS, AbstractPlannerConfig, own_planner
-from owma.config.planners.budgets import PlannerT, at_price
+from owma.config.planners.budgets import PlannerT, with_kl_coef
 from owma.config.policy import PolicyConfig
 from owma.config.task import DataConfig, RecordedTaskConfig, RewardTaskConfig, TaskConfig, is_of_session
 from owma.config.training import TrainingConfig
@@ -34,7 +34,7 @@ class EvaluationConfig:
     timed_decisions: int = 4
     """Single decisions timed in each episode; 0 leaves milliseconds unmeasured."""
     kl_coef: float | None = later_field(None)
-    """The price of a nat (lambda) of all planners but `published`, so that they solve the same problem; guided
+    """lambda, the price of a nat, of all planners but `published`, so that they solve the same problem; guided
     diffusion is given its inverse. None leaves each its own, which is 0.25 for most."""
     max_steps: int = later_field(1000)
     """Steps after which an episode is cut, as truncated, in an environment that has no limit of its own."""
@@ -60,11 +60,11 @@ class EvaluationConfig:
         """The configurations of `planners` by their rows' names, at `kl_coef` if there is one. Imports nothing."""
         own = {spec: own_planner(spec) for spec in self.planners}
         named = {planner.name if planner else spec: planner or NAMED[spec] for spec, planner in own.items()}
-        return {name: self.priced(name, planner) for name, planner in named.items()}
+        return {name: self.with_kl_coef(name, planner) for name, planner in named.items()}
 
-    def priced(self, name: str, planner: PlannerT) -> PlannerT:
-        """The planner of this name at `kl_coef`, if there is one and the planner has a price."""
-        return planner if self.kl_coef is None or name == "published" else at_price(planner, self.kl_coef)
+    def with_kl_coef(self, name: str, planner: PlannerT) -> PlannerT:
+        """The planner of this name at `kl_coef`, if there is one; `published` keeps its own."""
+        return planner if self.kl_coef is None or name == "published" else with_kl_coef(planner, self.kl_coef)
 
 
 def imported_modules(

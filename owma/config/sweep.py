@@ -12,6 +12,7 @@ from owma.config.fields import Choice, check_seeds, label_changes, override, par
 from owma.config.json import from_json, to_json
 from owma.config.names import check_run_name
 from owma.config.planners import COMPARED, NAMED, OnlineAdaptation, PlannerConfig
+from owma.config.planners.budgets import kl_coef_notes
 from owma.config.presets import PRESETS, fit_preset_to_data
 
 
@@ -78,7 +79,7 @@ class Point:
 def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tuple[Point, ...]:
     """Every row that the sweep will have, in order; what would be run twice is there once.
 
-    `warn` is given each sentence, once, that `fit_preset_to_data` says of the experiments.
+    `warn` is given each sentence, once, that `fit_preset_to_data` and `kl_coef_notes` say of the experiments.
 
     Raises `ConfigError`, before anything has run, for a field that there is not and for a value that it does not take.
     """
@@ -99,10 +100,12 @@ def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tu
         label = "".join(f"-{_label(choice.shown, fields)}{spell(choice.fields[choice.shown])}" for choice in ours)
         experiment = override(base, settings | {"name": f"{base.name}{label}-seed{seed}", "seed": seed})
         experiment, said_of_it = fit_preset_to_data(experiment, is_flag_given)
+        if is_flag_given("evaluation.kl_coef"):
+            said_of_it += kl_coef_notes(config.planners, experiment.evaluation.kl_coef)
         notes |= dict.fromkeys(said_of_it)
         for name in config.planners:
             planner = override(
-                experiment.evaluation.priced(name, typing.cast(PlannerConfig, NAMED[name])), overrides[name]
+                experiment.evaluation.with_kl_coef(name, typing.cast(PlannerConfig, NAMED[name])), overrides[name]
             )
             theirs = [choice for choice in combination if choice.shown.split(".")[0] == name]
             changes = {

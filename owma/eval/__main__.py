@@ -32,7 +32,7 @@ from owma.config.planners import (
     check_own,
     planner_name,
 )
-from owma.config.planners.budgets import at_price
+from owma.config.planners.budgets import kl_coef_notes, with_kl_coef
 from owma.config.task import describe_task
 from owma.results.description import describe_env
 from owma.results.show import show_results, show_setup
@@ -76,11 +76,11 @@ class Eval:
             raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
         check_seeds(self.seed)
 
-    def acting(self, price: float | None = None) -> dict[str, AbstractPlannerConfig]:
-        """The planners by name: `planner`, or those of --planners, at `price` unless --kl-coef has another."""
+    def acting(self, kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
+        """The planners by name: `planner`, or those of --planners, at `kl_coef` unless --kl-coef has another."""
         if not self.evaluation.planners:
             return {planner_name(self.planner): self.planner}
-        return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or price).named_planners()
+        return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or kl_coef).named_planners()
 
 
 _OFTEN = (
@@ -90,14 +90,14 @@ _OFTEN = (
 """The flags that `--help` shows."""
 
 
-def _price() -> str:
+def _kl_coef_flag() -> str:
     """The flag that `--lambda` stands for: of the one planner, or of all that are named."""
     return "--kl-coef" if is_flag_given("planners") else "--planner.kl-coef"
 
 
 def main() -> None:
     """Parse, evaluate, print the folder."""
-    arguments = parse(Eval, prog="python -m owma.eval", often=_OFTEN, price=_price())
+    arguments = parse(Eval, prog="python -m owma.eval", often=_OFTEN, kl_coef_flag=_kl_coef_flag())
     if arguments.evaluation.planners and is_flag_given("planner"):
         raise ConfigError(
             "--planners are planners as a training run has them, and planner:NAME is one with settings of its own "
@@ -126,15 +126,15 @@ def main() -> None:
     check_run_env(run, env, flag="--env")
     known = "unnamed (the run is from an earlier version)" if run.dataset is None else run.dataset.dataset_id
     show_setup(f"{known}, which the run was trained on", [describe_task(run.config.task)], describe_env(env))
-    for note in filter(
-        None, (statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps, "--max-steps"))
-    ):
+    notes = statistics_note(run.env_spec, "The run's dataset"), limit_note(env, most_steps, "--max-steps")
+    given = arguments.evaluation.planners, arguments.evaluation.kl_coef
+    for note in filter(None, (*notes, *kl_coef_notes(*given))):
         show_warning(note)
-    price = run.config.evaluation.kl_coef
-    planners = arguments.acting(price)
+    usual = run.config.evaluation.kl_coef
+    planners = arguments.acting(usual)
     is_alone = not arguments.evaluation.planners
-    if is_alone and price is not None and at_price(arguments.planner, price) != arguments.planner:
-        show_warning(f"The planners of the run have kl_coef={price}; this one has another (--planner.kl-coef).")
+    if is_alone and usual is not None and with_kl_coef(arguments.planner, usual) != arguments.planner:
+        show_warning(f"The planners of the run have kl_coef={usual}; this one has another (--planner.kl-coef).")
     judge = judge_of_run(run, env, arguments.trust, warn=show_warning, remedy="pass --trust {names}")
     about = {"value": arguments.value, "deadline_ms": arguments.deadline_ms}
     setup = setup_of_run(run, arguments.evaluation, env=env, judge=judge, **about)

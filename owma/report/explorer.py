@@ -16,7 +16,7 @@ from owma.eval.rollout import run_episodes
 from owma.planners import AgentModel, OnlineAdaptation, Static
 from owma.runs.load import SavedRun
 
-PRICES = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+KL_COEFS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 """The λ at which the optimum is told, in units of `value_scale`."""
 
 TOP = 0.02
@@ -96,7 +96,7 @@ def _decide(model: AgentModel, agent: Agent, kl_coef: float, obs: Obs, draws: in
         "kl": _rounded(kl),
         "objective": _rounded(objective),
         "plan": {"psi": _rounded(chosen[:2]), "value": _rounded(info.value), "kl": _rounded(info.kl)},
-        "optimum": [_optimum(prior, price) for price in PRICES],
+        "optimum": [_optimum(prior, kl_coef) for kl_coef in KL_COEFS],
     }
 
 
@@ -131,18 +131,18 @@ def _prior_values(model: AgentModel, obs: Obs, key: PRNGKeyArray, num: int = 409
     return jax.lax.map(batch, jax.random.split(key, num // 512)).reshape(-1)
 
 
-def _optimum(values: Float[Array, " n"], price: float) -> dict[str, Any]:
+def _optimum(values: Float[Array, " n"], kl_coef: float) -> dict[str, Any]:
     """q* ∝ p_φ exp(V/λ) by the weights of draws of p_φ; to be believed where `ess` is large."""
-    logits = values / price
+    logits = values / kl_coef
     weights = jax.nn.softmax(logits)
     top = values >= jnp.quantile(values, 1 - TOP)
     value = jnp.sum(weights * values)
-    best = price * log_mean_exp(logits)
+    best = kl_coef * log_mean_exp(logits)
     return {
-        "kl_coef": price,
+        "kl_coef": kl_coef,
         "objective": _rounded(best),
         "value": _rounded(value),
-        "kl": _rounded((value - best) / price),
+        "kl": _rounded((value - best) / kl_coef),
         "rare_share": _rounded(jnp.sum(jnp.where(top, weights, 0.0))),
         "ess": _rounded(effective_sample_size(logits)),
     }

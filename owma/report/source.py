@@ -102,7 +102,7 @@ class Source:
     def trained(self) -> tuple[Path, OnlineAdaptation] | None:
         """A run whose models are at hand, with the adapting planner that acted in it."""
         if self.experiment is not None:
-            path, planner = self.folder.path, self.experiment.evaluation.priced(OURS, PLANNERS[OURS])
+            path, planner = self.folder.path, self.experiment.evaluation.with_kl_coef(OURS, PLANNERS[OURS])
         else:
             rows = [row for row in self.rows if row.get("base") == OURS and not row["planner_settings"]]
             note = self.folder.path / "trained" / f"{rows[0]['experiment']}.json" if rows else None

@@ -32,6 +32,7 @@ from owma.config.experiment import ExperimentConfig
 from owma.config.flags import command_with
 from owma.config.json import from_json, to_json
 from owma.config.planners import check_own
+from owma.config.planners.budgets import kl_coef_notes
 from owma.config.presets import PRESETS, fit_preset_to_data
 from owma.config.task import describe_task
 from owma.results.description import describe_data, describe_env
@@ -93,7 +94,7 @@ class Train:
 
 def main() -> None:
     """Parse, run, print the folder."""
-    arguments = parse(Train, prog="python -m owma.train", often=_OFTEN, price="--evaluation.kl-coef")
+    arguments = parse(Train, prog="python -m owma.train", often=_OFTEN, kl_coef_flag="--evaluation.kl-coef")
     check_logs(arguments.log)
     run_distributed(arguments.job, lambda: _train(arguments))
 
@@ -128,6 +129,8 @@ def _train(arguments: Train) -> None:
 
     if arguments.resume is None:
         config, notes = fit_preset_to_data(arguments.preset, is_flag_given)
+        if is_flag_given("evaluation.kl_coef"):
+            notes += kl_coef_notes(config.evaluation.planners, config.evaluation.kl_coef)
         # First the inputs, so that a mistake in them leaves no folder behind.
         import_modules(arguments.trust)
         check_own(config.evaluation.named_planners().values())

@@ -31,6 +31,7 @@ from owma.config.flags import command_with
 from owma.config.json import from_json, later_field, to_json
 from owma.config.names import check_run_name
 from owma.config.planners import OwnPlanner, check_own
+from owma.config.planners.budgets import kl_coef_notes
 from owma.config.task import describe_task, parse_task
 from owma.config.transfer import TransferConfig
 from owma.results.description import describe_data, describe_env
@@ -82,7 +83,7 @@ _OFTEN = (
 
 def main() -> None:
     """Parse, fit and evaluate, print the folder."""
-    arguments = parse(Transfer, prog="python -m owma.transfer", often=_OFTEN, price="--kl-coef")
+    arguments = parse(Transfer, prog="python -m owma.transfer", often=_OFTEN, kl_coef_flag="--kl-coef")
     if arguments.run is not None and arguments.resume is None:
         require_models(arguments.run)  # a mistake is answered before what computes is imported
     enable_compilation_cache()
@@ -112,7 +113,7 @@ def main() -> None:
     usual = arguments.evaluation.named_planners()
     acting = arguments.config.acting_planners(arguments.evaluation)
     check_own(usual.values())
-    check_own((planner for name, planner in acting.items() if name not in usual), need_price=True)
+    check_own((planner for name, planner in acting.items() if name not in usual), need_kl_coef=True)
     run = load_run(path)
     if folder is None:
         arguments = _as_the_run(arguments, run.config.evaluation)
@@ -129,7 +130,8 @@ def main() -> None:
     dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
     check_env(env, run.obs_keys, **dims, flag="--env")
     show_setup(describe_data(dataset), _described_tasks(config), describe_env(env))
-    for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"))):
+    given = kl_coef_notes(usual, evaluation.kl_coef if is_flag_given("kl_coef") else None)
+    for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"), *given)):
         show_warning(note)
     # First all tasks: a mistake in one leaves no folder behind.
     tasks = transfer_tasks(config, transitions, env, trained_for=run.config.task)
@@ -168,7 +170,7 @@ def _described_tasks(config: TransferConfig) -> list[str]:
 
 
 def _as_the_run(arguments: Transfer, of_run: EvaluationConfig) -> Transfer:
-    """With the price and the limit of steps of the run's own evaluation, where the command line has none."""
+    """With λ and the limit of steps of the run's own evaluation, where the command line has none."""
     evaluation = arguments.evaluation
     if evaluation.kl_coef is None:
         evaluation = dataclasses.replace(evaluation, kl_coef=of_run.kl_coef)

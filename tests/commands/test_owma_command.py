@@ -26,9 +26,9 @@ from owma.config.presets import PRESETS
 ROOT = Path(owma.__file__).parent.parent
 
 
-def _parsed(monkeypatch: pytest.MonkeyPatch, cls: type, *words: str, price: str | None = None):
+def _parsed(monkeypatch: pytest.MonkeyPatch, cls: type, *words: str, kl_coef_flag: str | None = None):
     monkeypatch.setattr(sys, "argv", ["command", *words])
-    return parse(cls, prog="command", price=price)
+    return parse(cls, prog="command", kl_coef_flag=kl_coef_flag)
 
 
 def test_the_console_script_is_the_front_module() -> None:
@@ -89,15 +89,17 @@ def test_short_help_is_of_the_preset(invoke) -> None:
 
 
 def test_lambda_is_the_price(monkeypatch) -> None:
-    train, price = owma.train.__main__.Train, "--evaluation.kl-coef"
-    assert _parsed(monkeypatch, train, "smoke", "--lambda", "0.3", price=price).preset.evaluation.kl_coef == 0.3
-    assert _parsed(monkeypatch, train, "smoke", "--lambda=0.4", price=price).preset.evaluation.kl_coef == 0.4
+    train, flag = owma.train.__main__.Train, "--evaluation.kl-coef"
+    assert _parsed(monkeypatch, train, "smoke", "--lambda", "0.3", kl_coef_flag=flag).preset.evaluation.kl_coef == 0.3
+    assert _parsed(monkeypatch, train, "smoke", "--lambda=0.4", kl_coef_flag=flag).preset.evaluation.kl_coef == 0.4
     monkeypatch.setattr(sys, "argv", ["eval", "runs/x", "--lambda", "2"])
-    assert owma.eval.__main__._price() == "--planner.kl-coef"
-    of_one = _parsed(monkeypatch, owma.eval.__main__.Eval, "runs/x", "--lambda", "2", price=owma.eval.__main__._price())
+    assert owma.eval.__main__._kl_coef_flag() == "--planner.kl-coef"
+    of_one = _parsed(
+        monkeypatch, owma.eval.__main__.Eval, "runs/x", "--lambda", "2", kl_coef_flag=owma.eval.__main__._kl_coef_flag()
+    )
     assert of_one.planner == OnlineAdaptation(kl_coef=2.0) and of_one.evaluation.kl_coef is None
     monkeypatch.setattr(sys, "argv", ["eval", "runs/x", "--planners", "static"])
-    assert owma.eval.__main__._price() == "--kl-coef"
+    assert owma.eval.__main__._kl_coef_flag() == "--kl-coef"
 
 
 @pytest.mark.parametrize("spelling", ["ogbench", "og-bench"])

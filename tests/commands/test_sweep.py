@@ -44,6 +44,9 @@ def test_a_dry_run_prints_the_points_and_leaves_nothing(invoke, elsewhere: Path)
     other = """data={"class":"D4rlFile","file":"mine.hdf5","episode_steps":null}"""
     done = invoke(owma.sweep.__main__.main, "own", "--overrides", other, "--seeds", "1", "2", "--dry-run")
     assert done.code == 0 and done.stderr.count("owma: warning: the preset's task, ") == 1
+    same = ("--overrides", "evaluation.kl_coef=0.5", "--planners", "static", "published", "--dry-run")
+    done = invoke(owma.sweep.__main__.main, "own", *same)
+    assert done.code == 0 and done.stderr.count("owma: warning: published keeps its own kl_coef=1; ") == 1
     assert not list(elsewhere.iterdir())
 
 

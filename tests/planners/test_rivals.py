@@ -100,8 +100,8 @@ def test_no_rival_reads_more_than_the_optimum(getkey, gaussian_model, config, pa
 def test_normalisers_are_unbiased(getkey, gaussian_model, config) -> None:
     # V/scale − λ KL is λ log Ẑ in each decision, and E Ẑ = E exp(V/λ).
     model = gaussian_model(_MEAN, _VARIANCE, _WEIGHT)
-    priced = dataclasses.replace(config, kl_coef=1.0)
-    _, info = _decisions(priced, model, 1000, getkey())
+    other = dataclasses.replace(config, kl_coef=1.0)
+    _, info = _decisions(other, model, 1000, getkey())
     normalisers = np.exp(_objective(model, info, 1.0))
     expected = np.exp(0.5 + 0.5)  # J* = wᵀm + wᵀSw/2 at λ = 1
     assert normalisers.mean() == pytest.approx(expected, abs=4 * normalisers.std() / np.sqrt(1000))

@@ -1,9 +1,10 @@
 """Every planner for the same problem, in about the time that online adaptation takes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from owma._internal.errors import ConfigError
 from owma.config.fields import label_changes
 from owma.config.planners.base import AbstractPlannerConfig
 from owma.config.planners.online_adaptation import ADAPTATION_ADAM, PUBLISHED, OnlineAdaptation
@@ -73,13 +74,29 @@ def matched() -> dict[str, AbstractPlannerConfig]:
     }
 
 
-def at_price(config: PlannerT, kl_coef: float) -> PlannerT:
-    """The planner with another λ, where it has one."""
+def with_kl_coef(config: PlannerT, kl_coef: float) -> PlannerT:
+    """The planner with another λ; one that does not weigh the divergence as it is.
+
+    Raises `ConfigError` for a configuration that has no λ, of which it is not known how it weighs the divergence.
+    """
     if isinstance(config, GuidedDiffusion):
         return dataclasses.replace(config, guidance_coef=1 / kl_coef)
     if isinstance(config, Static | RandomShooting):
         return config
-    return dataclasses.replace(config, kl_coef=kl_coef)  # type: ignore[call-arg, return-value]
+    if not (dataclasses.is_dataclass(config) and "kl_coef" in {field.name for field in dataclasses.fields(config)}):
+        raise ConfigError(
+            f"{type(config).__name__} has no kl_coef, so that it cannot be given {kl_coef:g}; give it a field of that "
+            "name, or leave kl_coef out."
+        )
+    return dataclasses.replace(config, kl_coef=kl_coef)
+
+
+def kl_coef_notes(planners: Iterable[str], kl_coef: float | None) -> tuple[str, ...]:
+    """What a user has to know who gives these planners one λ: a sentence, or none."""
+    own = PUBLISHED.kl_coef
+    if kl_coef is None or kl_coef == own or "published" not in planners:
+        return ()
+    return (f"published keeps its own kl_coef={own:g}; kl_coef={kl_coef:g} is for the other planners.",)
 
 
 NAMED: Mapping[str, AbstractPlannerConfig] = {

@@ -44,7 +44,7 @@ class OwnPlanner(AbstractPlannerConfig):
         if isinstance(made, AbstractPlanner):
             return made
         try:
-            if self.kl_coef is not None and self.has_price():
+            if self.kl_coef is not None and self.has_kl_coef():
                 made = dataclasses.replace(made, kl_coef=self.kl_coef)
             built = made.build()
         except (Exception, SystemExit) as error:
@@ -55,7 +55,7 @@ class OwnPlanner(AbstractPlannerConfig):
             )
         return built
 
-    def has_price(self) -> bool:
+    def has_kl_coef(self) -> bool:
         """Whether its class is a configuration with a field `kl_coef`. Imports and raises as `build` does."""
         made = self._make()
         fields = dataclasses.fields(made) if dataclasses.is_dataclass(made) else ()
@@ -98,15 +98,15 @@ def own_planner(spec: str) -> OwnPlanner | None:
     return OwnPlanner(module, class_name) if is_own else None
 
 
-def check_own(planners: Iterable[AbstractPlannerConfig], *, need_price: bool = False) -> None:
+def check_own(planners: Iterable[AbstractPlannerConfig], *, need_kl_coef: bool = False) -> None:
     """Build those that are the user's own, so that a mistake in one is known before anything is trained.
 
-    Raises `ConfigError` as `OwnPlanner.build`; and, if they `need_price`, for a class without a field `kl_coef`.
+    Raises `ConfigError` as `OwnPlanner.build`; and, if they `need_kl_coef`, for a class without a field `kl_coef`.
     """
     for planner in planners:
         if isinstance(planner, OwnPlanner):
             planner.build()
-            if need_price and not planner.has_price():
+            if need_kl_coef and not planner.has_kl_coef():
                 raise ConfigError(
                     f"{planner.spec} has no kl_coef to vary; name a configuration with a field of that name."
                 )
