@@ -1,5 +1,9 @@
 """The agent: refuses what it cannot read, keeps its plans and its shapes, stays inside the action space."""
 
+import gc
+import weakref
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,8 +11,8 @@ import numpy as np
 import pytest
 
 from owma._internal.errors import OwmaError
-from owma.agent.act import Agent
-from owma.planners import RandomShooting, Static
+from owma.agent.act import Agent, _compiled_plan
+from owma.planners import RandomShooting, Static, StaticPlanner
 
 
 def _agent(gaussian_model, planner=None, **changes) -> Agent:
@@ -92,3 +96,19 @@ def test_the_same_key_gives_the_same_action(getkey, gaussian_model) -> None:
     actions = [agent.act(np.zeros(2, np.float32), agent.init(), key=k)[0] for k in (key, key, getkey())]
     np.testing.assert_array_equal(actions[0], actions[1])
     assert not np.array_equal(actions[0], actions[2])
+
+
+def test_programs_of_planner_classes_that_come_and_go_are_let_go() -> None:
+    """A notebook defines its planner again with every run of a cell."""
+
+    def program() -> weakref.ref[Any]:
+        class Passing(StaticPlanner):
+            pass
+
+        return weakref.ref(_compiled_plan(Passing))
+
+    first = program()
+    for _ in range(_compiled_plan.cache_info().maxsize or 100):
+        program()
+    gc.collect()
+    assert first() is None

@@ -15,8 +15,15 @@ from owma.outcomes.features import FeaturesConfig, FourierFeatures
 from owma.outcomes.features.build import build_features
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import LinearValue, r_squared
-from owma.outcomes.whitening import Standardisation
-from owma.outcomes.world import Coordinates, WorldModel, raw_outcomes, untrained_world, whitened_outcomes
+from owma.outcomes.whitening import Standardisation, Whitening
+from owma.outcomes.world import (
+    Coordinates,
+    WorldModel,
+    _terminal_part,
+    raw_outcomes,
+    untrained_world,
+    whitened_outcomes,
+)
 from owma.train.experiment import task_returns
 
 _CONFIG = WorldConfig(features=FeaturesConfig(kind="identity"), discount=0.8, width=16, depth=1, embed_width=8)
@@ -120,6 +127,21 @@ def test_what_the_last_state_pays_is_told_by_outcomes_at_either_end(
         assert _explained(transitions, features=features, count_terminal=False) < most
         # Beside the sums over 50 steps the last state is a direction of little variance, which others would leave out.
         assert steps == 5 or _explained(transitions, features=features, terminal_dims=0) < most
+
+
+def test_the_part_of_terminal_states_is_single_precision_and_as_good() -> None:
+    """γ^j c(s_T) of every row of an episode that terminates j steps on, worked out in double precision."""
+    transitions, discount = _transitions(), 0.8
+    observation = Standardisation.fit(transitions.obs)
+    part = _terminal_part(transitions, observation, build_features(_CONFIG.features, 2, key=jax.random.key(0)), 0.8)
+    reached = np.asarray(jax.vmap(observation)(jnp.asarray(transitions.next_obs)), np.float64).reshape(20, 10, 2)
+    weights = discount ** np.arange(10.0, 0.0, -1.0)
+    expected = (weights[:, None] * reached[::2, -1:]).reshape(-1, 2)
+    assert part is not None and part.dtype == np.float32
+    np.testing.assert_allclose(part, expected, rtol=1e-6)
+    raw = np.random.default_rng(0).normal(size=(500, 2)) * np.array([5.0, 1.0])
+    fits = [Whitening.fit(raw, min_variance=0.5, part=of_precision, part_dims=1) for of_precision in (part, expected)]
+    np.testing.assert_allclose(fits[0].forward, fits[1].forward, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("dims", [1, 4])

@@ -254,7 +254,7 @@ def _jit_keep_unused(function: _Function) -> _Function:
     return filter_jit(function, keep_unused=True)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)
 def _compiled_plan(kind: type[AbstractPlanner]) -> Callable[..., tuple[Psi, PyTree, PlanInfo]]:
     """`plan` of a class of planners, traced once for all that ask for it: `initial_state`, and `Agent.decide`.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from owma._internal.moved import OldMember
 from owma._internal.tree import map_rows, row_mapper
 from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi
 from owma.config.world import WorldConfig
@@ -47,6 +48,8 @@ class WorldModel(eqx.Module):
     def cumulant(self, obs: Obs) -> Psi:
         """The whitened cumulant of state s: what one step in s adds to a whitened outcome."""
         return self.whitening.whiten_cumulant(self.raw_cumulant(obs), self.discount)
+
+    nothing = OldMember("terminal_outcome")
 
     @property
     def terminal_outcome(self) -> Psi:
@@ -142,7 +145,10 @@ def _terminal_part(
     last = np.flatnonzero(transitions.ends)[transitions.episode_ids]
     rows = np.flatnonzero(np.asarray(transitions.terminated)[last])
     weight = discount ** (last[rows] - rows + 1.0)
-    return weight[:, None] * reached[np.searchsorted(ended, last[rows])]
+    # In place: it may be as large as the outcomes of the dataset, and there is no second array of that size.
+    part = reached[np.searchsorted(ended, last[rows])]
+    part *= weight[:, None]
+    return part
 
 
 def raw_cumulants(
