@@ -1,5 +1,6 @@
 """What was imported from a module that has moved since is imported from there still."""
 
+import dataclasses
 import importlib
 from typing import Any
 
@@ -7,17 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 import owma
 import owma.data
 import owma.envs
+import owma.eval.evaluate
 from owma._internal import moved
+from owma._internal.progress import open_progress
 from owma.adaptation import AbstractAscent, AbstractGradient, NaturalAscent, PathKL, SampledMetric
 from owma.adaptation.loop import AdaptationState
 from owma.adaptation.metric import AbstractMetric
 from owma.agent.act import Agent
+from owma.config.experiment import EvaluationConfig
 from owma.data import DatasetSource
+from owma.eval.setup import EvaluationSetup
 from owma.planners import OnlineAdaptation, RandomShooting
+from owma.runs.folder import RunFolder
 from owma.train.inputs import prepare_inputs
 
 
@@ -147,6 +154,38 @@ def test_old_names_of_members_are_read_still() -> None:
     with pytest.warns(DeprecationWarning, match="DatasetSource.found is named `row_facts` now"):
         source: Any = DatasetSource
         assert source.found is source.row_facts
+
+
+def test_constructors_take_fields_by_their_old_names() -> None:
+    state: Any = AdaptationState
+    with pytest.warns(DeprecationWarning, match=r"AdaptationState\(begun=...\) is schedule_offset= now"):
+        assert state(None, None, begun=jnp.asarray(0.5)).schedule_offset == 0.5
+    given: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(DatasetSource))
+    del given["row_facts"]
+    source: Any = DatasetSource
+    with pytest.warns(DeprecationWarning, match=r"DatasetSource\(found=...\) is row_facts= now"):
+        assert source(**given, found=dict).row_facts is dict
+
+
+def test_old_names_of_a_world_and_of_an_evaluation(gaussian_model, monkeypatch, tmp_path) -> None:
+    model = gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0])
+    with pytest.warns(DeprecationWarning, match="WorldModel.nothing is named `terminal_outcome` now"):
+        assert jnp.array_equal(model.world.nothing, model.world.terminal_outcome)
+
+    def evaluate_planners(planners: Any, setup: Any, folder: Any, **about: Any) -> dict[str, Any]:
+        return {"given": (planners, setup, folder, about)}
+
+    monkeypatch.setattr(owma.eval.evaluate, "evaluate_planners", evaluate_planners)
+    config, spec, folder = EvaluationConfig(episodes=1), EnvSpec("test/Line-v0"), RunFolder(tmp_path)
+    about: dict[str, Any] = {"seed": 3, "progress": open_progress}
+    told: dict[str, Any] = {"env": spec, "obs_keys": ("observation",), "data": {"return": 1.0}, "deadline_ms": 5.0}
+    with pytest.warns(DeprecationWarning, match="evaluate_planners now"):
+        given = owma.eval.evaluate.evaluate(model, {}, folder, config, **told, **about)["given"]
+    setup = EvaluationSetup(model, config, spec, ("observation",), data_row={"return": 1.0}, deadline_ms=5.0)
+    assert given[0] == {} and given[2:] == (folder, about | {"warn": None})
+    assert {field: value for field, value in vars(given[1]).items() if field != "model"} == {
+        field: value for field, value in vars(setup).items() if field != "model"
+    }
 
 
 def test_what_agents_were_asked_for_before_is_what_they_decide(gaussian_model) -> None:

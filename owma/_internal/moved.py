@@ -1,5 +1,6 @@
 """Names of up to 0.1, of modules and of members: these still work, with a warning that says what the name is now."""
 
+import functools
 import importlib.abc
 import sys
 import warnings
@@ -8,7 +9,9 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 _MOVED = {
     "advice": "results.advice",
@@ -190,6 +193,26 @@ class OldMember:
         said = f"{self._old} is named `{self._new}` now; the old name goes with the next minor version."
         warnings.warn(said, DeprecationWarning, stacklevel=2)
         return getattr(owner if instance is None else instance, self._new)
+
+
+def accept_old_keyword(old: str, new: str) -> Callable[[type[_T]], type[_T]]:
+    """Of a class whose field is named `new` now: its constructor takes it by the keyword `old` too, with a warning."""
+
+    def decorate(cls: type[_T]) -> type[_T]:
+        by_new_name = cls.__init__
+
+        @functools.wraps(by_new_name)
+        def by_either_name(self: _T, *args: Any, **kwargs: Any) -> None:
+            if old in kwargs:
+                said = f"{cls.__name__}({old}=...) is {new}= now; the old name goes with the next minor version."
+                warnings.warn(said, DeprecationWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            by_new_name(self, *args, **kwargs)
+
+        cls.__init__ = by_either_name
+        return cls
+
+    return decorate
 
 
 class _OldModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):

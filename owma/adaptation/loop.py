@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from owma._internal.moved import OldMember
+from owma._internal.moved import OldMember, accept_old_keyword
 from owma._internal.types import Array, Float, Key, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation.ascent import AbstractAscent
 from owma.adaptation.delta import AbstractDeltaFilter
@@ -13,6 +13,7 @@ from owma.adaptation.gradient import AbstractGradient
 from owma.adaptation.objective import DecisionProblem
 
 
+@accept_old_keyword("begun", "schedule_offset")
 class AdaptationState(eqx.Module):
     """The state of the ascent, carried from step to step and, with a warm start, from decision to decision."""
 

@@ -19,7 +19,15 @@ import numpy as np
 from owma._internal.digest import json_digest
 from owma._internal.errors import ConfigError, DatasetError
 from owma._internal.json import jsonable
-from owma.data.dataset import ActionBounds, DatasetSource, OfflineDataset, are_references, checked_pieces, rows_in_piece
+from owma.data.dataset import (
+    ActionBounds,
+    DatasetSource,
+    OfflineDataset,
+    are_references,
+    checked_pieces,
+    rows_in_piece,
+    shared_fields,
+)
 from owma.envs import env_json, read_env
 from owma.outcomes.transitions import Transitions
 
@@ -142,7 +150,6 @@ def source_of_cache(folder: Path) -> DatasetSource:
         return (transitions.rows(slice(start, start + step)) for start in range(0, len(transitions), step))
 
     return DatasetSource(
-        dataset_id=dataset.dataset_id,
         form=f"{content['source']['form']}, memory-mapped copy",
         files=tuple(folder / f"{name}.npy" for name in _FIELDS),
         options={},
@@ -151,13 +158,7 @@ def source_of_cache(folder: Path) -> DatasetSource:
         action_dim=action_dim,
         dtypes={"obs": "float32", "action": "float32"},
         pieces=pieces,
-        action_low=dataset.action_low,
-        action_high=dataset.action_high,
-        obs_keys=dataset.obs_keys,
-        env_spec=dataset.env_spec,
-        env_refusal=dataset.env_refusal,
-        references=dataset.references,
-        notes=dataset.notes,
+        **shared_fields(dataset),
     )
 
 

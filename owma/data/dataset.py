@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.errors import DatasetError
-from owma._internal.moved import OldMember
+from owma._internal.moved import OldMember, accept_old_keyword
 from owma._internal.types import Float
 from owma.outcomes.transitions import Transitions
 
@@ -84,6 +84,7 @@ class RowFacts:
     """Sums of the rewards recorded, likewise."""
 
 
+@accept_old_keyword("found", "row_facts")
 @dataclass(frozen=True)
 class DatasetSource:
     """An opened dataset: its form has been checked, its rows are read on demand."""
@@ -127,17 +128,16 @@ class DatasetSource:
     def dataset(self, transitions: Transitions, bounds: "ActionBounds") -> OfflineDataset:
         """The dataset, once its rows are read and the range of their actions is known."""
         low, high = bounds.within(self.action_low, self.action_high)
-        return OfflineDataset(
-            dataset_id=self.dataset_id,
-            transitions=transitions,
-            obs_keys=self.obs_keys,
-            action_low=low,
-            action_high=high,
-            env_spec=self.env_spec,
-            env_refusal=self.env_refusal,
-            references=self.references,
-            notes=(*self.notes, *self.row_facts().notes),
-        )
+        notes = (*self.notes, *self.row_facts().notes)
+        read = {"transitions": transitions, "action_low": low, "action_high": high, "notes": notes}
+        return OfflineDataset(**shared_fields(self) | read)
+
+
+def shared_fields(dataset: DatasetSource | OfflineDataset) -> dict[str, Any]:
+    """The fields that both have, by name: what is known of a dataset beside its rows."""
+    of_source = {field.name for field in dataclasses.fields(DatasetSource)}
+    both = [field.name for field in dataclasses.fields(OfflineDataset) if field.name in of_source]
+    return {name: getattr(dataset, name) for name in both}
 
 
 def env_settings(env: EnvSpec) -> str:

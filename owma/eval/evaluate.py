@@ -1,5 +1,6 @@
 """Planners compared in the environment: same models, same start states, rows, tables and pictures."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,13 +11,14 @@ from gymnasium.vector import VectorEnv
 from owma._internal.errors import OwmaError
 from owma._internal.npz import read_run_arrays
 from owma._internal.progress import Progress
+from owma.config.experiment import EvaluationConfig
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
 from owma.envs.make import vector_env
 from owma.eval.judge import Judge
 from owma.eval.rollout import Episodes, run_episodes
 from owma.eval.setup import EvaluationSetup
-from owma.eval.trajectories import is_bounded, random_rows, random_trajectories
-from owma.planners import AbstractPlannerConfig
+from owma.eval.trajectories import is_bounded, random_rows
+from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.results import plots
 from owma.results.baselines import FILE as BASELINES, RANDOM, read_baselines, summarise_with_baselines
 from owma.results.scores import dense_return, unfit_scores, with_scores
@@ -90,6 +92,27 @@ def evaluate_planners(
     return results
 
 
+def evaluate(
+    model: AgentModel,
+    planners: Mapping[str, AbstractPlannerConfig],
+    folder: RunFolder,
+    config: EvaluationConfig,
+    *,
+    env: EnvSpec,
+    obs_keys: tuple[str, ...] | None,
+    data: Mapping[str, Any] | None = None,
+    seed: int,
+    progress: Progress,
+    warn: Callable[[str], None] | None = None,
+    **about: Any,
+) -> dict[str, Any]:
+    """Deprecated: `evaluate_planners`, with what is shared by the planners in one `EvaluationSetup`."""
+    said = "owma.eval.evaluate.evaluate is evaluate_planners now; the old name goes with the next minor version."
+    warnings.warn(said, DeprecationWarning, stacklevel=2)
+    setup = EvaluationSetup(model, config, env, obs_keys, data_row=data, **about)
+    return evaluate_planners(planners, setup, folder, seed=seed, progress=progress, warn=warn)
+
+
 def _is_scored_by(judge: Judge, row: Mapping[str, Any]) -> bool:
     """Whether the judge's rewards scored this row: rows scored by a task also have `env_return`."""
     return ("env_return" in row) == (judge.task is not None)
@@ -106,18 +129,16 @@ def _random_rows(
     """The rows of `random_actions`: read from the folder if complete, else run now. Empty, with a warning, if the
     environment fails under random actions; the planners' results are kept.
     """
-    judge, policy = setup.judge, setup.model.policy
+    judge = setup.judge
     kept = [row for row in read_baselines(folder) if row["planner"] == RANDOM and _is_scored_by(judge, row)]
     if len(kept) >= envs.num_envs:
         return kept
-    low, high = np.asarray(policy.low), np.asarray(policy.high)
     space: Any = envs.single_action_space
     if warn is not None and not is_bounded(space):
         warn(f"the environment's actions have no bounds, so those of {RANDOM} are within the data's.")
     try:
         with progress(f"evaluating {RANDOM}", setup.most_steps * envs.num_envs, 0) as advance:
-            bounds = {"low": low, "high": high}
-            trajectories = random_trajectories(envs, seed=seed, obs_keys=setup.obs_keys, **bounds, progress=advance)
+            trajectories = setup.random_trajectories(envs, seed=seed, progress=advance)
         return random_rows(trajectories, judge, seed=seed)
     except OwmaError as error:
         if warn is not None:

@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import VectorEnv
 
 from owma.agent.act import Agent
 from owma.config.experiment import EvaluationConfig
@@ -12,6 +14,7 @@ from owma.config.task import RewardTaskConfig
 from owma.data import Origin
 from owma.envs import check_env, pays
 from owma.eval.judge import Judge, trusted_judge
+from owma.eval.trajectories import Trajectories, random_trajectories
 from owma.outcomes.tasks import AbstractRewardTask
 from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.results.baselines import kept_data_row
@@ -52,6 +55,13 @@ class EvaluationSetup:
             replan_every=self.config.replan_every,
             deadline_ms=self.deadline_ms,
         )
+
+    def random_trajectories(
+        self, envs: VectorEnv, *, seed: int, progress: Callable[[int], None] | None = None
+    ) -> Trajectories:
+        """`owma.eval.trajectories.random_trajectories`, with the data's bounds where the action space has none."""
+        bounds = {"low": np.asarray(self.model.policy.low), "high": np.asarray(self.model.policy.high)}
+        return random_trajectories(envs, seed=seed, obs_keys=self.obs_keys, **bounds, progress=progress)
 
     @property
     def most_steps(self) -> int:

@@ -90,7 +90,8 @@ def main() -> None:
     require_platform()
     from owma.data.given import kept_data
     from owma.data.load import load_dataset
-    from owma.envs import check_env, find_env, import_modules, limit_note
+    from owma.envs import find_env, import_modules, limit_note
+    from owma.eval.setup import EvaluationSetup, check_run_env
     from owma.runs.dataset import require_same_dataset
     from owma.runs.load import load_run
     from owma.train.rows import sample_rows
@@ -126,9 +127,7 @@ def main() -> None:
     transitions = dataset.transitions
     if transitions.is_mapped:
         transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
-    world, policy = run.parts.world, run.parts.policy
-    dims = {"obs_dim": world.observation.mean.shape[0], "action_dim": policy.action.mean.shape[0]}
-    check_env(env, run.obs_keys, **dims, flag="--env")
+    check_run_env(run, env, flag="--env")
     show_setup(describe_data(dataset), _described_tasks(config), describe_env(env))
     given = kl_coef_notes(usual, evaluation.kl_coef if is_flag_given("kl_coef") else None)
     for note in filter(None, (*dataset.notes, limit_note(env, evaluation.max_steps, "--max-steps"), *given)):
@@ -145,17 +144,8 @@ def main() -> None:
         config, evaluation = arguments.config, arguments.evaluation
     with resumable(resume_command):
         inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
-        results = transfer(
-            inference,
-            tasks,
-            folder,
-            config,
-            evaluation,
-            env=env,
-            obs_keys=run.obs_keys,
-            progress=open_progress,
-            warn=show_warning,
-        )
+        setup = EvaluationSetup(run.model, evaluation, env, run.obs_keys)
+        results = transfer(inference, tasks, folder, config, setup, progress=open_progress, warn=show_warning)
     for table in transfer_tables(results):
         show_table(table)
     for sentence in doubtful_transfers(results):

@@ -13,15 +13,14 @@ from gymnasium.vector import VectorEnv
 
 from owma._internal.errors import OwmaError
 from owma._internal.progress import Progress
-from owma._internal.types import Array, Float
-from owma.agent.act import Agent
-from owma.config.experiment import EvaluationConfig
+from owma._internal.types import Float
 from owma.config.transfer import TransferConfig
 from owma.envs import maze_of, without_goal
 from owma.envs.make import vector_env
 from owma.eval.judge import Judge
 from owma.eval.rollout import run_episodes
-from owma.eval.trajectories import Trajectories, random_rows, random_trajectories
+from owma.eval.setup import EvaluationSetup
+from owma.eval.trajectories import Trajectories, random_rows
 from owma.outcomes.transitions import Transitions
 from owma.planners import AbstractPlannerConfig, AgentModel
 from owma.results import plots
@@ -39,10 +38,8 @@ def transfer(
     tasks: Sequence[TransferTask],
     folder: RunFolder,
     config: TransferConfig,
-    evaluation: EvaluationConfig,
+    setup: EvaluationSetup,
     *,
-    env: EnvSpec,
-    obs_keys: tuple[str, ...] | None,
     progress: Progress,
     warn: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -54,7 +51,10 @@ def transfer(
     pictures, and returns the results (see `summarise_transfer`), with `cells`: of a sweep over goals, the (row, col) of
     each task and whether the dataset visits it (what it does not visit is not evaluated). Where OGBench's five tasks
     are among the tasks, `ogbench` is what `summarise_ogbench` says of them.
+
+    **Arguments:** `setup`: of the run; each fit puts its value into the model, each task its judge beside it.
     """
+    evaluation = setup.config
     planners = config.acting_planners(evaluation)
     kept = _whole(folder, evaluation.episodes)
     fits = folder.read_jsonl(_FITS, drop_torn=True) if (folder.path / _FITS).exists() else []
@@ -72,10 +72,10 @@ def transfer(
         for number, task in enumerate(tasks)
         if task.rewards is not None and ((left := _left(task, sets, planners, done)) or task.name not in beside)
     ]
-    for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(env)):
+    for where, group in itertools.groupby(work, lambda item: item[1].env or without_goal(setup.env)):
         with vector_env(where, evaluation.episodes, most_steps=evaluation.max_steps) as envs:
-            bounds = inference.parts.policy.low, inference.parts.policy.high
-            stage = _Stage(planners, envs, where, obs_keys, folder, evaluation, config.seed, progress, bounds, warn)
+            there = dataclasses.replace(setup, env=where)
+            stage = _Stage(planners, envs, there, folder, config.seed, progress, warn)
             for number, task, rewards, label_sets_left in group:
                 returns = inference.returns(rewards)
                 for (labels, draw, fit), names in label_sets_left:
@@ -90,7 +90,7 @@ def transfer(
     if ogbench := {task.name: task.ogbench_task for task in tasks if task.ogbench_task is not None}:
         results["ogbench"] = summarise_ogbench(kept, ogbench)
     folder.write_json("results.json", results)
-    draw_transfer(folder, results, env)
+    draw_transfer(folder, results, setup.env)
     return results
 
 
@@ -100,14 +100,10 @@ class _Stage:
 
     planners: Mapping[str, AbstractPlannerConfig]
     envs: VectorEnv
-    env: EnvSpec
-    obs_keys: tuple[str, ...] | None
+    setup: EvaluationSetup
     folder: RunFolder
-    evaluation: EvaluationConfig
     seed: int
     progress: Progress
-    bounds: tuple[Float[Array, " act"], Float[Array, " act"]]
-    """Of the data's actions."""
     warn: Callable[[str], None] | None = None
 
     def add_baselines(
@@ -138,13 +134,10 @@ class _Stage:
     @functools.cached_property
     def _random_trajectories(self) -> Trajectories | None:
         """The same for all tasks in this environment."""
-        low, high = (np.asarray(bound) for bound in self.bounds)
-        steps = (self.env.max_episode_steps or self.evaluation.max_steps) * self.envs.num_envs
+        steps = self.setup.most_steps * self.envs.num_envs
         try:
             with self.progress(f"evaluating {RANDOM}", steps, 0) as advance:
-                return random_trajectories(
-                    self.envs, seed=self.seed, obs_keys=self.obs_keys, low=low, high=high, progress=advance
-                )
+                return self.setup.random_trajectories(self.envs, seed=self.seed, progress=advance)
         except OwmaError as error:
             self._leave_out(error)
             return None
@@ -158,19 +151,17 @@ class _Stage:
     ) -> list[dict[str, Any]]:
         """Let the planners of these names act by the value in `model`, and append their rows, each with `about`."""
         kept: list[dict[str, Any]] = []
-        steps = (self.env.max_episode_steps or self.evaluation.max_steps) * self.envs.num_envs
+        steps = self.setup.most_steps * self.envs.num_envs
+        setup = dataclasses.replace(self.setup, model=model)
         for name in names:
-            agent = Agent(
-                model, self.planners[name].build(), obs_keys=self.obs_keys, replan_every=self.evaluation.replan_every
-            )
             label = f"{about['task']}, {about['labels']:,} labels, {about['fit']}, {name}"
             with self.progress(label, steps, 0) as advance:
                 episodes = run_episodes(
-                    agent,
+                    setup.agent(self.planners[name]),
                     self.envs,
                     planner_name=name,
                     seed=self.seed,
-                    timed_decisions=self.evaluation.timed_decisions,
+                    timed_decisions=setup.config.timed_decisions,
                     progress=advance,
                     judge=Judge(task.judge, task.promised),
                 )

@@ -108,6 +108,10 @@ def test_labels_all_alike_leave_a_model_that_can_act(inference: TaskInference) -
     assert row["r2"] is None and float(model.value_scale) == 1.0
 
 
+def _setup(inference: TaskInference) -> EvaluationSetup:
+    return EvaluationSetup(inference.parts.agent_model("linear"), EVALUATION, line_world(), None)
+
+
 @pytest.fixture
 def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple[RunFolder, dict, list[str]]]:
     """A task that the environment judges, and one of our own: +1 for every step up to the second."""
@@ -127,9 +131,7 @@ def run_transfer(inference: TaskInference, tmp_path: Path) -> Callable[[], tuple
 
         config = TransferConfig(task=("recorded", "mine:early"), labels=(8, 16), draws=2, fits=("linear",), seed=2)
         folder = RunFolder(tmp_path)
-        results = transfer(
-            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
-        )
+        results = transfer(inference, tasks, folder, config, _setup(inference), progress=progress)
         return folder, results, labels
 
     return run
@@ -139,12 +141,11 @@ def test_a_goal_is_judged_as_in_the_table_of_a_training_run(inference: TaskInfer
     goal = GoalTask(np.array([4.0]), radius=0.0, falloff=1.0, first_coordinate=1)
     labels = goal.judge(inference.transitions.obs, inference.transitions.action, inference.transitions.next_obs)
     config = TransferConfig(labels=(8,), fits=("linear",), seed=2)
-    common: dict[str, Any] = {"env": line_world(), "obs_keys": None}
     told, trained = RunFolder(tmp_path / "told"), RunFolder(tmp_path / "trained")
     for folder in (told, trained):
         folder.path.mkdir()
-    transfer(inference, [TransferTask("goal", labels, goal)], told, config, EVALUATION, progress=silent, **common)
-    setup = EvaluationSetup(inference.parts.agent_model("linear"), EVALUATION, judge=Judge(goal), **common)
+    transfer(inference, [TransferTask("goal", labels, goal)], told, config, _setup(inference), progress=silent)
+    setup = dataclasses.replace(_setup(inference), judge=Judge(goal))
     evaluate_planners(EVALUATION.named_planners(), setup, trained, seed=2, progress=silent)
     keys = ("planner", "episode", "return", "success", "env_return", "env_success")
     for file in ("episodes.jsonl", "baselines.jsonl"):
@@ -208,9 +209,7 @@ def test_ogbenchs_tasks_are_each_judged_in_their_own_environment(inference: Task
 
     def run() -> dict:
         config = TransferConfig(ogbench_tasks=True, labels=(16,), fits=("linear",), seed=2)
-        return transfer(
-            inference, tasks, folder, config, EVALUATION, env=line_world(), obs_keys=None, progress=progress
-        )
+        return transfer(inference, tasks, folder, config, _setup(inference), progress=progress)
 
     folder = RunFolder(tmp_path)
     results = run()
