@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import owma
+from owma.config.presets import PRESETS
+from owma.config.task import DataConfig
 
 README = Path(__file__).parent.parent / "README.md"
 PACKAGE = README.parent / "owma"
@@ -17,15 +19,22 @@ PACKAGE = README.parent / "owma"
 
 def test_the_python_of_the_readme_runs(smoke_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
-    assert any("owma.fit(data, task=" in block for block in blocks)
     # `tests/test_front_door.py` trains so; here the run is one that is trained, in a folder that may be written to.
     shutil.copytree(smoke_run.folder, tmp_path / "runs" / "mine" / "v1")
-    monkeypatch.setattr(owma, "fit", lambda data, *, name, **given: owma.load(f"runs/{name}"))
+    given: list[DataConfig] = []
+
+    def fit(data: DataConfig, *, task: object, name: str) -> owma.Run:
+        given.append(data)
+        assert callable(task)
+        return owma.load(f"runs/{name}")
+
+    monkeypatch.setattr(owma, "fit", fit)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(smoke_run.runs.parent / "datasets"))
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"data": {}, "make_env": None}
+    namespace: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), namespace)
+    assert given == [PRESETS["two-routes"][1].data]  # as `python -m owma.train` collects them above
     # What it prints last: V(psi*) and the divergence of the last plan.
     assert all(re.fullmatch(r"-?\d+\.\d+(e[-+]\d+)?", word) for word in capsys.readouterr().out.split())
 
