@@ -89,7 +89,7 @@ class ArrayFile:
 
 
 def _numbers(values: np.ndarray) -> Float[np.ndarray, "..."]:
-    with np.errstate(over="ignore"):  # What does not fit is infinite, and found later.
+    with np.errstate(over="ignore", invalid="ignore"):  # What does not fit is infinite, and found later.
         return np.asarray(values, np.float32)
 
 

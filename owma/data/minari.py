@@ -305,7 +305,8 @@ def _join(
     ids = np.array([episode["id"] for episode in episodes])
     for field, parts in (("observations", obs_keys or ()), ("actions", ())):
         _check_widths(field, episodes, parts, name)
-    with np.errstate(over="ignore"):  # What does not fit into float32 becomes infinite, and is reported below.
+    # What does not fit into float32 becomes infinite, and is reported below, as is any NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
         obs = [flatten_obs(episode["obs"], obs_keys) for episode in episodes]
         action, reward = (
             np.concatenate([np.asarray(episode[key], np.float32) for episode in episodes])

@@ -47,7 +47,8 @@ def _vector(obs: Any) -> Float[np.ndarray, "..."]:
 
 def _numbers(obs: Any) -> Float[np.ndarray, "..."]:
     try:
-        with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite, which is looked for later
+        # What does not fit into float32 becomes infinite, which is looked for later, as is any NaN.
+        with np.errstate(over="ignore", invalid="ignore"):
             numbers = np.array(obs, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise OwmaError(f"The observation is not made of numbers ({error}); check the environment.") from error
