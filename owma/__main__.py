@@ -14,6 +14,7 @@ from owma._internal.stdout import show_result
 from owma._internal.version import __version__
 
 COMMANDS = {
+    "demo": ("owma.demo.__main__", "Demo", "Show on one page what adaptation does, with a model that comes with owma."),
     "collect": ("owma.collect.__main__", "Collect", "Make a dataset by scripted control or trained policies."),
     "train": ("owma.train.__main__", "Train", "Train a world model, a policy and a value; let planners act with them."),
     "eval": ("owma.eval.__main__", "Eval", "Let a trained run act with a planner of your choice."),
@@ -88,7 +89,8 @@ def overview() -> str:
             "",
             *rows,
             "",
-            "`owma train smoke` does all of it in about a minute. `owma train` is `python -m owma.train`, and so on.",
+            "`owma demo` shows what it is about; `owma train smoke` does all of it in about a minute.",
+            "`owma train` is `python -m owma.train`, and so on.",
             'Completion: `eval "$(owma --completion bash)"`, or zsh. --version, -V: the version.',
         ]
     )

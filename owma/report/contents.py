@@ -14,6 +14,7 @@ from owma.config.json import to_json
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
 from owma.planners import NAMED
 from owma.report.flags import eval_command, sweep_command, train_command
+from owma.report.former import as_now
 from owma.report.page import (
     Section,
     claim,
@@ -152,15 +153,23 @@ def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
     if decisions is None:
         missing = "The explorer of decisions needs the run's models, which are not beside these rows."
         return Section("One decision", paragraph(missing, "note"))
-    if source.on_two_routes:
-        decisions = decisions | {"maze": [list(row) for row in MAZE_MAP]}
+    if "plans" not in decisions["states"][0]:
+        decisions = as_now(decisions)
     headings = ("λ", "J*", "E[V] under q*", "KL(q*‖p), nats", "rare share of q*", "effective draws")
     note = (
         "λ, J* and E[V] are in units of the value's standard deviation within a state. The rare share is the "
         "weight that q* puts on the 2 % of the trained model's draws that are worth most; it is known where there "
-        "are many effective draws. The cross marks the plan that was chosen."
+        "are many effective draws. "
     )
-    body = explorer(jsonable(decisions), headings, note, has_map=source.on_two_routes)
+    if "paths" in decisions.get("map", {}):
+        note += (
+            "On the map each draw is the recorded future whose ψ is nearest to it: grey as the trained model expects "
+            "it, blue as the adapted one does, dashed what was chosen. The states are those of one episode of "
+            "adaptation, until its goal was reached."
+        )
+    else:
+        note += "The cross marks the plan that was chosen."
+    body = explorer(jsonable(decisions), headings, note)
     return Section("One decision", body)
 
 

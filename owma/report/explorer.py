@@ -1,23 +1,29 @@
 """One decision at a time: what adaptation does to the outcomes that the model expects, step by step."""
 
-from typing import Any
+import contextlib
+import dataclasses
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._internal.types import Array, Float, Obs, PRNGKeyArray, PyTree, Scalar
+from owma._internal.errors import OwmaError
+from owma._internal.types import Array, Float, HostArray, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.adaptation import AbstractAscent, AbstractMetric, DecisionProblem, effective_sample_size, log_mean_exp
 from owma.agent.act import Agent
+from owma.config.task import GoalTaskConfig
 from owma.diffusion import PathSample
+from owma.envs import GOAL_RADIUS, maze_of, ogbench_name
 from owma.envs.make import vector_env
-from owma.eval.rollout import run_episodes
-from owma.planners import AgentModel, OnlineAdaptation, Static
+from owma.eval.rollout import Episodes, run_episodes
+from owma.planners import AgentModel, OnlineAdaptation
+from owma.report.futures import MOST_FUTURES, POINTS, RecordedFutures, packed, packed_counts, resampled
 from owma.runs.load import SavedRun
 
-KL_COEFS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
-"""The λ at which the optimum is told, in units of `value_scale`."""
+KL_COEFS = (5.0, 2.0, 1.0, 0.5, 0.25, 0.1)
+"""The λ at which decisions are shown, in units of `value_scale`."""
 
 TOP = 0.02
 """The share of the trained model's most valuable draws whose weight in q* is told."""
@@ -54,56 +60,174 @@ class _Recorded(AbstractAscent):
         return self.ascent.nfe_per_state(metric)
 
 
-def explore(run: SavedRun, config: OnlineAdaptation, *, states: int, draws: int, seed: int = 0) -> dict[str, Any]:
+def explore(
+    run: SavedRun,
+    config: OnlineAdaptation,
+    *,
+    states: int,
+    draws: int,
+    seed: int = 0,
+    most_futures: int = MOST_FUTURES,
+) -> dict[str, Any]:
     """What the explorer of a report shows, as plain JSON data.
 
     **Arguments:**
 
-    - `run`: a run with an environment; the states are evenly spaced along one of its episodes, planned without
-        adaptation.
-    - `config`: the planner whose adaptation is shown.
+    - `run`: a run with an environment; the states are evenly spaced along one episode of `config`, until its goal is
+        reached.
+    - `config`: the planner whose adaptation is shown, at its own λ and at those of `KL_COEFS`.
     - `states`, `draws`: how many of each; all steps are shown on the same noise, so that draws can be followed.
+    - `most_futures`: how many recorded futures the draws are compared with.
 
-    **Returns:** `kl_coef`, `value_scale` and, for each of `states`, its `position` and environment `step`, and for
-    every adaptation step from 0 `psi` (the first two principal directions of each draw), `values`, `kl` and
-    `objective`; `plan` is what the planner chose; `optimum` tells of q* at other λ.
+    **Returns:** see `explore_at`; without a `map` where states have no place on one, or the dataset is not there.
     """
     with vector_env(run.env, 1) as envs:
-        agent = run.agent(Static(), replan_every=run.config.evaluation.replan_every)
-        visited = run_episodes(agent, envs, planner_name="static", seed=seed, timed_decisions=0).observations[0]
-    # Not the last ones: the goal is reached, and nothing is decided any more.
-    steps = np.linspace(0, 0.8 * (len(visited) - 1), states).astype(int)
-    obs = jnp.asarray(visited[steps])
-    key = jax.random.key(seed)
-    plans = [_decide(run.model, run.agent(config), config.kl_coef, one, draws, key) for one in obs]
-    return {
-        "kl_coef": config.kl_coef,
+        agent = run.agent(config, replan_every=run.config.evaluation.replan_every)
+        episodes = run_episodes(agent, envs, planner_name="online_adaptation", seed=seed, timed_decisions=0)
+    visited, first = episodes.observations[0], place_of(run)
+    goal = _goal(run, episodes)
+    steps = np.unique(np.linspace(0, 0.9 * _arrival(visited, goal), states).astype(int))
+    futures = None
+    if first is not None:
+        with contextlib.suppress(OwmaError):  # the dataset has gone, or is another one
+            futures = RecordedFutures.read(run.model.world, run.read_data().transitions, first=first, most=most_futures)
+    told, _ = explore_at(run, config, visited[steps], draws=draws, seed=seed, futures=futures)
+    for state, step in zip(told["states"], steps):
+        state["step"] = int(step)
+        if first is not None:
+            state["position"] = rounded(visited[step, first : first + 2])
+    if futures is not None and goal is not None and goal.first == first:
+        told["map"]["goal"] = rounded(goal.place[:2])
+    return told
+
+
+def explore_at(
+    run: SavedRun,
+    config: OnlineAdaptation,
+    observations: Float[HostArray, "states obs"],
+    *,
+    draws: int,
+    seed: int,
+    futures: RecordedFutures | None,
+) -> tuple[dict[str, Any], list[int]]:
+    """Decisions at these observations, at every λ.
+
+    **Returns:** `kl_coefs` (λ, falling), `own` (the number among them of the planner's own), `value_scale`, and for
+    each of `states` its `optimum` (of q* at each λ) and its `plans`, one a λ. For every adaptation step from 0 a
+    plan has `value` (E[V]), `kl`, `objective`, `rare` (the share of draws that are worth more than all but 2 % of the
+    trained model's); for every draw of a step `values`, and either `draws` (the number of a path) or `psi` (the first
+    two principal directions); and the outcome that was `chosen`. With `futures`, `map` holds the `walls`, the length
+    of a cell's `side`, the `box` that all lies in, and the `paths`. And the futures that those paths are.
+    """
+    own = float(config.kl_coef)
+    kl_coefs = sorted({*KL_COEFS, own}, reverse=True)
+    key, used, found = jax.random.key(seed), {}, []
+    for obs in jnp.asarray(observations):
+        prior = _prior_values(run.model, obs, key)
+        plans = []
+        for kl_coef in kl_coefs:
+            agent = run.agent(dataclasses.replace(config, kl_coef=kl_coef))
+            plans.append(_decide(run.model, agent, prior, obs, draws, key, futures, used))
+        found.append({"plans": plans, "optimum": [_optimum(prior, kl_coef) for kl_coef in kl_coefs]})
+    told = {
+        "kl_coefs": kl_coefs,
+        "own": kl_coefs.index(own),
         "value_scale": float(run.model.value_scale),
-        "states": [
-            {"step": int(step), "position": _rounded(visited[step][:2])} | plan for step, plan in zip(steps, plans)
-        ],
+        "states": found,
     }
+    if futures is not None:
+        ways = [resampled(futures.way(number)) for number in used]
+        told["map"] = _map(run, futures, ways)
+    return told, list(used)
 
 
-def _decide(model: AgentModel, agent: Agent, kl_coef: float, obs: Obs, draws: int, key: PRNGKeyArray) -> dict[str, Any]:
-    psi, values, kl, objective = _course(model, agent.planner, obs, draws, key)
+def place_of(run: SavedRun) -> int | None:
+    """The coordinate of a run's observations that is x on a map, followed by y; `None` where there is none.
+
+    In mazes they come first; elsewhere they are what the cumulants look at, if that is a place.
+    """
+    features = run.config.world.features
+    if features.coordinates in (2, 3):
+        return features.first_coordinate
+    in_maze = maze_of(run.env) is not None or "maze" in (ogbench_name(run.env) or "")
+    return 0 if in_maze else None
+
+
+class _Goal(NamedTuple):
+    place: np.ndarray
+    radius: float
+    first: int
+    """The coordinate of an observation that is the first of `place`."""
+
+
+def _goal(run: SavedRun, episodes: Episodes) -> _Goal | None:
+    """Where the episode leads to: what the task says, or else the environment; `None` where neither does."""
+    task = run.config.task
+    if isinstance(task, GoalTaskConfig):
+        return _Goal(np.asarray(task.goal), task.radius, task.first_coordinate)
+    if episodes.goals is None:
+        return None
+    maze = maze_of(run.env)
+    return _Goal(np.asarray(episodes.goals)[0], GOAL_RADIUS * (maze[1] if maze else 1.0), 0)
+
+
+def _arrival(visited: Float[np.ndarray, "steps obs"], goal: _Goal | None) -> int:
+    """The step at which the goal is reached, from which on nothing is decided; the last one if it is not."""
+    if goal is None:
+        return len(visited) - 1
+    there = visited[:, goal.first : goal.first + len(goal.place)]
+    reached = np.flatnonzero(np.linalg.norm(there - goal.place, axis=1) <= goal.radius)
+    return int(reached[0]) if len(reached) else len(visited) - 1
+
+
+def _map(run: SavedRun, futures: RecordedFutures, ways: list[Float[np.ndarray, "points 2"]]) -> dict[str, Any]:
+    maze = maze_of(run.env)
+    if maze is None:
+        low, high = futures.now.min(axis=0), futures.now.max(axis=0)
+        margin = 0.05 * float((high - low).max() or 1.0)
+        box, walls, side = [*(low - margin), *(high + margin)], None, 1.0
+    else:
+        cells, side = maze
+        half = np.array([len(cells[0]), len(cells)]) * side / 2
+        box, walls = [*-half, *half], [[int(cell == 1) for cell in row] for row in cells]
+    return {"box": rounded(box), "walls": walls, "side": side, "points": POINTS, "paths": packed(np.stack(ways))}
+
+
+def _decide(
+    model: AgentModel,
+    agent: Agent,
+    prior: Float[Array, " n"],
+    obs: Obs,
+    draws: int,
+    key: PRNGKeyArray,
+    futures: RecordedFutures | None,
+    used: dict[int, int],
+) -> dict[str, Any]:
+    """A plan. `used`: the futures that are paths by now, with the numbers of these; more are added."""
+    psi, values, kl, objective = (np.asarray(array) for array in _course(model, agent.planner, obs, draws, key))
     decision = agent.decide(obs, agent.init(), key=key).decision
-    chosen, info = decision.psi, decision.info
-    prior = _prior_values(model, obs, key)
-    return {
-        "psi": _rounded(psi),
-        "values": _rounded(values),
-        "kl": _rounded(kl),
-        "objective": _rounded(objective),
-        "plan": {"psi": _rounded(chosen[:2]), "value": _rounded(info.value), "kl": _rounded(info.kl)},
-        "optimum": [_optimum(prior, kl_coef) for kl_coef in KL_COEFS],
+    info, chosen = decision.info, np.asarray(decision.psi)
+    rare = float(jnp.quantile(prior, 1 - TOP) * model.value_scale)
+    told = {
+        "value": rounded(values.mean(axis=1)),
+        "kl": rounded(kl),
+        "objective": rounded(objective),
+        "rare": rounded((values > rare).mean(axis=1)),
+        "values": packed(values, bits=8),
+        "chosen": {"value": rounded(info.value), "kl": rounded(info.kl)},
     }
+    if futures is None:
+        return told | {"psi": packed(psi[..., :2]), "chosen": told["chosen"] | {"psi": rounded(chosen[:2])}}
+    *numbers, last = futures.nearest(np.concatenate([psi.reshape(-1, psi.shape[-1]), chosen[None]]))
+    paths = [used.setdefault(int(number), len(used)) for number in (*numbers, last)]
+    told["chosen"]["path"] = paths.pop()
+    return told | {"draws": packed_counts(paths)}
 
 
 @eqx.filter_jit
 def _course(
     model: AgentModel, planner: Any, obs: Obs, draws: int, key: PRNGKeyArray
-) -> tuple[Float[Array, "steps n 2"], Float[Array, "steps n"], Float[Array, " steps"], Float[Array, " steps"]]:
+) -> tuple[Float[Array, "steps n psi"], Float[Array, "steps n"], Float[Array, " steps"], Float[Array, " steps"]]:
     run_key, noise_key, divergence_key = jax.random.split(key, 3)
     adaptation = planner.adaptation
     recorded = eqx.tree_at(lambda a: a.ascent, adaptation, _Recorded(adaptation.ascent, adaptation.num_steps))
@@ -111,11 +235,10 @@ def _course(
     adapted, _ = recorded.run(problem, recorded.init(problem), key=run_key)
     noise = problem.noise(draws, key=noise_key)
 
-    def at(delta: PyTree) -> tuple[Float[Array, "n 2"], Float[Array, " n"], Scalar, Scalar]:
+    def at(delta: PyTree) -> tuple[Float[Array, "n psi"], Float[Array, " n"], Scalar, Scalar]:
         samples, values = problem.draw(delta, noise, with_reference=True)
         kl = adaptation.divergence(problem, delta, samples, values, noise, key=divergence_key)
-        # Whitened outcomes are by falling variance: these two are the first principal directions.
-        return samples.psi[:, :2], values, kl, problem.objective(values, kl)
+        return samples.psi, values, kl, problem.objective(values, kl)
 
     return jax.lax.map(at, adapted.ascent[1])
 
@@ -140,15 +263,15 @@ def _optimum(values: Float[Array, " n"], kl_coef: float) -> dict[str, Any]:
     best = kl_coef * log_mean_exp(logits)
     return {
         "kl_coef": kl_coef,
-        "objective": _rounded(best),
-        "value": _rounded(value),
-        "kl": _rounded((value - best) / kl_coef),
-        "rare_share": _rounded(jnp.sum(jnp.where(top, weights, 0.0))),
-        "ess": _rounded(effective_sample_size(logits)),
+        "objective": rounded(best),
+        "value": rounded(value),
+        "kl": rounded((value - best) / kl_coef),
+        "rare_share": rounded(jnp.sum(jnp.where(top, weights, 0.0))),
+        "ess": rounded(effective_sample_size(logits)),
     }
 
 
-def _rounded(values: Any) -> Any:
+def rounded(values: Any) -> Any:
     """To four digits, which is more than a picture shows."""
     array = np.asarray(values, np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -32,7 +32,11 @@ class Section:
 
 def page(title: str, sections: Sequence[Section]) -> str:
     """A whole document, complete without any other file."""
-    return _templates().get_template("page.html").render(title=title, sections=sections, style=_asset("page.css"))
+    return (
+        templates()
+        .get_template("page.html")
+        .render(title=title, sections=sections, style=asset("page.css") + asset("explorer.css"))
+    )
 
 
 def heading(text: str) -> Markup:
@@ -89,32 +93,35 @@ def claim(verdict: str, kind: str, text: str, evidence: str) -> Markup:
     return _part("claim", verdict, kind, text, evidence)
 
 
-def explorer(decisions: Mapping[str, Any], optimum: Sequence[str], note: str, *, has_map: bool) -> Markup:
-    """Decisions to go through step by step.
+def explorer(decisions: Mapping[str, Any], optimum: Sequence[str], note: str) -> Markup:
+    """Decisions to go through step by step, at any λ.
 
     **Arguments:** `decisions`: what the page's script reads, as JSON has it. `optimum`: the headings of the table that
-    it fills. `note`: below that. `has_map`: whether states have a place on a map.
+    it fills. `note`: below that.
     """
     rows = table(optimum, [], body_id="decision-optimum")
-    return _part("explorer", has_map, rows, paragraph(note, "note"), decisions, _asset("explorer.js"))
+    has_psi = any("psi" in plan for state in decisions["states"] for plan in state["plans"])
+    code = asset("outcomes.js") + asset("explorer.js")
+    return _part("explorer", "map" in decisions, has_psi, rows, paragraph(note, "note"), decisions, code)
 
 
 def _part(name: str, *values: object) -> Markup:
-    return getattr(_templates().get_template("parts.html").module, name)(*values)
+    return getattr(templates().get_template("parts.html").module, name)(*values)
 
 
 @functools.cache
-def _templates() -> jinja2.Environment:
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("owma.report"),
+def templates(package: str = "owma.report") -> jinja2.Environment:
+    """The HTML in the folder `templates` of a package."""
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    templates.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    return templates
+    found.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    return found
 
 
-def _asset(name: str) -> Markup:
-    """A file of owma's own, which goes into the page as it is."""
-    return Markup(resources.files("owma.report").joinpath(name).read_text(encoding="utf-8"))
+def asset(name: str, package: str = "owma.report") -> Markup:
+    """A file of owma's own, which goes into a page as it is."""
+    return Markup(resources.files(package).joinpath(name).read_text(encoding="utf-8"))

@@ -38,7 +38,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "inspect",
         "doctor",
     ),
-    ("api",),
+    (
+        "api",
+        "demo",
+    ),
     ("__main__",),
 )
 """The rooms, from the bottom."""

@@ -40,7 +40,7 @@ def _help(module: str, flag: str, *options: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize(
     ("command", "flag"),
-    [(name, "--help") for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report")]
+    [(name, "--help") for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report", "demo")]
     + [("train", "--help-all")],
 )
 def test_help_names_the_command_and_imports_nothing_heavy(command: str, flag: str) -> None:

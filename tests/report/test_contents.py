@@ -149,7 +149,8 @@ def test_markup_in_rows_is_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 
 def test_a_tag_in_the_explorers_data_does_not_end_its_script() -> None:
-    text = explorer({"states": ["</script><b>"]}, ["λ"], "", has_map=False)
+    held = {"states": [{"plans": [], "name": "</script><b>"}]}
+    text = explorer(held, ["λ"], "")
     assert text.count("<script") == text.count("</script>") == 2 and "<b>" not in text
     data = json.loads(text.partition('id="decision-data">')[2].partition("</script>")[0])
-    assert data == {"states": ["</script><b>"]}
+    assert data == held

@@ -1,0 +1,93 @@
+"""`owma demo`: one page that shows what adaptation does, with the small model that comes with owma.
+
+Nothing is trained or computed for it: the numbers of the page are shipped, too.
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from owma._internal.command import command, enable_compilation_cache, parse, require_platform
+from owma._internal.errors import ConfigError
+from owma._internal.json import replace_text
+from owma._internal.stdout import show_result
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """Writes a page that shows what adaptation does, and opens it: data of two ways, of which the rare one pays."""
+
+    out: Path = Path("owma-demo.html")
+    """The file to write, which needs no other and no network."""
+    open: bool = True
+    """Show it in a browser, where there is one."""
+    run: Path | None = None
+    """A trained run on the two routes, runs/NAME, to make the page of; by default the model that comes with owma."""
+    act: int = 0
+    """Instead of a page: episodes that the model acts in the simulator, with and without adaptation."""
+
+    def __post_init__(self) -> None:
+        if self.act < 0:
+            raise ConfigError(f"act={self.act}: a number of episodes, 1 or more; 0 writes the page.")
+
+
+def main() -> None:
+    """Parse, write the page and open it, or act."""
+    arguments = parse(Demo, prog="python -m owma.demo")
+    if arguments.act:
+        _act(arguments)
+        return
+    from owma.demo.page import page, shipped
+
+    text = page(shipped() if arguments.run is None else _told(arguments.run))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(arguments.out, text)
+    if arguments.open:
+        _show(arguments.out)
+    show_result(arguments.out)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    enable_compilation_cache()
+    require_platform()
+    from owma.demo.told import open_run, tell
+
+    run = open_run(path)
+    print("letting the model decide and act at each λ; this takes about two minutes", file=sys.stderr)
+    return tell(run)
+
+
+def _act(arguments: Demo) -> None:
+    enable_compilation_cache()
+    require_platform()
+    from owma.config.planners import Static
+    from owma.demo.act import acting_table, let_act
+    from owma.demo.model import demo_agent
+    from owma.demo.told import MOST_STEPS, open_run
+    from owma.results.show import show_table
+
+    if arguments.run is None:
+        agents = {"trained": demo_agent(Static()), "adapted": demo_agent()}
+    else:
+        run = open_run(arguments.run)
+        every = run.config.evaluation.replan_every
+        agents = {"trained": run.agent(Static(), replan_every=every), "adapted": run.agent(replan_every=every)}
+    print("compiling, then acting: about half a minute", file=sys.stderr)
+    show_table(acting_table(let_act(agents, arguments.act, seed=0, most_steps=MOST_STEPS)))
+
+
+def _show(path: Path) -> None:
+    """Without a display, a browser would take over the terminal, or say that there is none."""
+    import webbrowser
+
+    has_display = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    if not has_display and "BROWSER" not in os.environ:
+        print("There is no display here; open the page in a browser:", file=sys.stderr)
+    elif not webbrowser.open(path.resolve().as_uri()):
+        print("No browser could be started; open the page in one:", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command(main)
