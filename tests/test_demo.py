@@ -6,17 +6,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from browser import CONTRASTS, browser
+from PIL import Image
 
 import owma
 from owma._internal.errors import CheckpointError
 from owma.config.planners import Static
+from owma.demo import hero
 from owma.demo.model import MODEL, demo_agent
 from owma.demo.page import headline, page, shipped
+from owma.report.futures import packed_counts
 
 ROOT = Path(owma.__file__).parent.parent
 
@@ -112,6 +116,25 @@ def test_the_headline_promises_no_more_than_the_balls_do() -> None:
     assert headline(told).endswith("the agent takes it, without retraining.")
     own["success"] = 1
     assert headline(told).endswith(f"the agent takes it in 1 of {own['of']} tries.")
+
+
+def test_the_moving_picture_says_the_same_where_it_stands_still(tmp_path: Path, monkeypatch) -> None:
+    assert (hero._HELD + 11 * hero._HELD_STEP + hero._ROLLING + 5) / hero.FRAMES_PER_SECOND == pytest.approx(6, abs=0.1)
+    for name, frames in (("_ROLLING", 2), ("_HELD", 1), ("_HELD_STEP", 1)):
+        monkeypatch.setattr(hero, name, frames)
+    told = copy.deepcopy(shipped())
+    plan = told["states"][0]["plans"][told["own"]]
+    plan["kl"], plan["lower"] = plan["kl"][:2], plan["lower"][:2]
+    plan["draws"] = packed_counts(hero.unpacked(plan["draws"]).astype(int)[: 2 * told["draws"]].tolist())
+    picture: Any = Image.open(hero.moving_picture(told, tmp_path / "new" / "hero.gif"))
+    with picture:
+        assert picture.size == (960, 390) and picture.info["loop"] == 0
+        first = np.asarray(picture.convert("RGB")).astype(int)
+        picture.seek(1)
+        assert np.abs(np.asarray(picture.convert("RGB")) - first).max() > 50
+        picture.seek(picture.n_frames - 1)
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), first)
+    assert (ROOT / "runs" / "reference" / "demo" / "hero.gif").stat().st_size < 1e6
 
 
 def test_what_is_shipped_agrees_with_itself() -> None:

@@ -25,12 +25,16 @@ class Demo:
     """Show it in a browser, where there is one."""
     run: Path | None = None
     """A trained run on the two routes, runs/NAME, to make the page of; by default the model that comes with owma."""
+    gif: Path | None = None
+    """Instead of a page: the file of a moving picture of it, six seconds long."""
     act: int = 0
     """Instead of a page: episodes that the model acts in the simulator, with and without adaptation."""
 
     def __post_init__(self) -> None:
         if self.act < 0:
             raise ConfigError(f"act={self.act}: a number of episodes, 1 or more; 0 writes the page.")
+        if self.gif is not None and self.gif.suffix != ".gif":
+            raise ConfigError(f"gif={self.gif}: the name of a GIF file ends with .gif.")
 
 
 def main() -> None:
@@ -41,7 +45,13 @@ def main() -> None:
         return
     from owma.demo.page import page, shipped
 
-    text = page(shipped() if arguments.run is None else _told(arguments.run))
+    told = shipped() if arguments.run is None else _told(arguments.run)
+    if arguments.gif is not None:
+        from owma.demo.hero import moving_picture
+
+        show_result(moving_picture(told, arguments.gif))
+        return
+    text = page(told)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(arguments.out, text)
     if arguments.open:

@@ -46,7 +46,8 @@
     outcomes.draw(panels.task.drawn, ways, drawsOf(plan, now), now ? "after" : "before");
     at("step-is").textContent = `${now} of ${last}`;
     at("lambda-is").textContent = lambda;
-    at("after-title").textContent = now ? `After ${now} adaptation step${now > 1 ? "s" : ""}` : "Before the first step";
+    at("after-title").textContent = (now ? `After ${now} adaptation step${now > 1 ? "s" : ""}` : "Before the first step") +
+      (isWorth || now < last ? "" : ": too dear");
     at("after-share").textContent = percent(plan.lower[now]);
     at("fact-share").textContent = `${percent(plan.lower[0])} → ${percent(plan.lower[now])}`;
     at("fact-value").textContent = `${rounded(plan.value[0])} → ${rounded(plan.value[now])}`;
@@ -54,7 +55,7 @@
     at("note-nats").textContent = nats < 0.05 ? "nothing has changed yet" : `at most like picking 1 future out of ${odds(nats)}`;
     at("fact-balls").textContent = `${told.episodes.before.success} → ${balls.success} of ${balls.of}`;
     at("note-balls").textContent = isWorth ? `take the lower way, adapting as they go, at λ = ${lambda}`
-      : `at λ = ${lambda} the gain is not worth its price: the trained model decides`;
+      : `take the lower way at λ = ${lambda}: steps cost more than they bring, so plans are weighed back towards the data`;
   }
 
   function say() {

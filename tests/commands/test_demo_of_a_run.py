@@ -47,6 +47,7 @@ def test_a_route_is_the_corner_that_is_visited_first() -> None:
     ("arguments", "sentence"),
     [
         (["--act", "-1"], "act=-1: a number of episodes"),
+        (["--gif", "hero.png"], "a GIF file ends with .gif"),
         (["--run", "runs/none", "--no-open"], "no run at runs/none"),
     ],
 )
