@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,37 @@ _QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_c
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}".strip()
 
 CHECKOUT = Path(__file__).parent.parent
+_PROGRAMS = pytest.StashKey[str]()
+# The longest file without the smoke run, and one with it: while one worker is at the former, the other trains that run
+# for all, and nobody waits for it.
+_FIRST = ("test_devices.py", "test_eval.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What one test has compiled, the others read: of all workers, and in a folder that goes with the session.
+
+    Only in the processes of pytest: the commands that tests start keep their programs where their environment says.
+    """
+    if hasattr(config, "workerinput"):
+        programs = config.workerinput["programs"]
+    else:
+        folder = tempfile.TemporaryDirectory(prefix="owma-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        programs = folder.name
+    config.stash[_PROGRAMS] = programs
+    jax.config.update("jax_compilation_cache_dir", programs)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Of pytest-xdist: what a new worker is told."""
+    node.workerinput["programs"] = node.config.stash[_PROGRAMS]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ def _loops(path: Path) -> int:
 
 @pytest.mark.unrolled
 def test_a_compact_program_keeps_its_loops_and_acts_alike(gaussian_model, tmp_path: Path) -> None:
-    agent = Agent(gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0]), RandomShooting(num_samples=2).build())
+    model = gaussian_model([0.0, 1.0], [1.0, 0.5], [1.0, -1.0], num_steps=3)
+    agent = Agent(model, RandomShooting(num_samples=2).build())
     whole = export_agent(agent, tmp_path / "whole")
     compact = export_agent(agent, tmp_path / "compact", compact=True)
     assert _loops(compact) > _loops(whole)

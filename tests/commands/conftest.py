@@ -33,9 +33,6 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def invoke(main: Callable[[], None], *arguments: object) -> Outcome:
         from owma._internal.command import command
 
-        # Tests of this process keep no programs.
-        for name in ("train", "eval", "transfer", "sweep", "report", "demo"):
-            monkeypatch.setattr(f"owma.{name}.__main__.enable_compilation_cache", lambda: None)
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         capsys.readouterr()
         code: object = 0

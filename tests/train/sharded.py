@@ -18,6 +18,7 @@ from owma.config.policy import PolicyConfig
 from owma.config.training import TrainingConfig
 from owma.config.value import ValueConfig
 from owma.config.world import WorldConfig
+from owma.diffusion import solvers
 from owma.outcomes.features import FeaturesConfig
 from owma.outcomes.policy import untrained_policy
 from owma.outcomes.transitions import Transitions
@@ -51,6 +52,7 @@ def _transitions() -> Transitions:
 
 
 def main() -> None:
+    solvers.MOST_UNROLLED = 0  # as in the tests' own process
     folder, transitions = Path(sys.argv[1]), _transitions()
     world = untrained_world(
         _WORLD, Coordinates.fit(_WORLD, transitions, key=jax.random.key(0))[0], key=jax.random.key(0)
