@@ -58,6 +58,7 @@ def main() -> None:
         if not arguments.keep:
             _write(arguments, into, gif)
         seconds, page_bytes = _starts(1 if arguments.quick else arguments.repeats, Path(scratch))
+        trained = json.loads((into / "told.json").read_text())["run"]
         sizes = {path.name: path.stat().st_size for path in (into / "told.json", into / "model.npz", gif)}
     metrics = [
         {"key": "seconds_to_page/cold", "value": statistics.median(seconds), "unit": "s", "better": "lower"},
@@ -66,7 +67,7 @@ def main() -> None:
     ]
     for metric in metrics:
         show_result(f"{metric['key']}: {metric['value']:,.4g} {metric['unit']}")
-    summary = {"metrics": metrics, "machine": versions(), "config": {"run": arguments.run.name, "seconds": seconds}}
+    summary = {"metrics": metrics, "machine": versions(), "config": {**trained, "seconds": seconds}}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(summary, indent=1) + "\n")
     show_result(arguments.json)

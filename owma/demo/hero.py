@@ -71,8 +71,7 @@ def _frames(told: Mapping[str, Any]) -> Iterator[np.ndarray]:
 
 
 def _cost(told: Mapping[str, Any], plan: Mapping[str, Any], step: int) -> str:
-    ms = told["episodes"]["after"][told["own"]]["ms"]
-    took = f"{ms:.0f} ms, " if ms is not None and step == len(plan["kl"]) - 1 else ""
+    took = f"{told['ms']:.0f} ms, " if step == len(plan["kl"]) - 1 else ""
     return f"{took}{max(0.0, plan['kl'][step]):.1f} nats"
 
 

@@ -30,7 +30,7 @@ def page(told: Mapping[str, Any]) -> str:
             told=told,
             draws=told["draws"],
             balls=own["of"],
-            ms=f"{own['ms']:.0f}" if own["ms"] is not None else "",
+            ms=f"{told['ms']:.0f}",
             model=f"{trained['updates']:,} updates, seed {trained['seed']}",
         )
     )

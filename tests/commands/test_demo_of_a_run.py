@@ -19,6 +19,7 @@ def test_the_page_of_a_run(invoke, smoke_run, elsewhere: Path, monkeypatch: pyte
     few = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)
     monkeypatch.setattr(owma.demo.told, "PLANNERS", {"online_adaptation": few})
     monkeypatch.setattr(owma.demo.told, "MOST_STEPS", 12)
+    monkeypatch.setattr(owma.demo.told, "TIMED", 2)
     monkeypatch.setattr(owma.report.explorer, "KL_COEFS", (1.0,))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(smoke_run.runs.parent / "datasets"))
     done = invoke(owma.demo.__main__.main, "--run", smoke_run.folder, "--no-open", "--out", "made/page.html")
@@ -28,6 +29,7 @@ def test_the_page_of_a_run(invoke, smoke_run, elsewhere: Path, monkeypatch: pyte
     # The planner's own λ stands among the others; every one has its balls.
     assert told["kl_coefs"] == [1.0, 0.25] and told["own"] == 1
     assert len(told["episodes"]["after"]) == 2 and told["episodes"]["before"]["of"] == 8
+    assert told["ms"] > 0
     # Of the smoke preset's 20 recordings a fifth go the lower way, by chance.
     assert told["recorded"]["episodes"] == 20 == told["recorded"]["shown"] and 0 < told["recorded"]["lower"] < 0.5
     assert f"{100 * told['recorded']['lower']:.2g} of 100 recordings take the lower way" in text
