@@ -1,6 +1,7 @@
 """The session is strict: what JAX would broadcast or promote in silence raises, and warnings are errors (pyproject)."""
 
 import dataclasses
+import gc
 import os
 import resource
 import subprocess
@@ -42,8 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Only in the processes of pytest: the commands that tests start keep their programs where their environment says.
     """
-    if hasattr(config, "workerinput"):
-        programs = config.workerinput["programs"]
+    told = getattr(config, "workerinput", None)  # of pytest-xdist
+    if told is not None:
+        programs = told["programs"]
     else:
         folder = tempfile.TemporaryDirectory(prefix="owma-tests-", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
@@ -62,6 +64,13 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(_FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Tracing makes objects by the million, and what is imported stays: it is not searched for garbage again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.fixture

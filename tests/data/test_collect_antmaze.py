@@ -13,7 +13,7 @@ from owma._internal.errors import ConfigError
 from owma.collect.ant_maze import EVALUATION_CELLS, PLAY_CELLS, direction_ant, marked
 from owma.collect.waypoints import cell_path, free_cells
 from owma.config.presets import ANTMAZE_MEDIUM, ANTMAZE_UMAZE
-from owma.data import AntMazeCollect, collect_antmaze, command_for, load_minari
+from owma.data import AntMazeCollect, OfflineDataset, collect_antmaze, command_for, load_minari
 from owma.envs import MazeMap, cell_position, load_robotics
 from owma.outcomes.transitions import Transitions
 
@@ -30,16 +30,24 @@ def _same(first: Transitions, second: Transitions) -> bool:
     return all(np.array_equal(getattr(first, f.name), getattr(second, f.name)) for f in dataclasses.fields(first))
 
 
-def test_umaze_diverse_has_the_form_of_the_published_sets() -> None:
-    seen: list[tuple[int, int]] = []
-    dataset = load_minari(collect_antmaze(UMAZE, lambda done, total: seen.append((done, total))))
+@pytest.fixture(scope="module")
+def umaze(tmp_path_factory: pytest.TempPathFactory) -> tuple[OfflineDataset, list[int]]:
+    """The dataset of `UMAZE`, and how many steps there were after each of its episodes."""
+    seen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("datasets")))
+        return load_minari(collect_antmaze(UMAZE, lambda done, total: seen.append(done))), seen
+
+
+def test_umaze_diverse_has_the_form_of_the_published_sets(umaze: tuple[OfflineDataset, list[int]]) -> None:
+    dataset, seen = umaze
     data = dataset.transitions
     assert dataset.dataset_id == "owma/antmaze-umaze-diverse-3000-seed0-v0"
     assert dataset.obs_keys == ("achieved_goal", "observation")
     assert data.obs.shape == (3000, 29) and data.action.shape == (3000, 8)
     assert dataset.action_low.tolist() == [-1] * 8 and np.abs(data.action).max() <= 1
     lengths = np.diff(np.append(data.episode_starts, len(data)))
-    assert (lengths <= 700).all() and np.cumsum(lengths).tolist() == [done for done, _ in seen]
+    assert (lengths <= 700).all() and np.cumsum(lengths).tolist() == seen
     assert not data.terminated.any() and set(data.reward.tolist()) == {0.0, 1.0}
     # Most goals are reached. Nothing jumps: neither within an episode nor, by a wrong last state, at its end.
     assert np.mean([episode.any() for episode in np.split(data.reward, data.episode_starts[1:])]) >= 0.6
@@ -58,19 +66,20 @@ def test_same_settings_same_data_and_other_seeds_other_data() -> None:
     assert _same(first, again) and not _same(first, other)
 
 
-def test_an_interrupted_collection_goes_on_to_the_same_data() -> None:
-    whole = AntMazeCollect(steps=6000, fallen_steps=20)
+def test_an_interrupted_collection_goes_on_to_the_same_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("owma.collect.recorder._PART_STEPS", 1000)
+    whole = AntMazeCollect(steps=2700, fallen_steps=20)
     reference = load_minari(collect_antmaze(whole)).transitions
 
     def stop(done: int, _: int) -> None:
-        if done >= 4500:  # one part is on disk, and the episodes after it are written as the collection ends
+        if done >= 1800:  # one part is on disk, and the episodes after it are written as the collection ends
             raise KeyboardInterrupt
 
     again, seen = dataclasses.replace(whole, dataset_id="owma/again-v0"), []
     with pytest.raises(KeyboardInterrupt):
         collect_antmaze(again, stop)
     resumed = load_minari(collect_antmaze(again, lambda done, _: seen.append(done))).transitions
-    assert seen[0] > 4500 and _same(reference, resumed)
+    assert seen[0] > 1800 and _same(reference, resumed)
 
 
 def test_play_starts_and_ends_in_hand_picked_cells() -> None:
@@ -96,14 +105,14 @@ def test_hand_picked_cells_are_free_distinct_and_apart(maze: str) -> None:
     assert sum(row.count("r") for row in cells) == len(starts) and _map(maze) != cells
 
 
-def test_a_fallen_ant_ends_the_episode_unless_it_may_lie() -> None:
-    def lying(config: AntMazeCollect) -> tuple[np.ndarray, np.ndarray]:
-        data = load_minari(collect_antmaze(config)).transitions
+def test_a_fallen_ant_ends_the_episode_unless_it_may_lie(umaze: tuple[OfflineDataset, list[int]]) -> None:
+    def lying(data: Transitions) -> tuple[np.ndarray, np.ndarray]:
         return np.hypot(data.next_obs[:, 4], data.next_obs[:, 5]) > 0.5**0.5, data.ends  # of the torso's quaternion
 
-    ended, ends = lying(UMAZE)
+    ended, ends = lying(umaze[0].transitions)
     assert 0 < ended.sum() <= 60 * ends.sum()
-    to_the_end, ends = lying(dataclasses.replace(UMAZE, fallen_steps=0))
+    config = dataclasses.replace(UMAZE, fallen_steps=0)
+    to_the_end, ends = lying(load_minari(collect_antmaze(config)).transitions)
     assert np.flatnonzero(ends).tolist() == [699, 1399, 2099, 2799, 2999]
     assert to_the_end.sum() > ended.sum()
 
