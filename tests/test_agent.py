@@ -33,16 +33,26 @@ def test_an_observation_of_another_size_is_refused(gaussian_model) -> None:
         agent.act(np.zeros(3, np.float32), agent.init(), key=jax.random.key(0))
 
 
-def test_a_plan_is_followed_for_as_long_as_asked(getkey, gaussian_model) -> None:
+def test_what_is_left_of_a_plan_is_followed_for_as_long_as_asked(getkey, gaussian_model) -> None:
     agent = _agent(gaussian_model, RandomShooting(num_samples=4), replan_every=3)
-    state, obs, plans, planned = agent.init(), np.zeros(2, np.float32), [], []
-    for _ in range(7):
+    state, observations, plans, infos = agent.init(), np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 0, 1, 0]], [], []
+    for obs in observations:
         _, state, info = agent.act(obs, state, key=getkey())
-        plans.append(tuple(np.asarray(info.psi).tolist()))
-        planned.append(bool(info.planned))
-        assert float(info.plan.value) == pytest.approx(float(agent.model.value(info.psi)), rel=1e-4, abs=1e-5)
-    assert planned == [True, False, False, True, False, False, True]
-    assert plans[0] == plans[1] == plans[2] != plans[3] == plans[4] == plans[5] != plans[6]
+        plans.append(np.asarray(info.psi))
+        infos.append(info)
+    assert [bool(info.planned) for info in infos] == [True, False, False, True, False, False, True]
+    world = agent.model.world
+    cumulants = [np.asarray(world.cumulant(jnp.asarray(obs))) for obs in observations]
+    for first in (0, 3, 6):
+        planned = float(infos[first].plan.value)
+        assert planned == pytest.approx(float(agent.model.value(plans[first])), rel=1e-4, abs=1e-5)
+    for first in (0, 3):
+        # ψ of the plan is what the steps since then have brought, and γᵏ times what is asked for now.
+        for k in (1, 2):
+            brought = sum(world.discount**i * cumulants[first + i] for i in range(k))
+            np.testing.assert_allclose(
+                brought + world.discount**k * plans[first + k], plans[first], rtol=1e-4, atol=1e-5
+            )
     with pytest.raises(ValueError, match="replan_every=0"):
         _agent(gaussian_model, replan_every=0)
 

@@ -9,7 +9,7 @@ import pytest
 
 from owma._internal.errors import ConfigError
 from owma.config.value import ValueConfig
-from owma.outcomes.value import LinearValue, TaskValue, r_squared, untrained_decoder, value_scales
+from owma.outcomes.value import LinearValue, TaskValue, prior_outcomes, r_squared, untrained_decoder, value_scale
 
 
 def _regression(n: int = 200, *, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -50,11 +50,12 @@ def test_r_squared() -> None:
     assert r_squared(targets + 0.5, targets) == pytest.approx(1 - 0.25 / 1.25)
 
 
-def test_value_scales_are_standard_deviations_under_the_model(getkey, gaussian_model) -> None:
+def test_value_scale_is_the_standard_deviation_under_the_model(getkey, gaussian_model) -> None:
     # V = wᵀψ + b has variance wᵀSw: 4·0.25 + 1·3 = 4; half the weight, half the scale; the bias does not count.
     model = gaussian_model([1.0, -2.0], [0.25, 3.0], [2.0, 1.0], bias=7.0)
     half = LinearValue(model.value.weight / 2, jnp.asarray(0.0))
-    scales = value_scales(model.world, (model.value, half), jnp.zeros((64, 2)), num_samples=64, key=getkey())
+    draws = prior_outcomes(model.world, jnp.zeros((64, 2)), num_samples=64, key=getkey())
+    scales = [value_scale(model.value, draws), value_scale(half, draws)]
     # The variance has 64·63 degrees of freedom: the scale's standard error is 1.1 %.
     np.testing.assert_allclose(scales, [2.0, 1.0], rtol=0.05)
     assert float(scales[0] / scales[1]) == pytest.approx(2.0, rel=1e-4)  # on the same draws
@@ -64,7 +65,7 @@ def test_value_scale_does_not_count_differences_between_states(getkey, gaussian_
     # The same law in states far apart, with a value scale of √(0.09).
     model = gaussian_model([0.0], [0.09], [1.0])
     obs = jnp.linspace(-100.0, 100.0, 64)[:, None]
-    (scale,) = value_scales(model.world, (model.value,), obs, key=getkey())
+    scale = value_scale(model.value, prior_outcomes(model.world, obs, key=getkey()))
     assert float(scale) == pytest.approx(0.3, rel=0.05)
 
 

@@ -52,7 +52,7 @@ class Agent(eqx.Module):
     obs_keys: tuple[str, ...] | None = eqx.field(static=True, default=None)
     """The parts of a Dict observation that make up the state; `None` for plain arrays."""
     replan_every: int = eqx.field(static=True, default=1)
-    """A plan is followed for this many steps."""
+    """A plan is followed for this many steps, what is asked for at each being what is left of it."""
     deadline_ms: float | None = eqx.field(static=True, default=None)
     """Milliseconds that `act` may take. Anytime planners stop in time and return their current plan; the steps made are
     the entries of `info.plan.curves` that are not NaN. Enforced on the host only: a traced or exported agent makes all
@@ -168,7 +168,7 @@ class Agent(eqx.Module):
             states = decide_batch(self, flat, states, decision_keys, due)
         actions, clipped = read_out_batch(without_planner(self), flat, states.decision.psi, action_keys)
         info = StepInfo(states.decision, jnp.asarray(due), clipped, jnp.zeros(n, bool))
-        return np.array(actions), eqx.tree_at(lambda s: s.steps_left, states, states.steps_left - 1), info
+        return np.array(actions), _stepped_batch(without_planner(self), flat, states), info
 
     def _act_in_time(
         self, obs: Obs, state: AgentState, began: float, key: StepKey
@@ -183,7 +183,7 @@ class Agent(eqx.Module):
         action = np.array(action)
         overrun = jnp.asarray(1e3 * (time.perf_counter() - began) > self.deadline_ms)
         info = StepInfo(state.decision, jnp.asarray(due), clipped, overrun)
-        return action, eqx.tree_at(lambda s: s.steps_left, state, jnp.asarray(int(state.steps_left) - 1)), info
+        return action, _stepped(without_planner(self), obs, state), info
 
     def decide(self, obs: Obs, state: AgentState, *, key: PRNGKeyArray, began: float | None = None) -> AgentState:
         """The first half of `act`: the state with a new plan for a flat observation, whether or not one is due.
@@ -216,6 +216,15 @@ class Agent(eqx.Module):
         Traceable; batch it with `jax.vmap`.
         """
         return self.model.policy.act(obs, psi, key)
+
+    def stepped(self, obs: Obs, state: AgentState) -> AgentState:
+        """The state after an action for a flat observation: one step less of the plan, and what is left of it to be
+        brought about. Traceable.
+        """
+        state = eqx.tree_at(lambda s: s.steps_left, state, state.steps_left - 1)
+        if self.replan_every == 1:  # the next plan is another one
+            return state
+        return eqx.tree_at(lambda s: s.decision.psi, state, self.model.world.remaining(state.psi, obs))
 
     def plan(self, obs: Obs, state: PyTree, *, key: PRNGKeyArray) -> tuple[Psi, PyTree, PlanInfo]:
         """`decide` as it was up to 0.1: from the planner's own state to ψ*, that state and a `PlanInfo`."""
@@ -265,6 +274,7 @@ def _compiled_plan(kind: type[AbstractPlanner]) -> Callable[..., tuple[Psi, PyTr
 
 _guarded_plan: Any = eqx.filter_jit(guarded_plan)
 _read_out: Any = eqx.filter_jit(Agent.read_out)
+_stepped: Any = eqx.filter_jit(Agent.stepped)
 
 
 @_jit_keep_unused
@@ -286,7 +296,7 @@ def step(agent: Agent, obs: Obs, state: AgentState, key: StepKey) -> tuple[Actio
     state = jax.lax.cond(due, lambda: agent.decide(obs, state, key=decision_key), lambda: state)
     action, clipped = agent.read_out(obs, state.psi, key=action_key)
     info = StepInfo(state.decision, due, clipped, jnp.asarray(False))
-    return action, eqx.tree_at(lambda s: s.steps_left, state, state.steps_left - 1), info
+    return action, agent.stepped(obs, state), info
 
 
 def _split_key(key: StepKey) -> tuple[PRNGKeyArray, PRNGKeyArray]:
@@ -360,8 +370,19 @@ def read_out_batch(
     return jax.vmap(lambda o, p, k: agent.read_out(o, p, key=k))(obs, psi, keys)
 
 
+@eqx.filter_jit
+def _stepped_batch(agent: Agent, obs: Float[Array, "n obs"], states: AgentState) -> AgentState:
+    return jax.vmap(lambda o, s: agent.stepped(o, s))(obs, states)
+
+
+@eqx.filter_jit
+def remaining_batch(agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"]) -> Float[Array, "n psi"]:
+    """`WorldModel.remaining` in n environments."""
+    return jax.vmap(agent.model.world.remaining)(psi, obs)
+
+
 def without_planner(agent: Agent) -> Agent:
-    """An agent for `read_out` alone, which does not read the planner: all planners then share its program."""
+    """An agent for what does not read the planner, such as `read_out`: all planners then share its programs."""
     return eqx.tree_at(lambda a: a.planner, agent, None)
 
 

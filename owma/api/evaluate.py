@@ -3,7 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from owma._internal.errors import ConfigError
 from owma._internal.progress import ProgressCallback, shown_progress
@@ -13,6 +13,7 @@ from owma.config.names import check_run_name
 from owma.config.planners import AbstractPlannerConfig, OwnPlanner, check_own, own_planner, planner_name
 from owma.config.planners.budgets import kl_coef_notes
 from owma.config.planners.own import class_planner_name
+from owma.config.value import ValueKind
 from owma.envs import limit_note, statistics_note
 from owma.envs.given import EnvLike, given_env
 from owma.eval.evaluate import evaluate_planners
@@ -39,7 +40,7 @@ def evaluate(
     timed_decisions: int | None = None,
     max_steps: int | None = None,
     kl_coef: float | None = None,
-    value: Literal["decoder", "linear"] | None = None,
+    value: ValueKind | None = None,
     deadline_ms: float | None = None,
     progress: bool | ProgressCallback = True,
 ) -> list[EpisodeRow]:

@@ -9,9 +9,11 @@ from owma.config.fields import check_seeds, label_changes, override, parse_axis
 from owma.config.json import later_field
 from owma.config.planners import AbstractPlannerConfig, OwnPlanner
 from owma.config.task import parse_task
+from owma.config.value import ValueKind
 
-FitKind: TypeAlias = Literal["decoder", "linear"]
-"""How a task is inferred from labels: z* by gradient through V(psi, z), or w by ridge regression."""
+FitKind: TypeAlias = ValueKind
+"""How a task is inferred from labels: z* by gradient through V(psi, z), w by ridge regression, or both and a lower
+bound over them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +40,9 @@ class TransferConfig:
     """How many labelled samples (outcome, return) a task is told by; several make the few-shot curve."""
     draws: int = 1
     """Sets of labels drawn for each count."""
-    fits: tuple[FitKind, ...] = ("decoder", "linear")
-    """`decoder`: z* by gradient through V(psi, z). `linear`: w by ridge regression on psi."""
+    fits: tuple[FitKind, ...] = ("pessimistic", "decoder", "linear")
+    """`decoder`: z* by gradient through V(psi, z). `linear`: w by ridge regression on psi. `pessimistic`: a lower bound
+    over both, which a run with one decoder has not; such runs leave it out."""
     each: tuple[str, ...] = later_field(())
     """PLANNER.FIELD=VALUE,VALUE,...: beside the planner as it is, it acts with each of these values, one at a time, and
     is called PLANNER-FIELD=VALUE in rows and tables. PLANNER.FIELD:PLANNER.FIELD=VALUE:VALUE,... moves two together."""
@@ -54,7 +57,7 @@ class TransferConfig:
         if not self.labels or min(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise ConfigError(f"labels={self.labels}: give one or more different numbers, each at least 2.")
         if not self.fits or len(set(self.fits)) < len(self.fits):
-            raise ConfigError(f"fits={self.fits}: give `decoder`, `linear`, or both.")
+            raise ConfigError(f"fits={self.fits}: give one or more of `pessimistic`, `decoder` and `linear`.")
         if self.draws < 1:
             raise ConfigError(f"draws={self.draws}: must be at least 1.")
         if not self.goal_radius > 0:

@@ -1,18 +1,28 @@
 """The configuration of the value."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from owma._internal.errors import ConfigError
+from owma.config.json import later_field
+
+ValueKind: TypeAlias = Literal["pessimistic", "decoder", "linear"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ValueConfig:
     """The value of outcomes, V(psi)."""
 
-    kind: Literal["decoder", "linear"] = "linear"
-    """What the agent acts by: ridge regression on psi, or the decoder V(psi, z*). Both are fitted and reported; where
-    the reward is nearly linear in the features (R^2 says), the linear one extrapolates with less surprise."""
+    kind: ValueKind = "pessimistic"
+    """What the agent acts by: `linear`, ridge regression on psi; `decoder`, the mean of the decoders V(psi, z*); or
+    `pessimistic`, a lower bound over all of these, each trusted as far as it explains episodes that it was not fitted
+    to. All are fitted and reported."""
+    members: int = later_field(4, before=1)
+    """Decoders, each trained on episodes drawn with replacement; 1 is trained on all of them, and tested on none."""
+    pessimism: Literal["minimum", "deviation", "quantile"] = later_field("deviation")
+    """The lower bound: the smallest value, the mean less `pessimism_level` standard deviations, or the quantile."""
+    pessimism_level: float = later_field(1.0)
+    """Standard deviations of `deviation`, or the level of `quantile`."""
     num_tasks: int = 64
     """Random reward functions in the family that the decoder is trained on."""
     num_labels: int = 10_000
@@ -46,3 +56,9 @@ class ValueConfig:
         for name in ("num_tasks", "num_labels", "updates", "batch_size", "report_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
+        if self.members < (2 if self.kind == "pessimistic" else 1):
+            raise ConfigError(f"members={self.members}: a pessimistic value needs at least 2 decoders; others need 1.")
+        if not self.pessimism_level >= 0 or (self.pessimism == "quantile" and self.pessimism_level > 1):
+            raise ConfigError(
+                f"pessimism_level={self.pessimism_level}: must not be negative, and a quantile's is at most 1."
+            )

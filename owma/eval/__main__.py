@@ -6,7 +6,7 @@ What computes is imported when the flags have been read, so that `--help` and a 
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -34,6 +34,7 @@ from owma.config.planners import (
 )
 from owma.config.planners.budgets import kl_coef_notes, with_kl_coef
 from owma.config.task import describe_task
+from owma.config.value import ValueKind
 from owma.results.description import describe_env
 from owma.results.show import show_results, show_setup
 from owma.runs.folder import require_models
@@ -49,7 +50,7 @@ class Eval:
     """runs/NAME (its newest version) or runs/NAME/v<N>."""
     planner: PlannerConfig = OnlineAdaptation()
     evaluation: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(planners=())
-    value: Literal["decoder", "linear"] | None = None
+    value: ValueKind | None = None
     """Which of the run's values to act by; by default the one that its configuration names."""
     deadline_ms: float | None = None
     """Milliseconds that a decision may take: adaptation stops when they are gone, and overruns are counted."""

@@ -23,6 +23,7 @@ from owma.agent.act import (
     decides_each,
     initial_state,
     read_out_batch,
+    remaining_batch,
     without_planner,
 )
 from owma.envs import actions_inside
@@ -147,6 +148,8 @@ class _RecordingAgent:
             self._fallbacks += ~done & (np.asarray(info.result) != PlanResult.PLANNED)
             self._decisions.append(np.where(done, np.nan, _decision_stats(info)))
         read_out, was_clipped = read_out_batch(self._bare, states, self._psi, action_keys)
+        if self._agent.replan_every > 1:
+            self._psi = remaining_batch(self._bare, states, self._psi)
         action, was_moved = actions_inside(np.asarray(read_out), self._space)
         self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
         return action

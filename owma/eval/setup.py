@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -11,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from owma.agent.act import Agent
 from owma.config.experiment import EvaluationConfig
 from owma.config.task import RewardTaskConfig
+from owma.config.value import ValueKind
 from owma.data import Origin
 from owma.envs import check_env, pays
 from owma.eval.judge import Judge, trusted_judge
@@ -75,7 +76,7 @@ def setup_of_run(
     *,
     env: EnvSpec,
     judge: Judge,
-    value: Literal["decoder", "linear"] | None = None,
+    value: ValueKind | None = None,
     deadline_ms: float | None = None,
 ) -> EvaluationSetup:
     """A saved run's model in `env`; `value`: which of its values to act by, by default that of its configuration."""

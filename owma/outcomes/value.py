@@ -1,7 +1,6 @@
 """Values V(ψ) of outcomes for a task: linear, or a network conditioned on a task embedding."""
 
 import abc
-from collections.abc import Sequence
 
 import equinox as eqx
 import jax
@@ -83,6 +82,20 @@ class TaskValue(AbstractValue):
         return self.mean + self.std * self.decoder(psi, self.z)
 
 
+class EnsembleValue(AbstractValue):
+    """The mean of the values of several decoders that were trained on different episodes."""
+
+    members: TaskValue
+    """All of them, stacked: every array has the number of decoders as its first axis."""
+
+    def each(self, psi: Psi) -> Float[Array, " members"]:
+        """What each of the values says of an outcome."""
+        return eqx.filter_vmap(lambda value: value(psi))(self.members)
+
+    def __call__(self, psi: Psi) -> Scalar:
+        return jnp.mean(self.each(psi))
+
+
 def infer_task(
     decoder: ValueDecoder,
     psi: Float[HostArray, "k psi"],
@@ -102,19 +115,45 @@ def infer_task(
 
     **Arguments:** `psi`: k outcomes; `returns`: their discounted returns in any unit.
     """
-    targets = jnp.asarray(returns, jnp.float32)
-    mean, std = jnp.mean(targets), jnp.maximum(jnp.std(targets), 1e-6)
-    z = _descend(
-        decoder,
-        jnp.asarray(psi, jnp.float32),
-        (targets - mean) / std,
-        num_steps,
-        min(batch_size, len(targets)),
-        learning_rate,
-        num_starts,
-        prior,
-        key,
-    )
+    samples = jnp.asarray(psi, jnp.float32), jnp.asarray(returns, jnp.float32)
+    return _infer(decoder, *samples, num_steps, min(batch_size, len(returns)), learning_rate, num_starts, prior, key)
+
+
+def infer_task_each(
+    decoders: ValueDecoder,
+    psi: Float[HostArray, "members k psi"],
+    returns: Float[HostArray, "members k"],
+    *,
+    prior: float = 1e-3,
+    key: PRNGKeyArray,
+) -> EnsembleValue:
+    """`infer_task` of several decoders, stacked, each from samples of its own, as one program."""
+    members, k = np.shape(returns)
+    samples = jnp.asarray(psi, jnp.float32), jnp.asarray(returns, jnp.float32)
+    keys = jax.random.split(key, members)
+
+    def one(
+        decoder: ValueDecoder, psi: Float[Array, "k psi"], returns: Float[Array, " k"], key: PRNGKeyArray
+    ) -> TaskValue:
+        return _infer(decoder, psi, returns, 300, min(512, k), 3e-2, 4, prior, key)
+
+    return EnsembleValue(eqx.filter_jit(eqx.filter_vmap(one))(decoders, *samples, keys))
+
+
+def _infer(
+    decoder: ValueDecoder,
+    psi: Float[Array, "k psi"],
+    returns: Float[Array, " k"],
+    num_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    num_starts: int,
+    prior: float,
+    key: PRNGKeyArray,
+) -> TaskValue:
+    mean, std = jnp.mean(returns), jnp.maximum(jnp.std(returns), 1e-6)
+    targets = (returns - mean) / std
+    z = _descend(decoder, psi, targets, num_steps, batch_size, learning_rate, num_starts, prior, key)
     return TaskValue(decoder, z, mean, std)
 
 
@@ -160,22 +199,6 @@ def r_squared(predictions: Float[HostArray, " n"], targets: Float[HostArray, " n
     return float(1 - np.mean(np.square(predictions - targets)) / np.var(targets))
 
 
-def value_scales(
-    world: WorldModel,
-    values: Sequence[AbstractValue],
-    obs: Float[Array, "n obs"],
-    *,
-    num_samples: int = 64,
-    key: PRNGKeyArray,
-) -> list[Scalar]:
-    r"""The unit of $\lambda$ for each of `values`: the root mean square, over the states `obs`, of the standard
-    deviation of V under $p_\phi(\cdot\mid s)$. All use the same draws.
-    """
-
-    psi = prior_outcomes(world, obs, num_samples=num_samples, key=key)
-    return [value_scale(value, psi) for value in values]
-
-
 def prior_outcomes(
     world: WorldModel, obs: Float[Array, "n obs"], *, num_samples: int = 64, key: PRNGKeyArray
 ) -> Float[Array, "n samples psi"]:
@@ -192,7 +215,9 @@ def prior_outcomes(
 
 @eqx.filter_jit
 def value_scale(value: AbstractValue, psi: Float[Array, "n samples psi"]) -> Scalar:
-    """The unit of λ for one value (`value_scales`), from outcomes as `prior_outcomes` returns them."""
+    r"""The unit of $\lambda$ for a value: the root mean square, over states, of the standard deviation of V under
+    $p_\phi(\cdot\mid s)$, from outcomes as `prior_outcomes` returns them.
+    """
     variances = jnp.var(jax.vmap(jax.vmap(lambda outcome: value(outcome)))(psi), axis=1, ddof=1)
     return jnp.sqrt(jnp.mean(variances))
 

@@ -51,6 +51,15 @@ class WorldModel(eqx.Module):
 
     nothing = OldMember("terminal_outcome")
 
+    def remaining(self, psi: Psi, obs: Obs) -> Psi:
+        r"""What is left of outcome ψ of state s after a step from s, by Bellman's equation: $(\psi - c(s))/\gamma$.
+
+        The outcome itself where cumulants are recorded rewards, which a state does not tell.
+        """
+        if isinstance(self.features, RecordedReward):
+            return psi
+        return (psi - self.cumulant(obs)) / self.discount
+
     @property
     def terminal_outcome(self) -> Psi:
         """The raw outcome 0, whitened: no cumulants follow a terminal state."""

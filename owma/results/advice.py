@@ -35,6 +35,8 @@ def advise(config: ExperimentConfig, row: Mapping[str, Any], *, obs_dim: int, ke
 
 def _decoder_ways(config: ExperimentConfig, decoder: float, linear: float) -> list[str]:
     value = config.value
+    if value.kind == "pessimistic":  # it trusts the better one by itself
+        return []
     if value.kind == "linear":
         return [f"--value.kind decoder, of which R^2 = {decoder:.2f}"] if decoder > linear + 0.1 else []
     ways = [f"--value.kind linear, of which R^2 = {linear:.2f}"] if linear > decoder + 0.1 else []

@@ -133,7 +133,7 @@ def show_fit(row: Mapping[str, Any], config: "ExperimentConfig", *, obs_dim: int
     `row`: the row of phase `task` in `metrics.jsonl`. `kept`: coordinates of an outcome, after whitening.
     """
     kind = config.value.kind
-    for name in ("decoder", "linear"):
+    for name in (name for name in ("decoder", "linear", "pessimistic") if f"r2_{name}" in row):
         print(
             f"V(psi), {name}: R^2 = {_r_squared(row, name)} on {row['labels']:,} labels, "
             f"value_scale {row[f'value_scale_{name}']:.3g}{' (the planners act by it)' if name == kind else ''}",

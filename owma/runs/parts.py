@@ -1,18 +1,20 @@
 """All that a run keeps of training, and how it is read again."""
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._internal.errors import CheckpointError
-from owma._internal.types import Scalar
+from owma._internal.errors import CheckpointError, ConfigError
+from owma._internal.types import Array, Float, PRNGKeyArray, Scalar
 from owma.config.experiment import ExperimentConfig
+from owma.config.value import ValueKind
 from owma.data import read_origin
+from owma.outcomes.pessimism import AbstractPessimism, LowerBound, member_weights, pessimism_of
 from owma.outcomes.policy import ReadoutPolicy, untrained_policy
-from owma.outcomes.value import LinearValue, TaskValue, untrained_decoder
+from owma.outcomes.value import AbstractValue, EnsembleValue, LinearValue, TaskValue, untrained_decoder
 from owma.outcomes.whitening import Standardisation
 from owma.outcomes.world import Coordinates, WorldModel, untrained_world
 from owma.planners import AgentModel
@@ -27,14 +29,37 @@ class TrainedParts(eqx.Module):
     policy: ReadoutPolicy
     linear: LinearValue
     """Ridge regression of the run's task on outcomes."""
-    task: TaskValue
-    """The decoder bound to the run's task."""
+    task: TaskValue | EnsembleValue
+    """The decoder bound to the run's task, or several of them."""
     linear_scale: Scalar
     task_scale: Scalar
     """`value_scale` of either value."""
+    unexplained: Float[Array, " members"] | None = None
+    """1 - R^2 of the linear value and of each decoder on episodes that it was not fitted to; `None` with one decoder,
+    which was fitted to all."""
+    pessimism: AbstractPessimism | None = None
+    bound_scale: Scalar | None = None
+    """`value_scale` of the lower bound."""
 
-    def agent_model(self, kind: Literal["decoder", "linear"]) -> AgentModel:
-        value, scale = (self.linear, self.linear_scale) if kind == "linear" else (self.task, self.task_scale)
+    @property
+    def bound(self) -> LowerBound:
+        """The lower bound over all values. Raises `ConfigError` for runs with a single decoder."""
+        if not isinstance(self.task, EnsembleValue) or self.unexplained is None or self.pessimism is None:
+            raise ConfigError(
+                "The run has one decoder, and a pessimistic value needs several: act by --value linear or decoder, or "
+                "train with --value.members 4."
+            )
+        return LowerBound(self.linear, self.task, member_weights(self.unexplained), self.pessimism)
+
+    def value(self, kind: ValueKind) -> AbstractValue:
+        """The value of the run's task."""
+        return {"linear": lambda: self.linear, "decoder": lambda: self.task, "pessimistic": lambda: self.bound}[kind]()
+
+    def agent_model(self, kind: ValueKind) -> AgentModel:
+        """The models of an agent that acts by this value. Raises `ConfigError` where the run has none of the kind."""
+        value = self.value(kind)
+        scale = {"linear": self.linear_scale, "decoder": self.task_scale, "pessimistic": self.bound_scale}[kind]
+        assert scale is not None  # there is a bound
         return AgentModel(self.world, self.policy, value, scale)
 
 
@@ -79,13 +104,22 @@ def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: i
     psi, bound = jnp.zeros(psi_dim), np.ones(action_dim)
     coordinates = Coordinates.unit(config.world, obs_dim, psi_dim, key=key)
     units = coordinates.observation, Standardisation.identity(action_dim)
-    decoder = untrained_decoder(config.value, psi_dim, key=key)
     one = jnp.ones(())  # not weakly typed, as `jnp.asarray(1.0)` would be: its programs would be others
+
+    def task_value(key: PRNGKeyArray) -> TaskValue:
+        decoder = untrained_decoder(config.value, psi_dim, key=key)
+        return TaskValue(decoder, decoder.embeddings[0], one, one)
+
+    members = config.value.members
+    ensemble = EnsembleValue(eqx.filter_vmap(task_value)(jax.random.split(key, members))) if members > 1 else None
     return TrainedParts(
         world=untrained_world(config.world, coordinates, key=key),
         policy=untrained_policy(config.policy, *units, psi_dim, low=-bound, high=bound, key=key),
         linear=LinearValue(psi, one),
-        task=TaskValue(decoder, decoder.embeddings[0], one, one),
+        task=task_value(key) if ensemble is None else ensemble,
         linear_scale=one,
         task_scale=one,
+        unexplained=None if ensemble is None else jnp.ones(1 + members),
+        pessimism=None if ensemble is None else pessimism_of(config.value),
+        bound_scale=None if ensemble is None else one,
     )

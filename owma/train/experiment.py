@@ -12,7 +12,6 @@ import numpy as np
 
 from owma._internal.errors import CheckpointError, DamagedError
 from owma._internal.progress import Progress
-from owma._internal.tree import map_rows
 from owma._internal.types import Array, Bool, Float, PyTree
 from owma.config.experiment import ExperimentConfig
 from owma.envs import env_json
@@ -20,7 +19,7 @@ from owma.outcomes.features import LearnedFeatures
 from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
-from owma.outcomes.value import AbstractValue, LinearValue, ValueDecoder, infer_task, r_squared, value_scales
+from owma.outcomes.value import ValueDecoder, prior_outcomes
 from owma.outcomes.whitening import Standardisation
 from owma.outcomes.world import Coordinates, WorldModel, untrained_world
 from owma.results.baselines import data_row, keep_data_row
@@ -34,7 +33,8 @@ from owma.train.inputs import Inputs
 from owma.train.logs import MetricsLog
 from owma.train.outcome import OutcomeTrainer, split_episodes
 from owma.train.rows import OutcomeData, OutcomeRows, sample_rows
-from owma.train.value import RewardFamily, ValueTrainer, family_returns
+from owma.train.task import TESTED, Labels, bags_of, fit_task, task_row
+from owma.train.value import EpisodeBags, RewardFamily, ValueTrainer, family_returns
 
 _State = TypeVar("_State")
 
@@ -89,8 +89,9 @@ class Experiment:
             return restore_parts(self.folder, self.config)
         world, policy, psi = self._untrained()
         world, policy = self._train_outcomes(world, policy)
-        decoder = self._train_decoder(world, jnp.asarray(psi))
-        parts = self._fit_task(world, policy, decoder, psi)
+        bags = bags_of(self.config, self.sample)
+        decoder = self._train_decoders(world, jnp.asarray(psi), bags)
+        parts = self._fit_task(world, policy, decoder, psi, bags)
         keys = self.dataset.obs_keys
         shapes = {
             "obs": transitions.obs.shape[1],
@@ -221,7 +222,7 @@ class Experiment:
             return OutcomeRows.write(world, transitions, masks, self.folder.path, horizon=horizon, absorbing=absorbing)
         return OutcomeData.build(world, transitions, *masks, horizon=horizon, absorbing=absorbing)
 
-    def _train_decoder(self, world: WorldModel, psi: Float[Array, "n psi"]) -> ValueDecoder:
+    def _train_decoders(self, world: WorldModel, psi: Float[Array, "n psi"], bags: EpisodeBags | None) -> ValueDecoder:
         config, transitions = self.config.value, self.sample
         family_key, train_key = jax.random.split(self.keys["value"])
         states = np.asarray(
@@ -231,7 +232,7 @@ class Experiment:
         family = RewardFamily.random(states, config.num_tasks, coordinates=coordinates, key=family_key)
         returns = jnp.asarray(family_returns(family, transitions, world.observation, world.discount))
         self._drop_metrics_after("value", 0)
-        trainer = ValueTrainer(psi, returns, config)
+        trainer = ValueTrainer(psi, returns, config, None if bags is None else jnp.asarray(bags.rows(transitions)))
         state, done = trainer.init(key=train_key), 0
         with self.progress("training V(psi, z)", config.updates, 0) as advance:
             for reached, row in trainer.run(state):
@@ -247,6 +248,7 @@ class Experiment:
         policy: ReadoutPolicy,
         decoder: ValueDecoder,
         psi: Float[np.ndarray, "n psi"],
+        bags: EpisodeBags | None,
     ) -> TrainedParts:
         config, transitions = self.config.value, self.sample
         returns = task_returns(self.sample_rewards, transitions, world.discount)
@@ -254,32 +256,13 @@ class Experiment:
         labelled = np.asarray(
             jax.random.choice(labels_key, len(psi), (min(config.num_labels, len(psi)),), replace=False)
         )
-        linear = LinearValue.fit(psi, returns, ridge=config.ridge)
-        task = infer_task(decoder, psi[labelled], returns[labelled], prior=config.embedding_prior, key=z_key)
+        labels = Labels(psi, returns, transitions.episode_ids)
         rows = np.asarray(jax.random.choice(state_key, len(psi), (min(256, len(psi)),), replace=False))
-        obs = jnp.asarray(transitions.obs[rows])
-        linear_scale, task_scale = value_scales(world, (linear, task), obs, key=scale_key)
-        parts = TrainedParts(
-            world=world,
-            policy=policy,
-            linear=linear,
-            task=task,
-            linear_scale=linear_scale,
-            task_scale=task_scale,
-        )
+        prior = prior_outcomes(world, jnp.asarray(transitions.obs[rows]), key=scale_key)
+        fit = fit_task(decoder, labels, prior, bags, config, decoder_labels=labelled, key=z_key)
         self._drop_metrics_after("task", -1)
-        check = labelled[:10_000]
-        self._log(
-            {
-                "phase": "task",
-                "labels": len(labelled),
-                "r2_linear": _r_squared(linear, psi[check], returns[check]),
-                "r2_decoder": _r_squared(task, psi[check], returns[check]),
-                "value_scale_linear": float(parts.linear_scale),
-                "value_scale_decoder": float(parts.task_scale),
-            },
-        )
-        return parts
+        self._log({"phase": "task", "labels": len(labelled)} | task_row(fit, labels.rows(labelled[:TESTED])))
+        return fit.parts(world, policy)
 
     def _are_damaged(self, models: Path) -> bool:
         try:
@@ -317,10 +300,3 @@ def task_returns(
     last reward.
     """
     return monte_carlo(rewards[:, None], transitions, discount=discount, tail=rewards[:, None])[:, 0]
-
-
-def _r_squared(value: AbstractValue, psi: Float[np.ndarray, "n psi"], returns: Float[np.ndarray, " n"]) -> float | None:
-    """R² of a value; `None` if the returns are constant."""
-    if np.ptp(returns) == 0:
-        return None
-    return r_squared(map_rows(lambda p: value(p)[None], psi)[:, 0], returns)

@@ -1,4 +1,4 @@
-"""Training of the value decoder V_θ(ψ, z) on a family of reward functions."""
+"""Training of value decoders V_θ(ψ, z) on a family of reward functions."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma._internal.tree import map_rows
-from owma._internal.types import Array, Float, HostArray, Int, Obs, PRNGKeyArray, PyTree, Scalar
+from owma._internal.types import Array, Bool, Float, HostArray, Int, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.config.value import ValueConfig
 from owma.outcomes.targets import monte_carlo
 from owma.outcomes.transitions import Transitions
@@ -72,8 +72,31 @@ def family_returns(
     return (returns - returns.mean(axis=0)) / np.maximum(returns.std(axis=0), 1e-6)
 
 
+class EpisodeBags(eqx.Module):
+    """Episodes drawn with replacement for each of several decoders, as many as there are (the bootstrap).
+
+    About 37 % of the episodes are in none of a decoder's draws: what it says of them is a test of it.
+    """
+
+    drawn: Int[np.ndarray, "members episodes"]
+
+    @classmethod
+    def draw(cls, num_episodes: int, members: int, *, seed: int) -> "EpisodeBags":
+        return cls(np.random.default_rng(seed).integers(num_episodes, size=(members, num_episodes)))
+
+    def rows(self, transitions: Transitions) -> Int[np.ndarray, "members n"]:
+        """The rows of each decoder's episodes, cut or repeated to the number of rows of the dataset."""
+        n = len(transitions)
+        rows_of = np.split(np.arange(n), transitions.episode_starts[1:])
+        return np.stack([np.resize(np.concatenate([rows_of[e] for e in bag]), n) for bag in self.drawn])
+
+    def hold(self, episodes: Int[np.ndarray, " k"]) -> Bool[np.ndarray, "members k"]:
+        """Whether each decoder was trained on each of these episodes."""
+        return np.stack([np.isin(episodes, bag) for bag in self.drawn])
+
+
 class ValueState(eqx.Module):
-    """The state of the decoder's training after `step` updates."""
+    """The state of the decoders' training after `step` updates; of several, arrays have their number as first axis."""
 
     decoder: ValueDecoder
     average: ValueDecoder
@@ -81,6 +104,14 @@ class ValueState(eqx.Module):
     opt_state: PyTree
     step: Int[Array, ""]
     key: PRNGKeyArray
+
+
+class _Batch(eqx.Module):
+    """Pairs of an outcome and a task, and the noise that is added to the outcomes."""
+
+    rows: Int[Array, " batch"]
+    tasks: Int[Array, " batch"]
+    noise: Float[Array, "batch psi"]
 
 
 class ValueTrainer(eqx.Module):
@@ -93,11 +124,21 @@ class ValueTrainer(eqx.Module):
     psi: Float[Array, "n psi"]
     returns: Float[Array, "n tasks"]
     config: ValueConfig = eqx.field(static=True)
+    member_rows: Int[Array, "members n"] | None = None
+    """The rows of each decoder where there are several (`EpisodeBags.rows`); `None` trains one, on all of them."""
 
     def init(self, *, key: PRNGKeyArray) -> ValueState:
         init_key, key = jax.random.split(key)
-        decoder = untrained_decoder(self.config, self.psi.shape[1], key=init_key)
-        return ValueState(decoder, decoder, init_optimiser(decoder), jnp.zeros((), jnp.int32), key)
+        if self.member_rows is None:
+            decoder = self._untrained(init_key)
+            opt_state = init_optimiser(decoder)
+        else:
+            decoder = eqx.filter_vmap(self._untrained)(jax.random.split(init_key, len(self.member_rows)))
+            opt_state = eqx.filter_vmap(init_optimiser)(decoder)
+        return ValueState(decoder, decoder, opt_state, jnp.zeros((), jnp.int32), key)
+
+    def _untrained(self, key: PRNGKeyArray) -> ValueDecoder:
+        return untrained_decoder(self.config, self.psi.shape[1], key=key)
 
     def run(self, state: ValueState) -> Iterator[tuple[ValueState, dict[str, float]]]:
         """Train from `state` on in chunks of `report_every` updates; yields the state and a row of metrics."""
@@ -105,7 +146,7 @@ class ValueTrainer(eqx.Module):
         return fit(trainer.run_chunk, state, self._fit_config)
 
     def finish(self, state: ValueState) -> ValueDecoder:
-        """The averaged decoder."""
+        """The averaged decoder, or all of them, stacked."""
         return on_one_device(state.average)
 
     @property
@@ -129,24 +170,49 @@ class ValueTrainer(eqx.Module):
         return state, {"value_loss": jnp.mean(losses)}
 
     def _update(self, state: ValueState, key: PRNGKeyArray) -> tuple[ValueState, Scalar]:
-        def loss_of(decoder: ValueDecoder) -> tuple[Scalar, Scalar]:
-            loss = self._loss(decoder, key=key)
-            return loss, loss
+        def update(
+            decoder: ValueDecoder, average: ValueDecoder, opt_state: PyTree, batch: _Batch, key: PRNGKeyArray
+        ) -> tuple[tuple[ValueDecoder, ValueDecoder, PyTree], Scalar]:
+            def loss_of(decoder: ValueDecoder) -> tuple[Scalar, Scalar]:
+                loss = self._loss(decoder, batch, key=key)
+                return loss, loss
 
-        (decoder, average, opt_state), loss = descend(
-            loss_of, state.decoder, state.average, state.opt_state, state.step, self._fit_config
-        )
+            return descend(loss_of, decoder, average, opt_state, state.step, self._fit_config)
+
+        now = state.decoder, state.average, state.opt_state
+        row_key, task_key, noise_key, dropout_key = jax.random.split(key, 4)
+        if self.member_rows is None:
+            batch = self._batch(row_key, task_key, noise_key, None)
+            (decoder, average, opt_state), loss = update(*now, batch, dropout_key)
+        else:
+            members = len(self.member_rows)
+            row_keys, task_keys, noise_keys, dropout_keys = (
+                jax.random.split(k, members) for k in (row_key, task_key, noise_key, dropout_key)
+            )
+            batch = jax.vmap(self._batch)(row_keys, task_keys, noise_keys, self.member_rows)
+            (decoder, average, opt_state), losses = eqx.filter_vmap(update)(*now, batch, dropout_keys)
+            loss = jnp.mean(losses)
         return replicated(ValueState(decoder, average, opt_state, state.step + 1, state.key)), loss
 
-    def _loss(self, decoder: ValueDecoder, *, key: PRNGKeyArray) -> Scalar:
-        row_key, task_key, noise_key, dropout_key = jax.random.split(key, 4)
+    def _batch(
+        self,
+        row_key: PRNGKeyArray,
+        task_key: PRNGKeyArray,
+        noise_key: PRNGKeyArray,
+        rows_of: Int[Array, " n"] | None,
+    ) -> _Batch:
         size = self.config.batch_size
         rows = jax.random.randint(row_key, (size,), 0, self.psi.shape[0])
+        rows = rows if rows_of is None else rows_of[rows]
         tasks = jax.random.randint(task_key, (size,), 0, self.returns.shape[1])
         # Draws of the chain contain the noise of its last transition; V is trained to be robust to a little of it.
-        rows, tasks = shard_batch((rows, tasks))
-        psi = self.psi[rows] + self.config.psi_noise * jax.random.normal(noise_key, (size, self.psi.shape[1]))
+        noise = self.config.psi_noise * jax.random.normal(noise_key, (size, self.psi.shape[1]))
+        return _Batch(rows, tasks, noise)
+
+    def _loss(self, decoder: ValueDecoder, batch: _Batch, *, key: PRNGKeyArray) -> Scalar:
+        rows, tasks = shard_batch((batch.rows, batch.tasks))
+        psi = self.psi[rows] + batch.noise
         z = decoder.embeddings[tasks]
-        predictions = jax.vmap(lambda p, e, k: decoder(p, e, key=k))(psi, z, jax.random.split(dropout_key, size))
+        predictions = jax.vmap(lambda p, e, k: decoder(p, e, key=k))(psi, z, jax.random.split(key, len(rows)))
         fit = jnp.mean(jnp.square(predictions - self.returns[rows, tasks]))
         return fit + self.config.embedding_prior * jnp.mean(jnp.sum(jnp.square(z), axis=-1))

@@ -143,7 +143,7 @@ def main() -> None:
         arguments = _update_names(arguments, folder)
         config, evaluation = arguments.config, arguments.evaluation
     with resumable(resume_command):
-        inference = TaskInference(run.parts, run.config.value, transitions, seed=config.seed)
+        inference = TaskInference(run.parts, run.config, transitions, seed=config.seed)
         setup = EvaluationSetup(run.model, evaluation, env, run.obs_keys)
         results = transfer(inference, tasks, folder, config, setup, progress=open_progress, warn=show_warning)
     for table in transfer_tables(results):

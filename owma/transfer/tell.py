@@ -31,18 +31,9 @@ def tell(run: RunT, task: TaskLike, *, labels: int | None, seed: int) -> RunT:
     if transitions.is_mapped:
         transitions = transitions.ended_rows(sample_rows(transitions, seed=run.config.seed))
     rewards = given.task.rewards(transitions)
-    inference = TaskInference(run.parts, run.config.value, transitions, seed=seed)
+    inference = TaskInference(run.parts, run.config, transitions, seed=seed)
     returns, rows = inference.returns(rewards), inference.draw(count, 0)
-    key = jax.random.key(seed)
-    linear, _ = inference.fit("linear", returns, rows, key=key)
-    decoder, _ = inference.fit("decoder", returns, rows, key=key)
-    parts = dataclasses.replace(
-        run.parts,
-        linear=linear.value,
-        linear_scale=linear.value_scale,
-        task=decoder.value,
-        task_scale=decoder.value_scale,
-    )
+    parts = inference.fit_all(returns, rows, key=jax.random.key(seed)).parts(run.parts.world, run.parts.policy)
     success = given.task.success_reward if isinstance(given.task, AbstractRewardTask) else None
     return dataclasses.replace(
         run,
