@@ -26,7 +26,7 @@ from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
 from owma._internal.stdout import show_result
 from owma.config.data import MEMORY_GIB
-from owma.config.experiment import EvaluationConfig, imported_modules
+from owma.config.experiment import EvaluationConfig, ExperimentConfig, imported_modules
 from owma.config.flags import command_with
 from owma.config.json import from_json, later_field, to_json
 from owma.config.names import check_run_name
@@ -117,7 +117,7 @@ def main() -> None:
     check_own((planner for name, planner in acting.items() if name not in usual), need_kl_coef=True)
     run = load_run(path)
     if folder is None:
-        arguments = _as_the_run(arguments, run.config.evaluation)
+        arguments = _as_the_run(arguments, run.config)
     config, evaluation = arguments.config, arguments.evaluation
     env = run.env if evaluation.env is None else find_env(evaluation.env)
     with resumable(resume_command):
@@ -159,14 +159,25 @@ def _described_tasks(config: TransferConfig) -> list[str]:
     return told + ([f"every free cell of the maze, within {config.goal_radius:g}"] if config.goals == "all" else [])
 
 
-def _as_the_run(arguments: Transfer, of_run: EvaluationConfig) -> Transfer:
-    """With λ and the limit of steps of the run's own evaluation, where the command line has none."""
-    evaluation = arguments.evaluation
+def _as_the_run(arguments: Transfer, run: ExperimentConfig) -> Transfer:
+    """With λ and the limit of steps of the run's own evaluation, where the command line has none, and without
+    fits for which the run has no decoders.
+    """
+    evaluation, of_run, config = arguments.evaluation, run.evaluation, arguments.config
+    if run.value.members == 1 and "pessimistic" in config.fits:
+        fits = tuple(fit for fit in config.fits if fit != "pessimistic")
+        if not fits:
+            raise ConfigError(
+                "--fits pessimistic needs a run with several decoders, and this one has one; pass --fits decoder or "
+                "linear, or train it again."
+            )
+        show_warning(f"the run has one decoder, so that the fits are {' and '.join(fits)}, and not pessimistic.")
+        config = dataclasses.replace(config, fits=fits)
     if evaluation.kl_coef is None:
         evaluation = dataclasses.replace(evaluation, kl_coef=of_run.kl_coef)
     if not is_flag_given("max_steps"):
         evaluation = dataclasses.replace(evaluation, max_steps=of_run.max_steps)
-    return dataclasses.replace(arguments, evaluation=evaluation)
+    return dataclasses.replace(arguments, config=config, evaluation=evaluation)
 
 
 def _imports(arguments: Transfer) -> tuple[str, ...]:

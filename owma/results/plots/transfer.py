@@ -7,7 +7,11 @@ from typing import Any
 from owma.results.plots.canvas import GREY, PALETTE, new_figure, panels, seed_dots, spoken
 from owma.results.plots.one_run import draw_walls
 
-_FITS = {"decoder": ("z* by gradient", PALETTE[0]), "linear": ("w by ridge", PALETTE[1])}
+_FITS = {
+    "pessimistic": ("lower bound", PALETTE[2]),
+    "decoder": ("z* by gradient", PALETTE[0]),
+    "linear": ("w by ridge", PALETTE[1]),
+}
 _DASHES = ("-", "--", ":", "-.")
 
 
