@@ -11,6 +11,7 @@ import pytest
 
 import owma
 from owma.data import Origin, TwoRoutesCollect, env_settings
+from owma.outcomes.pessimism import LowerBound
 from owma.runs.folder import RunFolder
 
 
@@ -27,8 +28,11 @@ def test_the_newest_version_with_all_that_was_learnt(run: owma.Run, smoke_run) -
     assert run.env is not None and run.dataset == Origin(run.config.data.name, run.env.id, env_settings(run.env), None)
     row = json.loads((smoke_run.folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert float(run.parts.task_scale) == pytest.approx(row["value_scale_decoder"])
-    by_kind = {"decoder": run.parts.task, "linear": run.parts.linear}
-    assert run.model.value is by_kind[run.config.value.kind] and run.model.world is run.parts.world
+    bound = run.model.value
+    assert isinstance(bound, LowerBound) and bound.linear is run.parts.linear and bound.decoders is run.parts.task
+    assert float(run.model.value_scale) == pytest.approx(row["value_scale_pessimistic"])
+    assert run.model.world is run.parts.world
+    assert run.parts.agent_model("linear").value is run.parts.linear
 
 
 def test_a_run_from_before_it_kept_its_dataset(smoke_run, tmp_path: Path) -> None:

@@ -29,18 +29,18 @@ class ValueConfig:
     """Labelled samples (psi, return) from which a task is inferred."""
     embedding_size: int = 16
     """Coordinates of a task embedding z."""
-    width: int = 128
-    """Units in each hidden layer of the decoder."""
-    depth: int = 3
-    """Hidden layers of the decoder."""
+    width: int = 64
+    """Units in each hidden layer of a decoder."""
+    depth: int = 2
+    """Hidden layers of a decoder."""
     dropout: float = 0.05
     """Share of units dropped in training."""
     psi_noise: float = 0.05
     """Standard deviation of the noise added to psi in training, in whitened units."""
     embedding_prior: float = 1e-3
     """Weight of |z|^2, in training and in inference."""
-    updates: int = 4_000
-    """Gradient steps of the decoder."""
+    updates: int = 2_000
+    """Gradient steps of the decoders."""
     batch_size: int = 512
     """(outcome, task) pairs in each."""
     learning_rate: float = 1e-3

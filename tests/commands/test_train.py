@@ -98,7 +98,8 @@ def test_an_interrupt_says_how_to_go_on_and_that_works(invoke, elsewhere: Path, 
 
 def _fit_said(capsys, config: ExperimentConfig, linear: float | None, decoder: float | None, **sizes: int) -> str:
     row = {"labels": 1000, "value_scale_linear": 1.0, "value_scale_decoder": 2.0}
-    show_fit(row | {"r2_linear": linear, "r2_decoder": decoder}, config, **sizes)
+    bound = {"r2_pessimistic": linear, "value_scale_pessimistic": 1.5}
+    show_fit(row | {"r2_linear": linear, "r2_decoder": decoder} | bound, config, **sizes)
     return capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ from line_world import line_world
 from PIL import Image
 
 from owma._internal.errors import ConfigError
-from owma.config.experiment import EvaluationConfig
+from owma.config.experiment import EvaluationConfig, ExperimentConfig
 from owma.config.task import GoalTaskConfig
 from owma.config.transfer import TransferConfig
 from owma.config.value import ValueConfig
@@ -36,7 +36,7 @@ from owma.transfer.inference import TaskInference
 from owma.transfer.summary import summarise_transfer, sweep_means, transfer_markdown, transfer_tables
 from owma.transfer.tasks import TransferTask, transfer_tasks
 
-VALUE = ValueConfig(num_tasks=4, width=8, depth=1)
+VALUE = ValueConfig(kind="linear", members=1, num_tasks=4, width=8, depth=1)
 EVALUATION = EvaluationConfig(planners=("static", "random_shooting"), episodes=3, replan_every=2, timed_decisions=0)
 
 
@@ -67,7 +67,7 @@ def inference(gaussian_model) -> TaskInference:
     one = jnp.ones(())
     task = TaskValue(decoder, decoder.embeddings[0], one, one)
     parts = TrainedParts(model.world, model.policy, LinearValue(jnp.zeros(2), one), task, one, one)
-    return TaskInference(parts, VALUE, _transitions(), seed=3)
+    return TaskInference(parts, ExperimentConfig(value=VALUE), _transitions(), seed=3)
 
 
 def test_a_linear_reward_is_told_by_few_labels(inference: TaskInference) -> None:
