@@ -27,9 +27,11 @@ if TYPE_CHECKING:
         RewardTask as RewardTask,
     )
     from owma.config.policy import PolicyConfig as PolicyConfig
+    from owma.outcomes.pessimism import AbstractPessimism as AbstractPessimism, LowerBound as LowerBound
     from owma.outcomes.policy import ReadoutPolicy as ReadoutPolicy
     from owma.outcomes.value import (
         AbstractValue as AbstractValue,
+        EnsembleValue as EnsembleValue,
         LinearValue as LinearValue,
         TaskValue as TaskValue,
         ValueDecoder as ValueDecoder,

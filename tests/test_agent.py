@@ -45,7 +45,7 @@ def test_what_is_left_of_a_plan_is_followed_for_as_long_as_asked(getkey, gaussia
     cumulants = [np.asarray(world.cumulant(jnp.asarray(obs))) for obs in observations]
     for first in (0, 3, 6):
         planned = float(infos[first].plan.value)
-        assert planned == pytest.approx(float(agent.model.value(plans[first])), rel=1e-4, abs=1e-5)
+        assert planned == pytest.approx(float(agent.model.value(jnp.asarray(plans[first]))), rel=1e-4, abs=1e-5)
     for first in (0, 3):
         # ψ of the plan is what the steps since then have brought, and γᵏ times what is asked for now.
         for k in (1, 2):

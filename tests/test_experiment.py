@@ -312,7 +312,7 @@ def test_finished_models_are_read(
     whole: tuple[TrainedParts, RunFolder], inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Experiment, "_train_outcomes", None)
-    monkeypatch.setattr(Experiment, "_train_decoder", None)
+    monkeypatch.setattr(Experiment, "_train_decoders", None)
     assert eqx.tree_equal(Experiment(TINY, inputs, whole[1], _progress()).train(), whole[0])
 
 

@@ -375,12 +375,6 @@ def _stepped_batch(agent: Agent, obs: Float[Array, "n obs"], states: AgentState)
     return jax.vmap(lambda o, s: agent.stepped(o, s))(obs, states)
 
 
-@eqx.filter_jit
-def remaining_batch(agent: Agent, obs: Float[Array, "n obs"], psi: Float[Array, "n psi"]) -> Float[Array, "n psi"]:
-    """`WorldModel.remaining` in n environments."""
-    return jax.vmap(agent.model.world.remaining)(psi, obs)
-
-
 def without_planner(agent: Agent) -> Agent:
     """An agent for what does not read the planner, such as `read_out`: all planners then share its programs."""
     return eqx.tree_at(lambda a: a.planner, agent, None)

@@ -23,12 +23,12 @@ from owma.agent.act import (
     decides_each,
     initial_state,
     read_out_batch,
-    remaining_batch,
     without_planner,
 )
 from owma.envs import actions_inside
 from owma.eval.judge import Judge
 from owma.eval.trajectories import roll_out
+from owma.outcomes.world import WorldModel
 from owma.planners import PlanInfo, PlanResult
 
 
@@ -149,7 +149,7 @@ class _RecordingAgent:
             self._decisions.append(np.where(done, np.nan, _decision_stats(info)))
         read_out, was_clipped = read_out_batch(self._bare, states, self._psi, action_keys)
         if self._agent.replan_every > 1:
-            self._psi = remaining_batch(self._bare, states, self._psi)
+            self._psi = _remaining(self._agent.model.world, self._psi, states)
         action, was_moved = actions_inside(np.asarray(read_out), self._space)
         self._clipped += ~done & (np.asarray(was_clipped) | was_moved)
         return action
@@ -165,6 +165,12 @@ class _RecordingAgent:
             overruns=self._overruns,
             clipped=self._clipped,
         )
+
+
+@eqx.filter_jit
+def _remaining(world: WorldModel, psi: Float[Array, "n psi"], obs: Float[Array, "n obs"]) -> Float[Array, "n psi"]:
+    """`WorldModel.remaining` in all episodes."""
+    return jax.vmap(lambda p, o: world.remaining(p, o))(psi, obs)
 
 
 def episode_keys(
