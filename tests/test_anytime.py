@@ -69,9 +69,12 @@ def test_an_agent_keeps_its_plan_and_says_when_it_was_late(getkey, gaussian_mode
         assert np.isfinite(action).all()
         planned.append(bool(info.planned))
         late.append(bool(info.overrun))
-        plans.append(np.asarray(info.psi).tolist())
+        plans.append(np.asarray(info.psi))
     assert planned == [True, False, True, False] and all(late)
-    assert plans[0] == plans[1] != plans[2] == plans[3]
+    world = agent.model.world
+    for plan, then in ((plans[0], plans[1]), (plans[2], plans[3])):
+        np.testing.assert_allclose(then, world.remaining(jnp.asarray(plan), jnp.asarray(obs)), rtol=1e-5)
+    assert (plans[0] != plans[2]).any()
     in_time = _agent(gaussian_model, _CONFIG, deadline_ms=_LONG)
     _, _, info = in_time.act(obs, in_time.init(), key=getkey())
     assert not bool(info.overrun) and _steps(info.plan) == 3

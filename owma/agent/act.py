@@ -20,6 +20,7 @@ from owma._internal.types import Action, Array, Bool, Float, HostArray, Key, Obs
 from owma.agent.anytime import measure_paces, plan_in_time
 from owma.agent.state import AgentState as AgentState, Decision as Decision, StepInfo as StepInfo
 from owma.outcomes.observations import read_batch, read_obs, sized_obs
+from owma.outcomes.world import WorldModel
 from owma.planners.base import AbstractAnytimePlanner, AbstractPlanner, AgentModel, PlanInfo, guarded_plan
 
 StepKey: TypeAlias = PRNGKeyArray | tuple[PRNGKeyArray, PRNGKeyArray]
@@ -180,10 +181,12 @@ class Agent(eqx.Module):
         if due:
             state = self.decide(obs, state, key=decision_key, began=began)
         action, clipped = _read_out(self, obs, state.psi, key=action_key)
-        action = np.array(action)
+        action, decision = np.array(action), state.decision
+        state = eqx.tree_at(lambda s: s.steps_left, state, jnp.asarray(int(state.steps_left) - 1))
+        if self.replan_every > 1:
+            state = eqx.tree_at(lambda s: s.decision.psi, state, _remaining(self.model.world, state.psi, obs))
         overrun = jnp.asarray(1e3 * (time.perf_counter() - began) > self.deadline_ms)
-        info = StepInfo(state.decision, jnp.asarray(due), clipped, overrun)
-        return action, _stepped(without_planner(self), obs, state), info
+        return action, state, StepInfo(decision, jnp.asarray(due), clipped, overrun)
 
     def decide(self, obs: Obs, state: AgentState, *, key: PRNGKeyArray, began: float | None = None) -> AgentState:
         """The first half of `act`: the state with a new plan for a flat observation, whether or not one is due.
@@ -274,7 +277,7 @@ def _compiled_plan(kind: type[AbstractPlanner]) -> Callable[..., tuple[Psi, PyTr
 
 _guarded_plan: Any = eqx.filter_jit(guarded_plan)
 _read_out: Any = eqx.filter_jit(Agent.read_out)
-_stepped: Any = eqx.filter_jit(Agent.stepped)
+_remaining: Any = eqx.filter_jit(WorldModel.remaining)
 
 
 @_jit_keep_unused
@@ -372,7 +375,7 @@ def read_out_batch(
 
 @eqx.filter_jit
 def _stepped_batch(agent: Agent, obs: Float[Array, "n obs"], states: AgentState) -> AgentState:
-    return jax.vmap(lambda o, s: agent.stepped(o, s))(obs, states)
+    return jax.vmap(agent.stepped)(obs, states)
 
 
 def without_planner(agent: Agent) -> Agent:

@@ -33,7 +33,7 @@ def test_evaluates_into_a_folder_of_its_own(invoke, smoke_run, elsewhere: Path) 
         # The table is a result, whole though the output is no terminal; what goes on meanwhile is none.
         (heading,) = [line for line in done.stdout.splitlines() if line.startswith(" planner ")]
         assert heading.split()[-2:] == ["p50", "p95"] and "\n random_shooting-num_samples=8 " in done.stdout
-        assert "p50" not in done.stderr and "data: " not in done.stdout and "evaluating" not in done.stdout
+        assert "p50" not in done.stderr and "\ndata: " not in done.stdout and "evaluating" not in done.stdout
     kept = (run / "results.json", run / "episodes.jsonl", run / "config.json")
     assert all(path.read_bytes() == (smoke_run.folder / path.name).read_bytes() for path in kept)
 
