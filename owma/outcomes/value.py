@@ -115,8 +115,20 @@ def infer_task(
 
     **Arguments:** `psi`: k outcomes; `returns`: their discounted returns in any unit.
     """
-    samples = jnp.asarray(psi, jnp.float32), jnp.asarray(returns, jnp.float32)
-    return _infer(decoder, *samples, num_steps, min(batch_size, len(returns)), learning_rate, num_starts, prior, key)
+    targets = jnp.asarray(returns, jnp.float32)
+    mean, std = jnp.mean(targets), jnp.maximum(jnp.std(targets), 1e-6)
+    z = _descend(
+        decoder,
+        jnp.asarray(psi, jnp.float32),
+        (targets - mean) / std,
+        num_steps,
+        min(batch_size, len(targets)),
+        learning_rate,
+        num_starts,
+        prior,
+        key,
+    )
+    return TaskValue(decoder, z, mean, std)
 
 
 def infer_task_each(
@@ -128,33 +140,15 @@ def infer_task_each(
     key: PRNGKeyArray,
 ) -> EnsembleValue:
     """`infer_task` of several decoders, stacked, each from samples of its own, as one program."""
-    members, k = np.shape(returns)
     samples = jnp.asarray(psi, jnp.float32), jnp.asarray(returns, jnp.float32)
-    keys = jax.random.split(key, members)
 
     def one(
         decoder: ValueDecoder, psi: Float[Array, "k psi"], returns: Float[Array, " k"], key: PRNGKeyArray
     ) -> TaskValue:
-        return _infer(decoder, psi, returns, 300, min(512, k), 3e-2, 4, prior, key)
+        return infer_task(decoder, psi, returns, prior=prior, key=key)
 
+    keys = jax.random.split(key, len(returns))
     return EnsembleValue(eqx.filter_jit(eqx.filter_vmap(one))(decoders, *samples, keys))
-
-
-def _infer(
-    decoder: ValueDecoder,
-    psi: Float[Array, "k psi"],
-    returns: Float[Array, " k"],
-    num_steps: int,
-    batch_size: int,
-    learning_rate: float,
-    num_starts: int,
-    prior: float,
-    key: PRNGKeyArray,
-) -> TaskValue:
-    mean, std = jnp.mean(returns), jnp.maximum(jnp.std(returns), 1e-6)
-    targets = (returns - mean) / std
-    z = _descend(decoder, psi, targets, num_steps, batch_size, learning_rate, num_starts, prior, key)
-    return TaskValue(decoder, z, mean, std)
 
 
 @eqx.filter_jit

@@ -71,19 +71,19 @@ class TaskInference:
         if kind == "linear":
             value: AbstractValue = LinearValue.fit(labels.psi, labels.returns, ridge=self.config.ridge)
         elif kind == "decoder":
-            value, _ = fit_decoders(stacked_decoder(self.parts.task), labels, self._bags, self.config, key=key)
+            value, _ = fit_decoders(_stacked_decoder(self.parts.task), labels, self._bags, self.config, key=key)
         else:
             value = self._fit(labels, key=key).parts(self.parts.world, self.parts.policy).bound
         scale = value_scale(value, self._prior)
         tested = Labels(self.psi[self._check], returns[self._check], self._episodes[self._check])
         row = {"r2": explained(value, tested), "value_scale": float(scale)}
-        return AgentModel(self.parts.world, self.parts.policy, value, usable_scale(scale)), row
+        return AgentModel(self.parts.world, self.parts.policy, value, _usable_scale(scale)), row
 
     def fit_all(self, returns: Float[np.ndarray, " n"], rows: Int[np.ndarray, " k"], *, key: PRNGKeyArray) -> TaskFit:
         """Every value that the run has, from the same labels."""
         fit = self._fit(self._labels(returns, rows), key=key)
         scales = fit.linear_scale, fit.task_scale, fit.bound_scale
-        usable = [None if scale is None else usable_scale(scale) for scale in scales]
+        usable = [None if scale is None else _usable_scale(scale) for scale in scales]
         return dataclasses.replace(fit, linear_scale=usable[0], task_scale=usable[1], bound_scale=usable[2])
 
     def _labels(self, returns: Float[np.ndarray, " n"], rows: Int[np.ndarray, " k"]) -> Labels:
@@ -91,15 +91,15 @@ class TaskInference:
 
     def _fit(self, labels: Labels, *, key: PRNGKeyArray) -> TaskFit:
         everything = np.arange(len(labels.returns))
-        decoder = stacked_decoder(self.parts.task)
+        decoder = _stacked_decoder(self.parts.task)
         return fit_task(decoder, labels, self._prior, self._bags, self.config, decoder_labels=everything, key=key)
 
 
-def usable_scale(scale: Scalar) -> Scalar:
+def _usable_scale(scale: Scalar) -> Scalar:
     """The unit of λ, or 1 where V is flat: labels that are all alike tell of no preference, and any unit serves."""
     return jnp.where(scale > 1e-6, scale, 1.0)
 
 
-def stacked_decoder(value: TaskValue | EnsembleValue) -> ValueDecoder:
+def _stacked_decoder(value: TaskValue | EnsembleValue) -> ValueDecoder:
     """The decoder of a task's value, or all of them, stacked."""
     return value.members.decoder if isinstance(value, EnsembleValue) else value.decoder
