@@ -16,6 +16,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
+BOUNDS = CONTRIBUTING.parent / "owma" / "agent" / "README.md"
 
 
 def _blocks() -> list[str]:
@@ -45,7 +46,8 @@ def test_examples_are_short() -> None:
 
 
 def test_the_bounds_of_dependencies_are_those_of_pyproject() -> None:
-    # What is installed with owma, and by the extras of users; of a package without an upper bound the table says so.
+    # What is installed with owma, and by the extras of users; of a package without an upper bound the table on the
+    # controller's page says so.
     project = tomllib.loads((CONTRIBUTING.parent / "pyproject.toml").read_text())["project"]
     of_users = [
         text
@@ -53,7 +55,7 @@ def test_the_bounds_of_dependencies_are_those_of_pyproject() -> None:
         if name not in ("test", "dev")
         for text in texts
     ]
-    rows = re.findall(r"^\| (?P<packages>[^|]+) \| (?P<bound>[^|]+) \|", CONTRIBUTING.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (?P<packages>[^|]+) \| (?P<bound>[^|]+) \|", BOUNDS.read_text(), re.MULTILINE)
     bounds = {package: bound for packages, bound in rows for package in re.findall(r"[A-Za-z][\w-]*", packages)}
     for text in project["dependencies"] + of_users:
         name, bound = re.fullmatch(r"([\w-]+)(?:\[.*\])?(.*)", text).groups()  # type: ignore[union-attr]
