@@ -22,6 +22,7 @@ COMMANDS = {
     "sweep": ("owma.sweep.__main__", "Sweep", "Compare configurations, seeds and planners, on Ray."),
     "report": ("owma.report.__main__", "Report", "Write one HTML file on a run or a sweep."),
     "inspect": ("owma.inspect", "Inspect", "Say what a dataset holds, and what may spoil training on it."),
+    "docs": ("owma.docs.__main__", "Docs", "Write the guides and the reference of all public names, and open them."),
     "doctor": ("owma.doctor", "Doctor", "Say what this machine can do, and the remedy for what it cannot."),
 }
 """By name: the module, the class that its command line is read into, and what it does."""

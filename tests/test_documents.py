@@ -55,6 +55,7 @@ def test_commands_are_understood(line: str, monkeypatch: pytest.MonkeyPatch, tmp
         "owma.report.source.Source.read",
         "owma.doctor.examine",
         "owma.demo.page.page",
+        "owma.docs.site.write_site",
     ):
         monkeypatch.setattr(name, stop)
     monkeypatch.setattr(sys, "argv", [module, *flags])

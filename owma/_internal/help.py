@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import difflib
+import enum
 import functools
 import inspect
 import re
@@ -14,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from owma._internal.case import kebab_case
+
+_WITHOUT_FIELDS = ("builtins", "enum", "typing", "equinox")
+"""Packages whose classes say nothing of their fields."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,45 @@ def arguments_of(root: Any) -> tuple[list[Subcommand], list[Flag]]:
 def field_doc(cls: type, field: str) -> str:
     """The docstring below a field of a dataclass, on one line; empty where there is none."""
     return next((docs[field] for of in cls.__mro__ if field in (docs := _field_docs(of))), "")
+
+
+FIELDS = "\nAttributes:"
+"""What stands before the fields in a docstring: the form that other tools read as their documentation, as tyro does."""
+
+
+class _DocWithFields(str):
+    """The docstring of a class and those of its fields, which are read from its source when they are asked for.
+
+    A class gives out its docstring by `__get__`. `help` of a class with a metaclass of its own takes the string itself,
+    which it tidies by `expandtabs` first.
+    """
+
+    cls: type
+
+    def __get__(self, instance: object, owner: type) -> str:
+        return self.expandtabs()
+
+    def expandtabs(self, tabsize: Any = 8) -> str:
+        own = inspect.cleandoc(str.expandtabs(self, tabsize))
+        try:
+            names = dict.fromkeys(name for of in reversed(self.cls.__mro__) for name in _field_docs(of))
+        except OSError:  # installed without its source
+            return own
+        docs = [f"    {name}: {field_doc(self.cls, name)}" for name in names]
+        return "\n".join([own, FIELDS, *docs]) if docs else own
+
+
+def with_field_docs(value: Any) -> Any:
+    """A class whose `help` shows the docstrings below its fields; anything else as it is."""
+    own = vars(value).get("__doc__") if isinstance(value, type) else None
+    if type(own) is str and _may_have_field_docs(value):
+        value.__doc__ = _DocWithFields(own)
+        vars(value)["__doc__"].cls = value
+    return value
+
+
+def _may_have_field_docs(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls) or issubclass(cls, enum.Enum | dict)
 
 
 def short_help(root: Any, prog: str, often: Sequence[str], words: Sequence[str], about: str) -> str:
@@ -160,13 +203,16 @@ def _positional(root: Any) -> str:
 
 @functools.cache
 def _field_docs(cls: type) -> dict[str, str]:
-    if not dataclasses.is_dataclass(cls):
+    if not _may_have_field_docs(cls) or cls.__module__.split(".")[0] in _WITHOUT_FIELDS:
         return {}
     body = next(node.body for node in ast.parse(inspect.getsource(cls)).body if isinstance(node, ast.ClassDef))
     docs = {}
     for node, below in zip(body, body[1:], strict=False):
         match node, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(doc))):
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]),
+                ast.Expr(value=ast.Constant(value=str(doc))),
+            ):
                 docs[name] = " ".join(doc.split())
     return docs
 

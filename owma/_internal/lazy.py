@@ -19,7 +19,8 @@ def on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str
     ```
 
     The imports are read from the package's source, so that each name is written once. A module that one of them
-    names is an attribute of the package as well, as it would be had the import been run.
+    names is an attribute of the package as well, as it would be had the import been run. `help` of a class that is
+    asked for so shows what is said of its fields.
     """
     module = sys.modules[package]
     branches = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.If)]
@@ -30,7 +31,9 @@ def on_demand(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str
 
     def getattr_(name: str) -> Any:
         if name in homes:
-            value = getattr(import_module(homes[name]), name)
+            from owma._internal.help import with_field_docs  # not before a name is asked for
+
+            value = with_field_docs(getattr(import_module(homes[name]), name))
         elif f"{package}.{name}" in homes.values():
             value = import_module(f"{package}.{name}")
         else:

@@ -4,11 +4,11 @@ Nothing is trained or computed for it: the numbers of the page are shipped, too.
 """
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from owma._internal.browser import show_page
 from owma._internal.command import command, enable_compilation_cache, parse, require_platform
 from owma._internal.errors import ConfigError
 from owma._internal.json import replace_text
@@ -54,8 +54,8 @@ def main() -> None:
     text = page(told)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     replace_text(arguments.out, text)
-    if arguments.open:
-        _show(arguments.out)
+    if arguments.open and (refusal := show_page(arguments.out)):
+        print(refusal, file=sys.stderr)
     show_result(arguments.out)
 
 
@@ -86,17 +86,6 @@ def _act(arguments: Demo) -> None:
         agents = {"trained": run.agent(Static(), replan_every=every), "adapted": run.agent(replan_every=every)}
     print("compiling, then acting: about half a minute", file=sys.stderr)
     show_table(acting_table(let_act(agents, arguments.act, seed=0, most_steps=MOST_STEPS)))
-
-
-def _show(path: Path) -> None:
-    """Without a display, a browser would take over the terminal, or say that there is none."""
-    import webbrowser
-
-    has_display = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    if not has_display and "BROWSER" not in os.environ:
-        print("There is no display here; open the page in a browser:", file=sys.stderr)
-    elif not webbrowser.open(path.resolve().as_uri()):
-        print("No browser could be started; open the page in one:", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,10 @@ def _help(module: str, flag: str, *options: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize(
     ("command", "flag"),
-    [(name, "--help") for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report", "demo")]
+    [
+        (name, "--help")
+        for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report", "demo", "docs")
+    ]
     + [("train", "--help-all")],
 )
 def test_help_names_the_command_and_imports_nothing_heavy(command: str, flag: str) -> None:

@@ -1,0 +1,1 @@
+"""The guides and the reference of all public names, as pages."""
