@@ -276,7 +276,8 @@ def test_pictures_of_a_decision(compare) -> None:
     folder, results, _ = compare({"online_adaptation": small})
     assert results["planners"]["online_adaptation"]["fallbacks"] == 0  # every plan is finite
     pictures = {path.name for path in folder.plots.glob("*.png")}
-    assert pictures == {"online_adaptation_values.png", "online_adaptation_adaptation.png"}
+    assert pictures == {"online_adaptation_values.png", "online_adaptation_adaptation.png", "success.png"}
+    assert {path.stem for path in folder.plots.glob("*.svg")} == {Path(name).stem for name in pictures}
 
 
 def test_a_training_run_compares_every_planner_and_the_published_settings() -> None:

@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.colors as mcolors
 import matplotlib.image as mimage
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from owma._internal.errors import ConfigError
 from owma.results import plots
+from owma.results.plots.canvas import spread
+from owma.results.plots.colours import DARK, INK
 
 _RNG = np.random.default_rng(0)
 _MAZE = ((1, 1, 1, 1), (1, "r", 0, 1), (1, 0, "g", 1), (1, 1, 1, 1))
@@ -26,7 +28,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     save = Figure.savefig
 
     def record(self: Figure, *args: Any, **kwargs: Any) -> None:
-        figures.append(self)
+        if kwargs["format"] == "png":  # the same figure is an SVG, too
+            figures.append(self)
         save(self, *args, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", record)
@@ -93,13 +96,24 @@ _FIGURES: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.mark.parametrize("name", _FIGURES)
-def test_writes_one_small_legible_png(tmp_path: Path, name: str) -> None:
+def test_writes_one_small_legible_png_and_an_svg(tmp_path: Path, name: str) -> None:
     path = tmp_path / "plots" / "figure.png"
     assert _FIGURES[name](path) == path
     assert path.stat().st_size < 300_000
     height, width, _ = mimage.imread(path).shape
-    assert 250 < height < 2000 and 400 < width < 2000
-    assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
+    assert 150 < height < 2000 and 400 < width < 2000
+    assert {p.name for p in path.parent.iterdir()} == {"figure.png", "figure.svg"}
+    drawn = path.with_suffix(".svg")
+    assert drawn.stat().st_size < 800_000 and ElementTree.parse(drawn).getroot().tag.endswith("svg")
+
+
+def test_an_svg_is_the_same_every_time_and_fits_a_dark_page(tmp_path: Path) -> None:
+    once, again = (_FIGURES["latency"](tmp_path / name / "a.png").with_suffix(".svg") for name in ("once", "again"))
+    text = once.read_text()
+    assert text == again.read_text()
+    # Words are words, there is no ground, and the ink of the words is replaced where the page is dark.
+    assert ">static<" in text and "#ffffff" not in text.partition("</style>")[2].partition("axes_1")[0]
+    assert f'fill: {INK}"]{{fill:{DARK[INK]} !important}}' in text and f"fill: {INK}" in text.partition("</style>")[2]
 
 
 def test_nothing_is_left_in_pyplot_and_nothing_is_imported_early() -> None:
@@ -130,13 +144,11 @@ def test_walls_and_markers_lie_where_the_simulator_has_them(tmp_path: Path, draw
 def test_planners_without_a_success_are_left_out_of_pictures_of_it(tmp_path: Path, drawn: list[Figure]) -> None:
     untold = {"success": None, "intervals": {"success": None}}
     plots.success_against_latency(tmp_path / "a.png", _results(static={}, other=untold))
-    legend = drawn[-1].axes[0].get_legend()
-    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["static"]
+    assert [text.get_text() for text in drawn[-1].axes[0].texts] == ["static"]
     with pytest.raises(ConfigError, match="No planner in these results has a latency and a success"):
         plots.success_against_latency(tmp_path / "b.png", _results(other=untold))
     plots.skew_curve(tmp_path / "c.png", {s: _results(static={}, other=untold) for s in ("0.1", "0.01")})
-    legend = drawn[-1].axes[0].get_legend()
-    assert legend is not None and [text.get_text() for text in legend.get_texts()] == ["static"]
+    assert [label.get_text() for label in drawn[-1].axes[0].get_yticklabels()] == ["static"]
     ways, end = _trajectories(1, 2), (1.0, 1.0)
     plots.maze_trajectories(tmp_path / "d.png", _MAZE, ways, start=end, goal=end, successes={"planner_0": None})
     assert drawn[-1].axes[0].get_title(loc="left") == "planner 0"
@@ -157,9 +169,9 @@ def test_a_lone_episode_stays_visible_among_many(tmp_path: Path, drawn: list[Fig
 def test_mean_lines_of_a_decision(tmp_path: Path, drawn: list[Figure]) -> None:
     plots.decision_histogram(tmp_path / "d.png", np.array([0.0, 2.0]), np.array([3.0, 5.0]))
     (axes,) = drawn[0].axes
-    assert [float(line.get_xdata()[0]) for line in axes.lines] == [1.0, 4.0]  # pyright: ignore
-    legend = axes.get_legend()
-    assert legend is not None and "mean 4" in legend.get_texts()[1].get_text()
+    rows = [np.asarray(line.get_xdata(), float).tolist() for line in axes.lines]
+    assert rows == [[1.0, 1.0], [0.0, 2.0], [4.0, 4.0], [3.0, 5.0]]  # a mean, its draws, and so once more
+    assert axes.get_title(loc="left").endswith("from 1 to 4")
 
 
 def test_a_panel_a_phase_with_gaps_for_what_is_no_loss(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -180,31 +192,49 @@ def test_nothing_to_plot_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_colours_do_not_depend_on_company() -> None:
-    alone = plots.planner_colours(["static"])["static"]
-    many = plots.planner_colours(["zebra", "online_adaptation", "aardvark", "static"])
-    assert many["static"] == alone
-    assert len({mcolors.to_hex(colour) for colour in many.values()}) == 4
-
-
 def test_planners_are_drawn_where_their_numbers_are(tmp_path: Path, drawn: list[Figure]) -> None:
     rows = [{"planner": "static", "ms": ms, "attained": a, "attained_error": 0.0} for ms, a in ((40, 0.9), (10, -3.0))]
     plots.attainment_against_latency(tmp_path / "a.png", rows, title="")
-    lines = [line.get_xydata() for line in drawn[-1].axes[0].lines]
-    # By rising budget; what is far below the axis stands on its edge.
-    assert any(np.array_equal(line, [[10, -0.5], [40, 0.9]]) for line in lines)
-    plots.skew_curve(tmp_path / "s.png", {"0.1": _results(static={"success": 0.25}), "0.01": _results(static={})})
     lines = [np.asarray(line.get_xydata()) for line in drawn[-1].axes[0].lines]
-    assert any(line.shape == (2, 2) and np.allclose(line[:, 1], [50, 25]) for line in lines)
+    # By rising budget. What is far below is not drawn as if it were measured on the edge: an arrow stands there, and
+    # its number beside the name.
+    assert any(np.array_equal(line, [[10, -3.0], [40, 0.9]]) for line in lines)
+    assert any(line.get_marker() == "v" and list(line.get_xdata()) == [10] for line in drawn[-1].axes[0].lines)  # pyright: ignore
+    assert [text.get_text() for text in drawn[-1].axes[0].texts] == ["static (down to -3)"]
+    plots.skew_curve(tmp_path / "s.png", {"0.1": _results(static={"success": 0.25}), "0.01": _results(static={})})
+    assert [axes.get_title(loc="left") for axes in drawn[-1].axes] == ["1 % of the data", "10 % of the data"]
+    for axes, success in zip(drawn[-1].axes, (50, 25)):
+        assert any(np.array_equal(line.get_xydata(), [[success, 0]]) for line in axes.lines)  # pyright: ignore
 
 
-def test_latency_has_a_bar_a_planner_and_a_panel_an_axis(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_latency_has_a_line_a_planner_and_a_panel_an_axis(tmp_path: Path, drawn: list[Figure]) -> None:
     def row(group: str, name: str, ms: float) -> dict[str, object]:
         return {"group": group, "name": name, "ms_p50": ms}
 
     rows = [row("planners", "static", 1.0), row("planners", "published_unet", 1000.0)]
     plots.latency(tmp_path / "few.png", rows)
     (axes,) = drawn[-1].axes
-    assert [patch.get_width() for patch in axes.patches] == [1000.0, 1.0]  # pyright: ignore[reportAttributeAccessIssue]
+    assert [float(line.get_xdata()[0]) for line in axes.lines] == [1000.0, 1.0]  # pyright: ignore
     plots.latency(tmp_path / "all.png", [*rows, *(row("width", f"{w}", w / 10) for w in (32, 64))])
     assert np.array_equal(drawn[-1].axes[1].lines[0].get_xydata(), [[32, 3.2], [64, 6.4]])  # pyright: ignore
+
+
+def test_labels_keep_their_order_and_their_distance() -> None:
+    heights = spread([0.2, 0.5, 0.5, 0.51, 0.98, 0.99], 0.05)
+    assert np.diff(heights).min() > 0.05 - 1e-9 and heights[0] == 0.2
+    assert np.isclose(np.mean(heights[1:4]), np.mean([0.5, 0.5, 0.51])) and heights[-1] <= 1
+    assert spread([], 0.1) == []
+
+
+def test_ground_that_pays_is_shaded_and_adaptation_comes_first(tmp_path: Path, drawn: list[Figure]) -> None:
+    ways = {"static": _trajectories(1, 1)["planner_0"], "online_adaptation": []}
+    pays = [[0.0] * 4, [0.0, 0.0, 0.5, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0] * 4]
+    shares = dict.fromkeys(ways, 0.5)
+    plots.maze_trajectories(
+        tmp_path / "m.png", _MAZE, ways, start=(0.0, 0.0), goal=(1.0, 1.0), successes=shares, pays=pays
+    )
+    first, second = drawn[0].axes
+    assert first.get_title(loc="left") == "online adaptation: 50 %" and first.spines["top"].get_visible()
+    assert not second.spines["top"].get_visible()
+    shaded = [patch.get_center() for patch in first.patches][:2]  # pyright: ignore[reportAttributeAccessIssue]
+    assert np.allclose(shaded, [(0.5, 0.5), (0.5, -0.5)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma._internal.types import Float
-from owma.results.plots.canvas import GREY, INK, PALETTE, WALL
+from owma.results.plots.colours import ADAPTED, GREY, INK, PAYS, STAR, WALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +18,6 @@ FRAMES_PER_SECOND = 12.5
 _ROLLING = 32
 _HELD_STEP = 2
 _HELD = 16
-_AFTER = PALETTE[0]
-_PAYS, _STAR = "#f7c948", "#f2b705"
 _TRIM = 0.55
 
 
@@ -60,7 +58,7 @@ def _frames(told: Mapping[str, Any]) -> Iterator[np.ndarray]:
             figure, axes = _figure(told)
             _panel(axes[0], told, "the recordings", told["recorded"]["lower"], GREY, recorded)
             _panel(axes[1], told, "what the model expects", plan["lower"][0], GREY, ways[draws[0]])
-            colour = _AFTER if step else GREY
+            colour = ADAPTED if step else GREY
             title = f"after {step} gradient step{'s' if step != 1 else ''}"
             _panel(axes[2], told, title, plan["lower"][step], colour, ways[draws[step]])
             _corner(axes[2], told, _cost(told, plan, step))
@@ -114,11 +112,11 @@ def _panel(
         for col, (wall, pay) in enumerate(zip(walls, pays)):
             place = (left + col * side, top - (row + 1) * side)
             if wall or pay:
-                fill: dict[str, Any] = {"facecolor": WALL} if wall else {"facecolor": _PAYS, "alpha": 0.15 + 0.4 * pay}
+                fill: dict[str, Any] = {"facecolor": WALL} if wall else {"facecolor": PAYS, "alpha": 0.15 + 0.4 * pay}
                 axes.add_patch(Rectangle(place, side, side, linewidth=0, antialiased=False, **fill))
     axes.add_collection(LineCollection(list(ways), colors=colour, linewidths=1.6, alpha=0.3))
     axes.plot(*told["start"], "o", color="white", markeredgecolor=INK, markeredgewidth=1.3, markersize=10, zorder=4)
-    axes.plot(*told["goal"], "*", color=_STAR, markeredgecolor=INK, markeredgewidth=0.8, markersize=22, zorder=5)
+    axes.plot(*told["goal"], "*", color=STAR, markeredgecolor=INK, markeredgewidth=0.8, markersize=22, zorder=5)
     axes.text(left + 1.05, bottom + 0.78, "the task pays here", fontsize=10, color=INK, va="center")
     # Grey is too faint for small letters.
     said = INK if colour == GREY else colour

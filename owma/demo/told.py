@@ -14,7 +14,7 @@ from owma._internal.errors import ConfigError
 from owma._internal.types import Float, HostArray
 from owma.config.planners import OnlineAdaptation, Static
 from owma.data import TwoRoutesCollect
-from owma.envs import GOAL_CELL, GOAL_RADIUS, MAZE_MAP, cell_center, corner_cell, preferred_route_reward
+from owma.envs import GOAL_CELL, GOAL_RADIUS, cell_center, corner_cell, paid_ground
 from owma.envs.make import vector_env
 from owma.envs.two_routes import TWO_ROUTES_ID, Route, cell_at
 from owma.eval.rollout import Episodes, run_episodes
@@ -84,7 +84,7 @@ def tell(run: SavedRun, *, seed: int = 0, episodes: int = EPISODES, draws: int =
         "draws": draws,
         "start": rounded(start[0, :2]),
         "goal": list(cell_center(*GOAL_CELL)),
-        "pays": _pays(),
+        "pays": rounded(paid_ground()),
         "recorded": _recorded(transitions),
         "ms": rounded(_quickest(run, config, start[0])),
         "episodes": {"before": _balls(before, steps), "after": [_balls(one, steps) for one in after]},
@@ -121,13 +121,6 @@ def _arrival(way: Float[np.ndarray, "steps obs"]) -> int:
     """The step at which a ball has reached the goal; the last one if it does not."""
     near = np.flatnonzero(np.linalg.norm(way[:, :2] - cell_center(*GOAL_CELL), axis=1) <= GOAL_RADIUS)
     return int(near[0]) if len(near) else len(way) - 1
-
-
-def _pays() -> list[list[float]]:
-    """The reward in the middle of every cell, as a share of the largest; nothing in walls."""
-    cells = np.array([[cell_center(row, col) for col in range(len(MAZE_MAP[0]))] for row in range(len(MAZE_MAP))])
-    reward = preferred_route_reward(cells, cells, cells)  # of position alone
-    return rounded(np.where(np.asarray(MAZE_MAP) == 1, 0.0, reward / reward.max()))
 
 
 def _balls(one: Episodes, steps: int) -> dict[str, Any]:

@@ -53,6 +53,7 @@ from owma.envs.two_routes import (
     cell_at as cell_at,
     cell_center as cell_center,
     corner_cell as corner_cell,
+    paid_ground as paid_ground,
     preferred_route_reward as preferred_route_reward,
     wall_cells as wall_cells,
 )

@@ -113,6 +113,16 @@ def preferred_route_reward(
     return np.where(to_goal <= GOAL_RADIUS, 2.0, reward).astype(position.dtype)
 
 
+def paid_ground(preferred: Route = "lower") -> list[list[float]]:
+    """`preferred_route_reward` amid every cell, as a share of the largest, by rows from the top; 0 in walls.
+
+    Raises `ValueError` if `preferred` is not a route.
+    """
+    cells = np.array([[cell_center(row, col) for col in range(len(MAZE_MAP[0]))] for row in range(len(MAZE_MAP))])
+    reward = preferred_route_reward(cells, cells, cells, preferred=preferred)  # of position alone
+    return np.where(np.asarray(MAZE_MAP) == 1, 0.0, reward / reward.max()).tolist()
+
+
 class TwoRoutesEnv(gym.Env[dict[str, np.ndarray], np.ndarray], EzPickle):
     """The two-route maze, `gymnasium.make("owma.envs:owma/TwoRoutes-v0")`.
 

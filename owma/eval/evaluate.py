@@ -12,15 +12,15 @@ from owma._internal.errors import OwmaError
 from owma._internal.npz import read_run_arrays
 from owma._internal.progress import Progress
 from owma.config.experiment import EvaluationConfig
-from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, maze_of
+from owma.envs import maze_of
 from owma.envs.make import vector_env
 from owma.eval.judge import Judge
 from owma.eval.rollout import Episodes, run_episodes
 from owma.eval.setup import EvaluationSetup
 from owma.eval.trajectories import is_bounded, random_rows
 from owma.planners import AbstractPlannerConfig, AgentModel
-from owma.results import plots
 from owma.results.baselines import FILE as BASELINES, RANDOM, read_baselines, summarise_with_baselines
+from owma.results.pictures import run_pictures
 from owma.results.scores import dense_return, unfit_scores, with_scores
 from owma.runs.folder import RunFolder
 
@@ -149,41 +149,9 @@ def _random_rows(
 def draw(folder: RunFolder, results: Mapping[str, Any], env: EnvSpec | None) -> None:
     """Draw every plot whose data are in the folder."""
     metrics = folder.read_jsonl("metrics.jsonl") if folder.metrics_jsonl.exists() else []
-    if metrics:
-        plots.training_curves(folder.plots / "training.png", metrics)
-    if any(entry["ms_p50"] and entry["success"] is not None for entry in results["planners"].values()):
-        plots.success_against_latency(folder.plots / "success_against_latency.png", results)
     traces = {path.stem: read_run_arrays(path) for path in sorted((folder.path / "traces").glob("*.npz"))}
-    for name, trace in traces.items():
-        if "objective" in trace and trace["objective"].size:
-            plots.decision_histogram(folder.plots / f"{name}_values.png", trace["prior_values"], trace["values"])
-            plots.adaptation_curves(
-                folder.plots / f"{name}_adaptation.png",
-                trace["objective"],
-                trace["value"],
-                trace["kl"],
-                prior_value=float(trace["prior_values"].mean()),
-            )
-    if env is not None and results["planners"] and (maze := _maze_of(env)) is not None:
-        maze_map, start, goal = maze
-        ordered = [name for name in results["planners"] if name in traces]
-        plots.maze_trajectories(
-            folder.plots / "trajectories.png",
-            maze_map,
-            {name: list(traces[name]["positions"]) for name in ordered},
-            start=cell_center(*start, maze_map),
-            goal=cell_center(*goal, maze_map),
-            successes={name: results["planners"][name]["success"] for name in ordered},
-        )
-
-
-def _maze_of(env: EnvSpec) -> tuple[MazeMap, tuple[int, int], tuple[int, int]] | None:
-    """The map of a maze with one start and one goal, and their cells; `None` of any other environment."""
-    if env.id == TWO_ROUTES_ID:
-        return MAZE_MAP, START_CELL, GOAL_CELL
-    maze_map: MazeMap = env.kwargs.get("maze_map", ())
-    cells = {mark: (i, j) for i, row in enumerate(maze_map) for j, mark in enumerate(row) if mark in ("r", "g")}
-    return (maze_map, cells["r"], cells["g"]) if len(cells) == 2 else None
+    for name, picture in run_pictures(results, metrics=metrics, traces=traces, env=env).items():
+        picture(folder.plots / name)
 
 
 def _with_dense_return(episodes: Episodes, env: EnvSpec) -> list[dict[str, Any]]:

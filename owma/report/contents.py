@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from owma._internal.json import jsonable
 from owma.config.json import to_json
-from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center
+from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center, paid_ground
 from owma.planners import NAMED
 from owma.report.flags import eval_command, sweep_command, train_command
 from owma.report.former import as_now
@@ -245,6 +245,7 @@ def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
             start=cell_center(*START_CELL),
             goal=cell_center(*GOAL_CELL),
             successes={name: results[name]["success"] for name in ordered},
+            pays=paid_ground(),
         )
         body += picture(draw, f"Where each planner goes{f' ({label})' if label else ''}.")
     return Section("Trajectories", body)

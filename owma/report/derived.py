@@ -8,16 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import gymnasium as gym
 import numpy as np
 
 from owma._internal.errors import ConfigError
 from owma._internal.json import jsonable, replace_text
+from owma.envs import TWO_ROUTES_ID
 from owma.report.blocks import with_tables
 from owma.report.contents import build
 from owma.report.source import Source, read_groups
 from owma.results import plots
-from owma.results.analysis import Group
+from owma.results.analysis import OURS, Group
 from owma.results.baselines import read_baselines
+from owma.results.pictures import run_pictures
+from owma.results.plots.colours import ADAPTED
+from owma.results.promises import kept_promises
 from owma.results.summaries import skew_summary, sweep_summary
 from owma.runs.folder import RunFolder
 from owma.transfer.summary import summarise_ogbench, summarise_transfer, transfer_markdown
@@ -29,6 +34,8 @@ _ROWS = "episodes.jsonl"
 _PICTURE_TOLERANCE = 0.1
 """Mean difference of grey values, 0 to 255: another version of matplotlib may move a label by a pixel, other numbers
 move lines."""
+_WORDS = re.compile(r">([^<>]+)</text>")
+"""Of an SVG: labels and numbers."""
 _DECISIONS = re.compile(r'<script type="application/json" id="decision-data">(.*?)</script>', re.DOTALL)
 _NOT_OF_ROWS = re.compile(r'src="data:image/[^"]*"|This page: python -m owma.report [^<]*')
 """Of a report: pictures, whose bytes are of one version of matplotlib, and its folder as it was named."""
@@ -66,6 +73,10 @@ def _all(root: Path) -> Iterator[tuple[Path, Made]]:
         if (folder / "table.md").exists() and parts:
             beside = [row for part in parts for row in read_baselines(RunFolder(part))]
             yield folder / "table.md", transfer_markdown([row for part in parts for row in _rows(part)], beside)
+    for picture in _existing(root, "promises.png"):
+        promises = _promises(root, folders, groups_of)
+        title = "What adaptation promised, and what of it came"
+        yield picture, functools.partial(plots.promises_kept, promises=promises, title=title)
     root = root.resolve()
     for folder in (root, *root.parents[:2]):
         page = folder / "README.md"
@@ -83,19 +94,46 @@ def _of_rows(folder: Path, groups_of: Callable[[Path], list[Group]]) -> Iterator
         results, table = skew_summary(experiments)
         yield folder / "results.json", results
         yield folder / "table.md", table
-        yield folder / "skew_curve.png", lambda path: plots.skew_curve(path, results)
+        yield folder / "skew_curve.png", functools.partial(plots.skew_curve, results=results)
     elif rows and "task" in rows[0]:
         yield from _of_transfer(folder, rows)
     else:
         run = experiments[0] if experiments else Group({}, [])
         yield folder / "results.json", run.results
-        for picture in _existing(folder, "success_against_latency.png"):
-            yield picture, lambda path: plots.success_against_latency(path, run.results)
+        for name, draw in _of_run(folder, run, groups_of).items():
+            yield from ((picture, draw) for picture in _existing(folder, name))
+    shown = {group.label: group.results for group in experiments if not rows or "task" not in rows[0]}
+    for picture in _existing(folder, "success.png"):
+        yield picture, functools.partial(plots.successes, results=shown)
     if (folder / "report.html").exists():
         # What the explorer shows is of models, which are not kept with rows: it stays as it was.
         source = Source.read(folder, groups_of)
         told = _DECISIONS.search((folder / "report.html").read_text(encoding="utf-8"))
         yield folder / "report.html", build(source, json.loads(told[1]) if told else None)
+
+
+def _of_run(folder: Path, run: Group, groups_of: Callable[[Path], list[Group]]) -> dict[str, Callable[[Path], object]]:
+    """Its pictures; without models, those of decisions need the traces that an evaluation keeps."""
+    source = Source.read(folder, groups_of)
+    metrics = source.folder.read_jsonl("metrics.jsonl") if source.folder.metrics_jsonl.exists() else []
+    env = gym.spec(TWO_ROUTES_ID) if source.on_two_routes else None
+    made = run_pictures(run.results, metrics=metrics, traces=source.traces().get("", {}), env=env)
+    return {name: draw for name, draw in made.items() if name != "success.png"}
+
+
+def _promises(root: Path, folders: Sequence[Path], groups_of: Callable[[Path], list[Group]]) -> dict[str, Any]:
+    """What adaptation promised and realised in each problem below a folder, by names of folders."""
+    promises = {}
+    for folder in folders:
+        if "task" in _rows(folder)[0]:  # of a transfer; its tasks are no problems of one unit
+            continue
+        for group in groups_of(folder.resolve()):
+            kept = kept_promises(group.rows).get(OURS)
+            if kept is not None:
+                name = folder.relative_to(root).as_posix()
+                label = f"{name} ({group.label})" if group.label else name
+                promises[label] = kept | {"colour": ADAPTED}
+    return promises
 
 
 def _of_transfer(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Path, Made]]:
@@ -144,6 +182,7 @@ def _agree(kept: Any, made: Any) -> bool:
 
 
 def _look_alike(path: Path, draw: Callable[[Path], object]) -> bool:
+    """Whether pixels of the PNG, and words of the SVG beside it, are those that are drawn."""
     import tempfile
 
     from PIL import Image
@@ -152,7 +191,9 @@ def _look_alike(path: Path, draw: Callable[[Path], object]) -> bool:
         made = Path(folder) / path.name
         draw(made)
         grey = [np.asarray(Image.open(its).convert("L").resize((300, 180)), float) for its in (path, made)]
-    return bool(np.abs(grey[0] - grey[1]).mean() < _PICTURE_TOLERANCE)
+        svg = [its.with_suffix(".svg") for its in (path, made)]
+        words = [_WORDS.findall(its.read_text(encoding="utf-8")) if its.exists() else None for its in svg]
+    return bool(np.abs(grey[0] - grey[1]).mean() < _PICTURE_TOLERANCE) and words[0] == words[1]
 
 
 def _write(path: Path, made: Made) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+_LARGEST_SVG = 150_000
+"""Bytes; a picture with more is shown as a PNG."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Section:
@@ -60,16 +63,17 @@ def table(
 
 
 def picture(draw: Callable[[Path], object], caption: str) -> Markup:
-    """What `draw` writes to the PNG file that it is given."""
+    """What `draw` writes to the PNG file that it is given, or rather the SVG beside it unless that is large."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figure.png"
         draw(path)
-        return image(path, caption)
+        drawn = path.with_suffix(".svg")
+        return image(drawn if drawn.exists() and drawn.stat().st_size < _LARGEST_SVG else path, caption)
 
 
 def image(path: Path, caption: str) -> Markup:
     """A picture from a file."""
-    kind = "gif" if path.suffix == ".gif" else "png"
+    kind = {".gif": "gif", ".svg": "svg+xml"}.get(path.suffix, "png")
     return _part("figure", f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}", caption)
 
 

@@ -1,7 +1,9 @@
 """Promises that the data or the episodes speak against, in sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from owma.results.baselines import DATA
 
@@ -14,6 +16,26 @@ _REMEDY = (
     "raise the price of a nat (evaluation.kl_coef, or planner.kl_coef of one planner), or act by another value "
     "(value.kind)"
 )
+
+
+def kept_promises(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the first decisions of each planner promised, and what was realised of it.
+
+    **Returns:** for each planner that promised something the means `promised` and `realised`, discounted, and
+    `by_seed`, of each seed realised/promised where its promise is above zero.
+    """
+    by_planner: dict[str, dict[Any, list[tuple[float, float]]]] = {}
+    for row in rows:
+        if row.get("value") is not None and row.get("promise_gap") is not None:
+            pair = float(row["value"]), float(row["value"]) - float(row["promise_gap"])
+            by_planner.setdefault(row["planner"], {}).setdefault(row["seed"], []).append(pair)
+    kept = {}
+    for name, by_seed in by_planner.items():
+        means = [np.mean(pairs, axis=0) for pairs in by_seed.values()]
+        promised, realised = np.mean([pair for pairs in by_seed.values() for pair in pairs], axis=0)
+        shares = [float(mean[1] / mean[0]) for mean in means if mean[0] > 0]
+        kept[name] = {"promised": float(promised), "realised": float(realised), "by_seed": shares}
+    return kept
 
 
 def doubtful_promises(results: Mapping[str, Any]) -> list[str]:

@@ -44,9 +44,9 @@ def rename_in_folder(folder: RunFolder, names: Mapping[str, str], config: Any) -
         rows = folder.read_jsonl("episodes.jsonl", drop_torn=True)
         folder.write_jsonl("episodes.jsonl", [row | {"planner": today(row["planner"], names)} for row in rows])
     for old, new in names.items():
-        for path in [folder.path / "traces" / f"{old}.npz", *folder.plots.glob(f"{old}_*.png")]:
+        for path in [folder.path / "traces" / f"{old}.npz", *folder.plots.glob(f"{old}_*")]:
             suffix = path.name.removeprefix(old)
-            if path.exists() and suffix in (".npz", "_values.png", "_adaptation.png"):
+            if path.exists() and re.fullmatch(r"\.npz|_(values|adaptation)\.(png|svg)", suffix):
                 path.replace(path.with_name(new + suffix))
     folder.write_json("config.json", to_json(config))
     told = " and ".join(f"{old} is {new}" for old, new in names.items())

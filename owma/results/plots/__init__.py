@@ -1,20 +1,27 @@
-"""Figures as PNG files, from plain arrays; matplotlib is imported where it is used, without its global state."""
+"""Figures as PNG files with an SVG beside each, from plain arrays.
+
+matplotlib is imported where it is used, without its global state.
+"""
 
 from owma.results.plots.analysis import (
     ablation as ablation,
     centres as centres,
     convergence as convergence,
     decisions as decisions,
+    profiles as profiles,
     promised_against_realised as promised_against_realised,
+    promises_kept as promises_kept,
+    trade_off as trade_off,
     value_before_after as value_before_after,
 )
 from owma.results.plots.animation import map_animation as map_animation
-from owma.results.plots.canvas import planner_colours as planner_colours
+from owma.results.plots.colours import planner_colours as planner_colours
 from owma.results.plots.comparison import (
     attainment_against_latency as attainment_against_latency,
     latency as latency,
     skew_curve as skew_curve,
     success_against_latency as success_against_latency,
+    successes as successes,
     value_against_divergence as value_against_divergence,
 )
 from owma.results.plots.one_run import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from owma._internal.types import Float
-from owma.results.plots.canvas import INK, PALETTE
+from owma.results.plots.colours import ADAPTED, INK, STAR
 from owma.results.plots.one_run import draw_walls
 
 
@@ -47,9 +47,9 @@ def map_animation(
         margin = 0.1 * max(float((high - low).max()), 1e-3)
         axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
     if goal is not None:
-        axes.plot(*goal, "*", color="#f2b705", markeredgecolor=INK, markersize=15)
+        axes.plot(*goal, "*", color=STAR, markeredgecolor=INK, markersize=15)
     axes.set(aspect="equal", xticks=[], yticks=[], title=title)
-    style: dict[str, Any] = {"color": PALETTE[0]}
+    style: dict[str, Any] = {"color": ADAPTED}
     (way,) = axes.plot([], [], linewidth=1.5, alpha=0.6, **style)
     (point,) = axes.plot([], [], "o", markersize=8, **style)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,23 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from owma._internal.errors import ConfigError
 from owma._internal.types import Float
+from owma.results.analysis import OURS
 from owma.results.plots.canvas import (
-    GREY,
-    INK,
+    direct_labels,
+    mark,
     new_figure,
     panels,
     plain_logarithms,
-    planner_colours,
     seed_dots,
     seeds_of,
     spoken,
+    weight,
 )
+from owma.results.plots.colours import ADAPTED, EDGE, INK, is_ours, planner_colours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LEAST_ATTAINED = -0.5
+"""Lower shares are as bad as this one; they are written, not drawn."""
+_FORMS = "adaptation_"
+_NO_RIVALS = ("random_actions", "data")
 
 
 def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
@@ -36,25 +46,39 @@ def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
             "No planner in these results has a latency and a success, so there is nothing to plot: evaluate first, in "
             "an environment that says when an episode succeeds."
         )
-    colours = planner_colours(planners)
-    with new_figure(path, 5.6, 3.6) as figure:
+    with new_figure(path, 6.4, max(3.4, 1.2 + 0.17 * len(planners))) as figure:
         (axes,) = panels(figure, 1)
-        # Named in a legend beside the figure, best first: names beside the dots would cover one another.
-        for name, entry in sorted(planners.items(), key=lambda item: -item[1]["success"]):
+        for name, entry in planners.items():
             success, ms = 100 * entry["success"], entry["ms_p50"]
             low, high = (100 * end for end in entry["intervals"]["success"] or [entry["success"]] * 2)
             bars = np.clip([[success - low], [high - success]], 0, None)
-            style: dict[str, Any] = {"color": colours[name], "markersize": 7, "capsize": 3}
-            axes.errorbar(ms, success, yerr=bars, fmt="o", label=spoken(name), **style)
+            style = mark(name)
+            # From p50 to p95, ended by a tick.
+            axes.plot([ms, entry["ms_p95"] or ms], [success] * 2, "-", color=style["color"], linewidth=2.2, alpha=0.6)
+            axes.plot([entry["ms_p95"] or ms], [success], "|", color=style["color"], markersize=9)
+            axes.errorbar(ms, success, yerr=bars, fmt="o", capsize=2, **mark(name, linewidth=1.2))
             seeds = [100 * share for share in seeds_of(entry, "success")]
-            seed_dots(axes, [ms] * len(seeds), seeds, colours[name])
-            axes.plot([ms, entry["ms_p95"] or ms], [success, success], color=colours[name], linewidth=3, alpha=0.35)
-        axes.set(xscale="log", ylim=(-4, 104), xlabel="milliseconds a decision (dot: p50, bar to p95)")
-        axes.set(ylabel="success, % (95 % interval)", title="Success against latency")
+            seed_dots(axes, [ms] * len(seeds), seeds, style["color"])
+        axes.set(xscale="log", ylim=(-4, 104), xlabel="milliseconds a decision: dot p50, tick p95")
+        axes.set(
+            ylabel="success, % (95 % interval)", title=_of_success(planners, lambda e: f" at {e['ms_p50']:.2g} ms")
+        )
         plain_logarithms(axes.xaxis)
-        axes.margins(x=0.12)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.margins(x=0.1)
+        direct_labels(axes, {name: (entry["ms_p50"], 100 * entry["success"]) for name, entry in planners.items()})
     return path
+
+
+def _of_success(planners: Mapping[str, Any], cost: Any = lambda entry: "") -> str:
+    """Adaptation and the best rival, in numbers."""
+    rivals = [name for name in planners if not name.startswith((OURS, _FORMS)) and name not in _NO_RIVALS]
+    if OURS not in planners:
+        return "Success of each planner"
+    said = f"Online adaptation {100 * planners[OURS]['success']:.0f} %{cost(planners[OURS])}"
+    if not rivals:
+        return said
+    best = max(rivals, key=lambda name: (planners[name]["success"], -(planners[name]["ms_p50"] or 0.0)))
+    return f"{said};\nbest rival, {spoken(best)}, {100 * planners[best]['success']:.0f} %{cost(planners[best])}"
 
 
 def attainment_against_latency(path: Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> Path:
@@ -70,92 +94,121 @@ def attainment_against_latency(path: Path, rows: Sequence[Mapping[str, Any]], *,
     **Returns:** `path`.
     """
     groups = _grouped(rows)
-    colours = planner_colours(groups)
-    with new_figure(path, 6.4, 4.0) as figure:
+    with new_figure(path, 7.4, 4.2) as figure:
         (axes,) = panels(figure, 1)
-        axes.axhline(1.0, color=GREY, linewidth=1.0, linestyle="--")
+        axes.axhline(1.0, color=INK, linewidth=1.0, linestyle="--")
+        axes.axhline(0.0, color=EDGE, linewidth=1.0)
+        ends: dict[str, tuple[float, float]] = {}
+        names = {}
         for name, group in groups.items():
             ordered = sorted(group, key=lambda row: row["ms"])
             ms, attained, error = (np.array([row[k] for row in ordered]) for k in ("ms", "attained", "attained_error"))
-            # Far below nothing is as bad as nothing: what the axis cannot hold stays on its edge.
-            shown = np.maximum(attained, -0.5)
+            inside = attained >= _LEAST_ATTAINED
+            style = mark(name)
+            # A line leaves the axes where its numbers do; how low they are stands with the name.
+            axes.plot(ms, attained, "-", **mark(name, marker=""))
             axes.errorbar(
-                ms,
-                shown,
-                yerr=1.96 * error,
-                fmt="o-",
-                color=colours[name],
-                markersize=5,
-                capsize=2,
-                label=spoken(name),
-            )
-        axes.set(xscale="log", ylim=(-0.55, 1.15), xlabel="milliseconds a decision", title=title)
-        axes.set(ylabel="(J − J₀)/(J* − J₀), 95 % over decisions")
+                ms[inside], attained[inside], yerr=1.96 * error[inside], fmt="o", capsize=2,
+                **mark(name, linewidth=1.0),
+            )  # fmt: skip
+            axes.plot(ms[~inside], np.full((~inside).sum(), _LEAST_ATTAINED - 0.02), "v", color=style["color"])
+            ends[name] = (float(ms[-1]), float(max(attained[-1], _LEAST_ATTAINED)))
+            if not inside.all():
+                names[name] = f"{spoken(name)} (down to {attained.min():.2g})"
+        axes.set(xscale="log", ylim=(_LEAST_ATTAINED - 0.08, 1.15), xlabel="milliseconds a decision")
+        axes.set(ylabel="share of the attainable objective\n0: trained model, 1: optimum (95 % over decisions)")
         plain_logarithms(axes.xaxis)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        best = max((row for row in rows if row["planner"] == OURS), key=lambda row: row["attained"], default=None)
+        said = f": online adaptation attains {best['attained']:.2f} at {best['ms']:.2g} ms" if best else ""
+        axes.set_title(f"{title}{said}")
+        direct_labels(axes, ends, names=names)
     return path
 
 
 def latency(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Milliseconds of a decision: a bar a planner, and a panel for each number that it grows with.
+    """Milliseconds of a decision: a dot a planner, and a panel for each number that it grows with.
 
     `rows`: mappings with `group`, `name` (a number, outside the group `planners`) and `ms_p50`.
     **Returns:** `path`.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(row["group"], []).append(row)
+        groups.setdefault("planners" if row["group"] == "published" else row["group"], []).append(row)
     planners = sorted(groups.pop("planners"), key=lambda row: -row["ms_p50"])
-    colours = planner_colours(row["name"] for row in planners)
-    heights = [0.8 + 0.25 * len(planners)] + [2.6 * -(-len(groups) // 3)] * bool(groups)
-    with new_figure(path, 11.0, sum(heights)) as figure:
+    heights = [0.9 + 0.22 * len(planners)] + [2.6 * -(-len(groups) // 3)] * bool(groups)
+    with new_figure(path, 11.0 if groups else 7.0, sum(heights)) as figure:
         parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
         (axes,) = panels(parts[0], 1)
-        names = [spoken(row["name"]) for row in planners]
-        axes.barh(names, [row["ms_p50"] for row in planners], color=[colours[row["name"]] for row in planners])
-        axes.set(xscale="log", xlabel="milliseconds a decision, p50", title="Latency")
+        for place, row in enumerate(planners):
+            axes.plot(row["ms_p50"], place, "o", **mark(row["name"]))
+            ms = row["ms_p50"]
+            axes.annotate(f"{ms:.0f}" if ms >= 100 else f"{ms:.2g}", (ms, place), (8, 0), textcoords="offset points",
+                          va="center", fontsize=8, fontweight=weight(row["name"]))  # fmt: skip
+        _names(axes, [row["name"] for row in planners])
+        ours = [row["ms_p50"] for row in planners if row["name"] == OURS]
+        axes.set(xscale="log", xlabel="milliseconds a decision, p50 (logarithmic)")
+        axes.set_title(f"Online adaptation decides in {ours[0]:.2g} ms" if ours else "What a decision takes")
         plain_logarithms(axes.xaxis)
+        axes.margins(x=0.12)
         for part in parts[1:]:
             for axes, (group, group_rows) in zip(panels(part, len(groups), 3), groups.items()):
                 x, ms = [float(row["name"]) for row in group_rows], [row["ms_p50"] for row in group_rows]
-                axes.plot(x, ms, "o-", color=INK, markersize=4)
-                axes.set(xlabel=group, ylabel="ms", ylim=(0, None))
+                axes.plot(x, ms, "o-", color=ADAPTED, markersize=4)
+                axes.set(xlabel=spoken(group), ylabel="ms, p50", ylim=(0, None))
     return path
 
 
 def skew_curve(path: Path, results: Mapping[str, Any]) -> Path:
-    """Success with its 95 % interval against the share of the data that shows how, small dots seeds.
+    """Success of each planner by the share of the data that shows how: as `successes`, a panel a share.
 
     `results` maps skews, written as numbers, to what `owma.results.tables.summarise` returns; planners without a
     success are left out. **Returns:** `path`.
     """
     skews = sorted(results, key=float)
-    planners = {skew: _with_success(results[skew]["planners"]) for skew in skews}
-    names = list(dict.fromkeys(name for skew in skews for name in planners[skew]))
-    colours = planner_colours(names)
-    # A place a skew, at which planners stand side by side: as points of one axis they would cover one another.
-    step = 0.8 / max(1, len(names))
-    with new_figure(path, 9.6, 4.2) as figure:
-        (axes,) = panels(figure, 1)
-        for i, name in enumerate(names):
-            entries = [(place, planners[skew].get(name)) for place, skew in enumerate(skews)]
-            entries = [(place, entry) for place, entry in entries if entry is not None]
-            success = np.array([100 * entry["success"] for _, entry in entries])
-            ends = 100 * np.array([entry["intervals"]["success"] or [entry["success"]] * 2 for _, entry in entries])
-            bars = np.clip(np.stack([success - ends[:, 0], ends[:, 1] - success]), 0, None)
-            x = np.array([place for place, _ in entries]) + step * (i + 0.5) - 0.4
-            # There are fewer colours than planners: one whose colour is taken has a square.
-            taken = colours[name] in (colours[other] for other in names[:i])
-            style: dict[str, Any] = {"color": colours[name], "markersize": 5, "linewidth": 1.2}
-            axes.errorbar(x, success, yerr=bars, fmt="s" if taken else "o", label=spoken(name), **style)
-            for place, (_, entry) in zip(x, entries):
-                seeds = [100 * share for share in seeds_of(entry, "success")]
-                seed_dots(axes, [float(place) + 0.3 * step] * len(seeds), seeds, colours[name])
-        axes.set_xticks(range(len(skews)), skews)
-        axes.set(ylim=(-4, 104), xlim=(-0.5, len(skews) - 0.5), title="Skew; small dots are seeds")
-        axes.set(xlabel="share of the episodes that take the rare route", ylabel="success, % (95 % interval)")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return successes(path, {f"{100 * float(skew):g} % of the data": results[skew] for skew in skews})
+
+
+def successes(path: Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Success of each planner with its 95 % interval, names beside it, a small dot for each seed: a panel a problem.
+
+    `results` maps titles of panels to what `owma.results.tables.summarise` returns; planners without a success are left
+    out. Adaptation is the first, the others by their mean success. **Returns:** `path`.
+    """
+    shown = {title: _with_success(of_one["planners"]) for title, of_one in results.items()}
+    means: dict[str, list[float]] = {}
+    for planners in shown.values():
+        for name, entry in planners.items():
+            means.setdefault(name, []).append(entry["success"])
+    ordered = sorted(means, key=lambda name: (is_ours(name), float(np.mean(means[name]))))
+    with new_figure(path, 2.0 + max(2.1 * len(shown), 4.0), 1.15 + 0.25 * len(ordered)) as figure:
+        for axes, (title, planners) in zip(panels(figure, len(shown), sharey=True), shown.items()):
+            for place, name in enumerate(ordered):
+                if name in planners:
+                    _row(axes, place, name, planners[name])
+            _names(axes, ordered)
+            axes.tick_params(labelleft=axes is figure.axes[0])
+            axes.set(xlim=(-4, 104), xlabel="success, %")
+            axes.set_title(_of_success(planners) if len(shown) == 1 else title, fontsize=9.5)
+        figure.supxlabel("large dot: mean; line: 95 % interval; small dots: seeds", fontsize=8.5, x=0.01, ha="left")
     return path
+
+
+def _row(axes: "Axes", place: int, name: str, entry: Mapping[str, Any]) -> None:
+    style = mark(name)
+    ends = entry.get("intervals", {}).get("success")
+    low, high = (100 * end for end in ends or [entry["success"]] * 2)
+    axes.plot([low, high], [place, place], color=style["color"], linewidth=2.4, alpha=0.55, zorder=2)
+    axes.plot(100 * entry["success"], place, "o", **style)
+    seeds = [100 * share for share in seeds_of(entry, "success")]
+    seed_dots(axes, seeds, [place - 0.27] * len(seeds), style["color"])
+
+
+def _names(axes: "Axes", names: Sequence[str]) -> None:
+    """Of planners, one a line, up the axis."""
+    axes.set_yticks(range(len(names)), [spoken(name) for name in names])
+    axes.set_ylim(-0.7, len(names) - 0.4)
+    for tick, name in zip(axes.get_yticklabels(), names):
+        tick.set(fontweight=weight(name), color=planner_colours([name])[name] if is_ours(name) else INK)
 
 
 def value_against_divergence(
@@ -173,16 +226,22 @@ def value_against_divergence(
     **Returns:** `path`.
     """
     groups = _grouped(rows)
-    colours = planner_colours(groups)
-    with new_figure(path, 6.4, 4.0) as figure:
+    with new_figure(path, 7.4, 4.2) as figure:
         (axes,) = panels(figure, 1)
-        axes.plot(*frontier.T, color=INK, linewidth=1.2, linestyle="--", label="q*, the optimum")
+        ends: dict[str, tuple[float, float]] = {}
         for name, group in groups.items():
             points = np.array(sorted((row["kl"], row["value"]) for row in group)).T
-            axes.plot(*points, "o-", color=colours[name], markersize=5, linewidth=1.4, label=spoken(name))
-        axes.set(xscale="symlog", xlim=(-0.1, None), xlabel="divergence from the trained model, nats", title=title)
-        axes.set(ylabel="V(ψ*)/value_scale")
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+            axes.plot(*points, "o-", **mark(name))
+            ends[name] = (float(points[0, -1]), float(points[1, -1]))
+        axes.plot(*frontier.T, color=INK, linewidth=1.6, linestyle=(0, (4, 2)), zorder=7)
+        middle = frontier[len(frontier) // 2]
+        axes.annotate("optimum q*: no law is above", tuple(middle), (-6, 6), textcoords="offset points", ha="right",
+                      fontsize=8.5, zorder=8)  # fmt: skip
+        axes.set(xscale="symlog", xlabel="divergence from the trained model, nats (logarithmic above 2)")
+        axes.set(ylabel="value of the plan, spreads of V", title=f"{title}: the value that a nat buys")
+        axes.set_xlim(0, None)
+        axes.xaxis.set_major_formatter("{x:g}")
+        direct_labels(axes, ends)
     return path
 
 

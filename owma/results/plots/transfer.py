@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from owma.results.plots.canvas import GREY, PALETTE, new_figure, panels, seed_dots, spoken
+import numpy as np
+
+from owma.results.plots.canvas import new_figure, panels, seed_dots, spoken
+from owma.results.plots.colours import GREY, SERIES
 from owma.results.plots.one_run import draw_walls
 
 _FITS = {
-    "pessimistic": ("lower bound", PALETTE[2]),
-    "decoder": ("z* by gradient", PALETTE[0]),
-    "linear": ("w by ridge", PALETTE[1]),
+    "pessimistic": ("lower bound", SERIES[2]),
+    "decoder": ("z* by gradient", SERIES[0]),
+    "linear": ("w by ridge", SERIES[1]),
 }
 _DASHES = ("-", "--", ":", "-.")
 
@@ -26,30 +29,43 @@ def few_shot(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
     planners = list(dict.fromkeys(entry["planner"] for entry in entries))
     columns = min(3, len(tasks))
     lines = -(-len(tasks) // columns)
-    with new_figure(path, 3.9 * columns + 0.6, 3.1 * lines + 0.3) as figure:
+    fits = [fit for fit in _FITS if any(entry["fit"] == fit for entry in entries)]
+    # Beside each other at every number of labels: as points of one place they would cover one another.
+    series = [(fit, planner) for fit in fits for planner in planners]
+    shifts = {which: 1.06 ** (i - (len(series) - 1) / 2) for i, which in enumerate(series)}
+    with new_figure(path, 3.6 * columns + 1.6, 3.1 * lines + 0.3) as figure:
         for axes, task in zip(panels(figure, len(tasks), columns), tasks):
-            for fit, (label, colour) in _FITS.items():
-                for planner, dash in zip(planners, _DASHES * len(planners)):
-                    rows = sorted(
-                        (e for e in entries if (e["task"], e["fit"], e["planner"]) == (task, fit, planner)),
-                        key=lambda entry: entry["labels"],
-                    )
-                    if not rows:
-                        continue
-                    labels, means = [row["labels"] for row in rows], [row["return"] for row in rows]
-                    ends = [row["intervals"]["return"] or [row["return"]] * 2 for row in rows]
-                    name = label if len(planners) == 1 else f"{label}, {spoken(planner)}"
-                    axes.plot(labels, means, dash, color=colour, marker="o", markersize=4, label=name)
-                    for row in rows:
-                        parts = row.get("parts", ())
-                        if len(parts) > 1:
-                            seed_dots(axes, [float(row["labels"])] * len(parts), list(parts), colour)
-                    axes.fill_between(labels, [e[0] for e in ends], [e[1] for e in ends], color=colour, alpha=0.15)
-            axes.set(xscale="log", xlabel="labelled samples", ylabel="return (95 % interval)", title=task)
-            axes.title.set_fontsize(8)
+            for fit, planner in series:
+                (label, colour), dash = _FITS[fit], _DASHES[planners.index(planner) % len(_DASHES)]
+                rows = sorted(
+                    (e for e in entries if (e["task"], e["fit"], e["planner"]) == (task, fit, planner)),
+                    key=lambda entry: entry["labels"],
+                )
+                if not rows:
+                    continue
+                labels = np.array([row["labels"] for row in rows]) * shifts[fit, planner]
+                means = np.array([row["return"] for row in rows])
+                ends = np.array([row["intervals"]["return"] or [row["return"]] * 2 for row in rows])
+                bars = np.clip(np.stack([means - ends[:, 0], ends[:, 1] - means]), 0, None)
+                name = label if len(planners) == 1 else f"{label}, {spoken(planner)}"
+                style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4.5, "capsize": 2}
+                axes.errorbar(labels, means, yerr=bars, linestyle=dash, linewidth=1.2, label=name, **style)
+                for place, row in zip(labels, rows):
+                    parts = row.get("parts", ())
+                    if len(parts) > 1:
+                        seed_dots(axes, [float(place)] * len(parts), list(parts), colour)
+            axes.set(xscale="log", xlabel="labelled states", ylabel="return (95 % interval)")
+            axes.set_title(_of_task(task), fontsize=9)
+            axes.set_xticks(sorted({row["labels"] for row in entries if row["task"] == task}))
+            axes.minorticks_off()
             axes.xaxis.set_major_formatter("{x:g}")
-        figure.axes[0].legend(loc="best")
+        figure.axes[min(columns, len(tasks)) - 1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return path
+
+
+def _of_task(task: str) -> str:
+    """Of `my_rewards:stand` the name of the function: the module says nothing."""
+    return spoken(task.rpartition(":")[2] or task)
 
 
 def maze_heat(
