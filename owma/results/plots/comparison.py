@@ -188,7 +188,7 @@ def successes(path: Path, results: Mapping[str, Mapping[str, Any]]) -> Path:
             _names(axes, ordered)
             axes.tick_params(labelleft=axes is figure.axes[0])
             axes.set(xlim=(-4, 104), xlabel="success, %")
-            axes.set_title(_of_success(planners) if len(shown) == 1 else title, fontsize=9.5)
+            axes.set_title(_of_success(planners) if len(shown) == 1 else title)
         figure.supxlabel("large dot: mean; line: 95 % interval; small dots: seeds", fontsize=8.5, x=0.01, ha="left")
     return path
 
