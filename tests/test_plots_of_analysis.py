@@ -117,7 +117,7 @@ def test_what_a_nat_buys(tmp_path: Path, drawn: list[Figure]) -> None:
 
 def test_a_profile_is_the_share_of_runs_above(tmp_path: Path, drawn: list[Figure]) -> None:
     """One task with seeds at 0.25 and 0.75, one with seeds at 1: tasks count alike."""
-    scores = {"static": np.array([[0.25, 0.75], [1.0, 1.0]])}
+    scores = {"static": np.array([[25.0, 75.0], [100.0, 100.0]])}
     plots.profiles(tmp_path / "a.png", scores, label="success, %")
     x, y = np.asarray(drawn[0].axes[0].lines[0].get_xydata()).T
     at = [float(y[np.argmin(np.abs(x - tau))]) for tau in (10, 50, 90, 100)]

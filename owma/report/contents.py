@@ -3,7 +3,7 @@
 import collections
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, cell_center, paid_ground
 from owma.planners import NAMED
 from owma.report.flags import eval_command, sweep_command, train_command
 from owma.report.former import as_now
+from owma.report.head import facts
 from owma.report.page import (
     Section,
     claim,
@@ -35,16 +36,20 @@ from owma.results.analysis import (
     OURS,
     Axis,
     ablations,
+    aggregate,
     calibration,
+    of_tasks,
     pareto,
     probability_of_improvement,
     robust,
 )
-from owma.results.claims import SKEW, claims
+from owma.results.claims import SKEW, claims, headline
 from owma.results.intervals import counted
-from owma.results.promises import doubtful_promises
+from owma.results.promises import doubtful_promises, kept_promises
 from owma.results.tables import caption, columns_and_rows, infer_former_names, with_baselines
 
+_SHOWN = 8
+"""Lines of a table of comparisons that are not folded."""
 _VERDICTS = {"loses": "below", "wins": "above", "open": "open", "none": "no verdict"}
 
 
@@ -64,7 +69,8 @@ def build(source: Source, decisions: dict[str, Any] | None) -> str:
         _training(source),
         _reproduction(source),
     )
-    return page(f"owma: {source.title}", [section for section in sections if section.body])
+    shown = [section for section in sections if section.body]
+    return page(f"owma: {source.title}", headline(source.groups), facts(source), shown)
 
 
 def _losses(source: Source, axes: Sequence[Axis]) -> Section:
@@ -79,7 +85,8 @@ def _losses(source: Source, axes: Sequence[Axis]) -> Section:
         verdict, kind = {True: ("holds", "true"), False: ("FALSE", "false"), None: ("open", "")}[one.holds]
         body += claim(verdict, kind, one.text, one.evidence)
     if lost:
-        body += _differences(lost)
+        losing = _differences(lost)
+        body += losing if len(lost) <= _SHOWN else folded(f"Where it is below: {len(lost)} comparisons", losing)
     return Section("Adaptation against its rivals", body)
 
 
@@ -134,19 +141,46 @@ def _results(source: Source) -> Section:
             functools.partial(plots.skew_curve, results=by_skew),
             "Success against the share of the data that shows how.",
         )
-    for group in source.groups:
+    for place, group in enumerate(source.groups):
         results = group.results
-        marks = ["ours" if name == OURS else "" for name in with_baselines(results)]
-        shown = table(*columns_and_rows(results, wide=True), marks) + paragraph(caption(results), "note")
+        shown = _table_of_planners(results) + paragraph(caption(results), "note")
         for doubt in doubtful_promises(results):
             shown += paragraph(f"{doubt[0].upper()}{doubt[1:]}", "note")
-        front = pareto(results)
+        told = any(entry["success"] is not None for entry in results["planners"].values())
+        front, pictures = pareto(results), Markup()
         if front:
             shown += paragraph(f"Highest mean success at the same milliseconds or less: {', '.join(front)}.", "note")
             draw = functools.partial(plots.success_against_latency, results=results)
-            shown += picture(draw, "What a decision costs and what it brings.")
-        body += heading(group.label) + shown
+            pictures += picture(draw, "What a decision costs and what it brings.")
+        if told and len(by_skew) < 2:
+            own = {name: entry for name, entry in results["planners"].items() if not _is_variation(name)}
+            draw = functools.partial(plots.successes, results={"": {"planners": own}})
+            pictures += picture(draw, "Success of each planner; small dots are seeds.")
+        shown += folded("Pictures of it", figures(pictures)) if pictures else Markup()
+        # What is varied is looked up; of one experiment the table is what one came for.
+        body += (
+            folded(f"{group.label}: the table", heading(group.label) + shown) if place else heading(group.label) + shown
+        )
     return Section("Results", body)
+
+
+def _table_of_planners(results: Mapping[str, Any]) -> Markup:
+    """Planners with their own settings; variations of these on demand, and no column in which nothing is known."""
+    names = list(with_baselines(results))
+    headings, rows = columns_and_rows(results, wide=True)
+    known = [i for i, _ in enumerate(headings) if i == 0 or any(row[i] != "–" for row in rows)]
+    body = Markup()
+    for part in (False, True):
+        lines = [(name, row) for name, row in zip(names, rows) if _is_variation(name) == part]
+        cells = [[row[i] for i in known] for _, row in lines]
+        made = table([headings[i] for i in known], cells, ["ours" if name == OURS else "" for name, _ in lines])
+        if lines:
+            body += folded(f"Other settings of planners: {len(lines)} rows", made) if part else made
+    return body
+
+
+def _is_variation(name: str) -> bool:
+    return "=" in name.partition("-")[2]
 
 
 def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
@@ -170,15 +204,17 @@ def _one_decision(source: Source, decisions: dict[str, Any] | None) -> Section:
     else:
         note += "The cross marks the plan that was chosen."
     body = explorer(jsonable(decisions), headings, note)
-    return Section("One decision", body)
+    return Section("One decision", body, folds=True)
 
 
 def _comparisons(source: Source) -> Section:
-    body = Markup()
+    body = _over_tasks(source)
     for group in source.groups:
         rivals = dict.fromkeys(c["rival"] for c in group.comparisons if c["metric"] == "return")
         better = {name: probability_of_improvement(group.rows, OURS, name) for name in rivals}
-        draw = functools.partial(plots.centres, by_planner=robust(group.rows), label="interquartile mean of the return")
+        draw = functools.partial(
+            plots.centres, by_planner=robust(_own(group.rows)), label="interquartile mean of the return"
+        )
         pictures = picture(draw, "Interquartile mean of the return over seeds and episodes; small dots are seeds.")
         if better:
             label = f"P({OURS.replace('_', ' ')} is better)"
@@ -188,19 +224,40 @@ def _comparisons(source: Source) -> Section:
     compared = source.comparisons
     if compared:
         body += folded(f"All {len(compared)} paired comparisons", _differences(compared))
-    return Section("Comparisons", body)
+    return Section("Comparisons", body, folded=True)
+
+
+def _over_tasks(source: Source) -> Markup:
+    """What rliable says of several tasks: a run is an experiment and a seed, its score the mean success."""
+    scores = of_tasks(source.groups)
+    if not scores:
+        return Markup()
+    tasks, seeds = next(iter(scores.values())).shape
+    scores = {name: 100 * runs for name, runs in scores.items()}
+    label = "interquartile mean of success over runs, %"
+    draw = functools.partial(plots.centres, by_planner=aggregate(scores), label=label)
+    pictures = picture(draw, f"Interquartile mean of success over runs, {tasks} experiments of {seeds} seeds.")
+    draw = functools.partial(plots.profiles, scores=scores, label="success, %")
+    pictures += picture(draw, "Performance profiles: the share of runs whose success is above τ.")
+    return heading(f"Over {tasks} experiments") + figures(pictures)
+
+
+def _own(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows of planners with their own settings."""
+    return [row for row in rows if not row.get("planner_settings")]
 
 
 def _promises(source: Source) -> Section:
     body = Markup()
     for group in source.groups:
-        rows = [row for row in group.rows if not row.get("planner_settings")]
-        rows = [row for row in rows if row["value"] is not None and row["promise_gap"] is not None]
+        rows = [row for row in _own(group.rows) if row["value"] is not None and row["promise_gap"] is not None]
         if rows:
             draw = functools.partial(plots.promised_against_realised, by_planner=calibration(rows))
             caption = "What plans promised against what was realised" + (f" ({group.label})." if group.label else ".")
-            body += picture(draw, caption)
-    return Section("Promises", body)
+            title = "What plans promised, and what of it came"
+            kept = functools.partial(plots.promises_kept, promises=kept_promises(rows), title=title)
+            body += figures(picture(kept, f"{title}, by planner.") + picture(draw, caption))
+    return Section("Promises", body, folded=True)
 
 
 def _knobs(axes: Sequence[Axis]) -> Section:
@@ -208,8 +265,16 @@ def _knobs(axes: Sequence[Axis]) -> Section:
     for axis in axes:
         draw = functools.partial(plots.ablation, values=axis.values, entries=axis.entries, field=axis.field)
         where = f" ({axis.group})" if axis.group else ""
+        if axis.field == "kl_coef" and axis.base == OURS and all(entry["kl"] is not None for entry in axis.entries):
+            trade = functools.partial(
+                plots.trade_off,
+                kl_coefs=[float(value) for value in axis.values],
+                entries=axis.entries,
+                title="What a nat buys, by its price λ",
+            )
+            body += picture(trade, f"Success and the promise gap against the nats that are paid{where}.")
         body += picture(draw, f"{axis.base}: {axis.field}, all else as it is by default{where}.")
-    return Section("Knobs", body)
+    return Section("Knobs", body, folded=True)
 
 
 def _courses(traces: dict[str, Traces]) -> Section:
@@ -226,14 +291,14 @@ def _courses(traces: dict[str, Traces]) -> Section:
                 body += picture(draw, f"Adaptation at the first decision{where}: mean and middle 80 % of start states.")
             draw = functools.partial(plots.value_before_after, traces=whole)
             body += picture(draw, f"V of the trained model's draws and of the plan, every decision{where}.")
-    return Section("The course of decisions", body)
+    return Section("The course of decisions", body, folded=True)
 
 
 def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
     video = source.folder.path / "video.gif"
     body = image(video, "One episode.") if video.exists() else Markup()
     if not source.on_two_routes:
-        return Section("Trajectories", body)
+        return Section("Trajectories", body, folded=True)
     planners = {group.label: group.results["planners"] for group in source.groups}
     for label, of_group in traces.items():
         results = planners[label]
@@ -248,14 +313,14 @@ def _trajectories(source: Source, traces: dict[str, Traces]) -> Section:
             pays=paid_ground(),
         )
         body += picture(draw, f"Where each planner goes{f' ({label})' if label else ''}.")
-    return Section("Trajectories", body)
+    return Section("Trajectories", body, folded=True)
 
 
 def _training(source: Source) -> Section:
     metrics = source.folder.read_jsonl("metrics.jsonl", drop_torn=True) if source.folder.metrics_jsonl.exists() else []
     losses = [row for row in metrics if any("loss" in key for key in row)]
     draw = functools.partial(plots.training_curves, rows=losses)
-    return Section("Training", picture(draw, "Losses of training.") if losses else Markup())
+    return Section("Training", picture(draw, "Losses of training.") if losses else Markup(), folded=True)
 
 
 def _reproduction(source: Source) -> Section:
@@ -284,7 +349,7 @@ def _reproduction(source: Source) -> Section:
     path = source.folder.path
     path = Path(path.parent.name, path.name) if path.is_absolute() else path
     body += paragraph(f"This page: python -m owma.report {path}", "note")
-    return Section("How to reproduce", body)
+    return Section("How to reproduce", body, folded=True)
 
 
 def _point_commands(source: Source) -> Iterator[tuple[str, str, str]]:

@@ -26,6 +26,10 @@ class Section:
 
     title: str
     body: Markup
+    folded: bool = False
+    """Shown on demand."""
+    folds: bool = False
+    """Shown on demand where the page is narrow."""
 
     @property
     def anchor(self) -> str:
@@ -33,13 +37,11 @@ class Section:
         return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
 
 
-def page(title: str, sections: Sequence[Section]) -> str:
-    """A whole document, complete without any other file."""
-    return (
-        templates()
-        .get_template("page.html")
-        .render(title=title, sections=sections, style=asset("page.css") + asset("explorer.css"))
-    )
+def page(title: str, verdict: str, facts: Mapping[str, str], sections: Sequence[Section]) -> str:
+    """A whole document, complete without any other file: what came of it, of what, and then the sections."""
+    about = {"style": asset("explorer.css") + asset("page.css"), "code": asset("page.js")}
+    template = templates().get_template("page.html")
+    return template.render(title=title, verdict=verdict, facts=facts, sections=sections, **about)
 
 
 def heading(text: str) -> Markup:

@@ -12,7 +12,7 @@ from owma.config.experiment import ExperimentConfig
 from owma.config.json import from_json
 from owma.config.sweep import Point, SweepConfig, read_points
 from owma.data import TwoRoutesCollect
-from owma.planners import PLANNERS, OnlineAdaptation, PlannerConfig
+from owma.planners import PLANNERS, AbstractPlannerConfig, OnlineAdaptation, PlannerConfig
 from owma.results.analysis import OURS, Group, groups
 from owma.results.baselines import read_baselines
 from owma.runs import checkpoint
@@ -99,10 +99,15 @@ class Source:
             return False
         return isinstance(experiment.data, TwoRoutesCollect) and experiment.evaluation.env is None
 
+    @property
+    def adapting(self) -> AbstractPlannerConfig | None:
+        """Adaptation as it acted in a run; `None` of a sweep."""
+        return None if self.experiment is None else self.experiment.evaluation.with_kl_coef(OURS, PLANNERS[OURS])
+
     def trained(self) -> tuple[Path, OnlineAdaptation] | None:
         """A run whose models are at hand, with the adapting planner that acted in it."""
         if self.experiment is not None:
-            path, planner = self.folder.path, self.experiment.evaluation.with_kl_coef(OURS, PLANNERS[OURS])
+            path, planner = self.folder.path, self.adapting
         else:
             rows = [row for row in self.rows if row.get("base") == OURS and not row["planner_settings"]]
             note = self.folder.path / "trained" / f"{rows[0]['experiment']}.json" if rows else None

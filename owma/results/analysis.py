@@ -9,12 +9,13 @@ import numpy as np
 
 from owma._internal.types import Float
 from owma.results.baselines import summarise_with_baselines
-from owma.results.intervals import Weights, indexed_interval, interval, lacking, verdict
+from owma.results.intervals import Weights, indexed_interval, interval, lacking, verdict, widened_quantiles
 from owma.results.tables import by_episode, paired_difference, with_known_success
 
 Rows = Sequence[Mapping[str, Any]]
 
 OURS = "online_adaptation"
+_RESAMPLES = 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,40 @@ def robust(rows: Rows, key: str = "return") -> dict[str, dict[str, Any]]:
             "by_seed": [float(interquartile_mean(values[seeds == seed])) for seed in np.unique(seeds)],
         }
     return by_planner
+
+
+def of_tasks(experiments: Sequence[Group]) -> dict[str, Float[np.ndarray, "tasks seeds"]]:
+    """Mean success of every run, by planner: a row an experiment, a column a seed.
+
+    Of planners that have been evaluated with as many seeds in each experiment; empty where there is one experiment, or
+    one seed. Variations of planners are left out.
+    """
+    by_planner: dict[str, list[list[float]]] = {}
+    for group in experiments:
+        for name, entry in group.results["planners"].items():
+            means = entry.get("by_seed", {}).get("success", {}).values()
+            if "-" not in name and means and None not in means:
+                by_planner.setdefault(name, []).append(list(means))
+    most = max((len(runs) for runs in by_planner.values()), default=0)
+    whole = {name: runs for name, runs in by_planner.items() if len(runs) == most}
+    seeds = {len(of_task) for runs in whole.values() for of_task in runs}
+    if most < 2 or len(seeds) != 1 or seeds == {1}:
+        return {}
+    return {name: np.array(runs) for name, runs in whole.items()}
+
+
+def aggregate(scores: Mapping[str, Float[np.ndarray, "tasks seeds"]]) -> dict[str, dict[str, Any]]:
+    """For each planner the interquartile mean over runs, `iqm`, and its 95 % `interval`: a stratified bootstrap, which
+    resamples the seeds within each task (Agarwal et al., arXiv 2108.13264), widened for few seeds.
+    """
+    found = {}
+    for name, runs in scores.items():
+        tasks, seeds = runs.shape
+        chosen = np.random.default_rng(0).integers(0, seeds, (_RESAMPLES, tasks, seeds))
+        resampled = runs[np.arange(tasks)[None, :, None], chosen].reshape(_RESAMPLES, -1)
+        ends = widened_quantiles(interquartile_mean(resampled), seeds)
+        found[name] = {"iqm": float(interquartile_mean(runs.reshape(-1))), "interval": ends, "by_seed": []}
+    return found
 
 
 def _resampled_iqm(values: Float[np.ndarray, " n"], weights: Weights) -> Float[np.ndarray, " resamples"]:

@@ -23,6 +23,60 @@ class Claim:
     evidence: str
 
 
+_FORMS, _NO_RIVALS = "adaptation_", ("random_actions", "data")
+_JUDGED = {
+    "wins": "Adaptation is above the best rival",
+    "loses": "Adaptation is below the best rival",
+    "open": "No difference from the best rival is shown",
+}
+
+
+def against_best(group: Group) -> Mapping[str, Any] | None:
+    """The comparison of adaptation with the rival of the highest mean success, or return where nobody knows of success;
+    of several that succeed alike the one with the highest return. `None` where nothing can be compared.
+
+    Other forms of the method, called `adaptation_...`, are no rivals.
+    """
+    means: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for c in group.comparisons:
+        if not c["rival"].startswith((_FORMS, OURS)) and c["rival"] not in _NO_RIVALS:
+            means.setdefault(c["rival"], {})[c["metric"]] = c
+    if not means:
+        return None
+    key = "success" if all("success" in of_rival for of_rival in means.values()) else "return"
+    best = max(means, key=lambda rival: (means[rival][key]["theirs"], means[rival]["return"]["theirs"]))
+    return means[best][key]
+
+
+def headline(experiments: Sequence[Group]) -> str:
+    """What comes of adaptation against the best rival, in a sentence or two, by the rule of verdicts."""
+    compared = [c for c in map(against_best, experiments) if c is not None]
+    if not compared:
+        return f"No planner was evaluated on the same episodes as {OURS}, so there is no verdict."
+    if len(compared) > 1:
+        counts = {verdict: sum(c["verdict"] == verdict for c in compared) for verdict in (*_JUDGED, "none")}
+        missing = dict.fromkeys(c["lacking"].removeprefix("no verdict: ") for c in compared if c["lacking"])
+        without = f" ({'; '.join(missing)})" if missing else ""
+        said = [
+            f"above the best rival in {counts['wins']}" if counts["wins"] else "",
+            f"below the best rival in {counts['loses']}" if counts["loses"] else "",
+            f"no difference from the best rival is shown in {counts['open']}" if counts["open"] else "",
+            f"no verdict in {counts['none']}{without}" if counts["none"] else "",
+        ]
+        return f"Adaptation in {len(compared)} experiments: {', '.join(filter(None, said))}."
+    (c,) = compared
+    scale, form, unit = (100.0, ".0f", " %") if c["metric"] == "success" else (1.0, ".3g", "")
+    ours, theirs = (f"{scale * c[key]:{form}}{unit}" for key in ("ours", "theirs"))
+    word = "succeeds in" if c["metric"] == "success" else "returns"
+    missing = c["lacking"].removeprefix("no verdict: ")
+    judged = _JUDGED.get(c["verdict"]) or (f"No verdict ({missing})" if missing else "No verdict")
+    difference = interval_text(c["mean"], c["interval"], f"+{form}", scale)
+    return (
+        f"{judged}: adaptation {word} {ours}, {c['rival']} {theirs}; difference {difference}"
+        f"{' points' if c['metric'] == 'success' else ''}."
+    )
+
+
 def claims(experiments: Sequence[Group], axes: Sequence[Axis]) -> list[Claim]:
     """Those that the rows of the experiments bear on; `axes` as `owma.results.analysis.ablations` returns them."""
     by_skew = {group.settings[SKEW]: group for group in experiments if SKEW in group.settings}

@@ -98,6 +98,13 @@ def resamples(counts: tuple[int, ...]) -> Iterator[Weights]:
         yield _drawn(counts, min(size, number - start), rng)
 
 
+def widened_quantiles(statistics: Float[np.ndarray, " resamples"], observations: int) -> list[float]:
+    """The 95 % interval of resamples of so many independent observations, expanded as `interval` says."""
+    beyond = _share_beyond(observations)
+    low, high = np.quantile(statistics, (beyond, 1 - beyond))
+    return [float(low), float(high)]
+
+
 def verdict(ends: Sequence[float] | None, *, seeds: int, pairs: int) -> str:
     """`"wins"`, `"loses"` or `"open"` by the interval of a difference; `"none"` with too few `seeds` or `pairs`."""
     if ends is None or lacking(seeds=seeds, pairs=pairs):
@@ -149,9 +156,7 @@ def _ends(
 ) -> list[float]:
     sizes = tuple(counts.tolist())
     statistics = np.concatenate([statistic(weights) for weights in resamples(sizes)])
-    beyond = _share_beyond(_observations(sizes))
-    low, high = np.quantile(statistics, (beyond, 1 - beyond))
-    return [float(low), float(high)]
+    return widened_quantiles(statistics, _observations(sizes))
 
 
 def _observations(counts: tuple[int, ...]) -> int:

@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -249,14 +250,15 @@ def _runs_in(folder: Path) -> list[Path]:
 def versions() -> dict[str, Any]:
     """The software and hardware that a result depends on.
 
-    **Returns:** `packages` (name to version, `None` where not installed), `python`, `platform`, `cpu_count` (the cores
-    this process may use), `backend` and `device` of JAX, and `git_commit` and `git_dirty` of the checkout that owma
-    runs from (`None` where it runs from none).
+    **Returns:** `date` (of today, UTC), `packages` (name to version, `None` where not installed), `python`,
+    `platform`, `cpu_count` (the cores this process may use), `backend` and `device` of JAX, and `git_commit` and
+    `git_dirty` of the checkout that owma runs from (`None` where it runs from none).
     """
     import jax  # not above: commands need this module to read their flags
 
     commit, dirty = _git()
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "packages": {name: _package_version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -157,7 +157,7 @@ def centres(path: Path, by_planner: Mapping[str, Mapping[str, Any]], *, label: s
 
 def profiles(path: Path, scores: Mapping[str, Float[np.ndarray, "tasks seeds"]], *, label: str) -> Path:
     """Performance profiles (Agarwal et al., arXiv 2108.13264): of each planner the share of runs, a run being a task
-    and a seed, whose score is above τ. **Returns:** `path`.
+    and a seed, whose score, from 0 to 100, is above τ. **Returns:** `path`.
     """
     taus = np.linspace(0, 1, 201)
     with new_figure(path, 6.6, 3.6) as figure:
@@ -165,7 +165,7 @@ def profiles(path: Path, scores: Mapping[str, Float[np.ndarray, "tasks seeds"]],
         ends = {}
         for name, runs in scores.items():
             # The mean over tasks of the share of its seeds: tasks count alike.
-            share = np.stack([(runs > tau).mean(axis=1) for tau in taus], axis=1).mean(axis=0)
+            share = np.stack([(runs > 100 * tau).mean(axis=1) for tau in taus], axis=1).mean(axis=0)
             axes.step(100 * taus, 100 * share, where="post", **mark(name, marker=""))
             middle = len(taus) - 2
             ends[name] = (100.0, float(100 * share[middle]))
