@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": ("owma.eval.__main__", "Eval", "Let a trained run act with a planner of your choice."),
     "transfer": ("owma.transfer.__main__", "Transfer", "Tell a trained run of other tasks by a few labels."),
     "sweep": ("owma.sweep.__main__", "Sweep", "Compare configurations, seeds and planners, on Ray."),
+    "watch": ("owma.watch.__main__", "Watch", "Show a run in the terminal as it goes on: losses, and promises kept."),
     "report": ("owma.report.__main__", "Report", "Write one HTML file on a run or a sweep."),
     "inspect": ("owma.inspect", "Inspect", "Say what a dataset holds, and what may spoil training on it."),
     "docs": ("owma.docs.__main__", "Docs", "Write the guides and the reference of all public names, and open them."),

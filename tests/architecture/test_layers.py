@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "report",
         "inspect",
         "doctor",
+        "watch",
         "docs",
     ),
     (

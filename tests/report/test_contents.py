@@ -110,7 +110,9 @@ def test_a_sweep_whose_environment_says_nothing_of_success(sweep: RunFolder) -> 
     )
     assert "0.1 % to 2 % of the data" not in first  # a claim about success
     assert "<img" not in results and "Highest mean success" not in results
-    assert "<th>success" not in results and results.count("<td>random_shooting</td>") == 2  # a column that knows nothing
+    assert (
+        "<th>success" not in results and results.count("<td>random_shooting</td>") == 2
+    )  # a column that knows nothing
 
 
 def test_what_benchmarks_report_has_columns_of_its_own(sweep: RunFolder) -> None:

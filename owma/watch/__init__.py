@@ -1,0 +1,1 @@
+"""Watching a run: losses, and promises against what is realised, in the terminal as they come."""
