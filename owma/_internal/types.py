@@ -7,7 +7,7 @@ really works on a batch.
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped, UInt8
 
 Scalar: TypeAlias = Float[Array, ""]
 """A floating scalar array, or a number that a caller has already turned into one."""
@@ -53,4 +53,5 @@ __all__ = [
     "Scalar",
     "Shaped",
     "TaskEmbedding",
+    "UInt8",
 ]

@@ -29,6 +29,7 @@ from owma.config.planners import (
     OnlineAdaptation,
     OwnPlanner,
     PlannerConfig,
+    Static,
     check_own,
     planner_name,
 )
@@ -60,7 +61,8 @@ class Eval:
     """Modules of yours that the run's reward function is imported from, so that it judges the episodes, or that
     register its environment; the folder alone, which may be somebody else's, is not believed."""
     video: bool = False
-    """Also an animation of one episode, video.gif: drawn by the simulator where it can, and from above elsewhere."""
+    """Also a film of one episode beside one of static, video.gif, and video.mp4 where ffmpeg is: drawn by the simulator
+    where it can, mazes from above, and on a map elsewhere."""
 
     def __post_init__(self) -> None:
         if self.evaluation.episodes < 1:
@@ -145,13 +147,25 @@ def main() -> None:
     results = evaluate_planners(planners, setup, folder, seed=arguments.seed, progress=open_progress, warn=show_warning)
     if arguments.video:
         (name,) = planners  # `Eval` has seen to it
-        agent = setup.agent(planners[name])
-        title, drawn = name.replace("_", " "), renderer is not None
-        with open_progress("recording", setup.most_steps, 0) as advance:
-            to = {"seed": arguments.seed, "most_steps": most_steps, "rendered": drawn, "title": title}
-            record(agent, env, folder.path / "video.gif", **to, progress=advance)
+        shown = {"static": Static()} | planners  # beside what it does without a plan
+        agents = {_title(its, planner): setup.agent(planner) for its, planner in shown.items()}
+        with open_progress("recording", setup.most_steps * len(agents), 0) as advance:
+            to = {"seed": arguments.seed, "most_steps": most_steps, "rendered": renderer is not None}
+            ours = _title(name, planners[name])
+            files = record(agents, env, folder.path / "video.gif", ours=ours, **to, progress=advance)
+        if len(files) == 1:
+            show_warning(
+                "There is a GIF and no MP4, which ffmpeg makes: install ffmpeg, or `pip install imageio-ffmpeg`."
+            )
     show_results(results)
     show_result(folder.path)
+
+
+def _title(name: str, planner: AbstractPlannerConfig) -> str:
+    """Of a planner's part of a film: its name, and the price of a nat if it has one."""
+    price = getattr(planner, "kl_coef", None)
+    words = name.partition("-")[0].replace("_", " ")
+    return f"{words}, λ = {price:g}" if isinstance(price, int | float) else words
 
 
 def _cut_as(of_run: EvaluationConfig, arguments: Eval) -> Eval:

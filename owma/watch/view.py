@@ -133,8 +133,7 @@ def picture(seen: Watched) -> "Group":
         table = _table("planner", "episodes", "success %", "promised", "realised", "kept %")
         for entry in of_planners:
             promised, realised = entry["promised"], entry["realised"]
-            is_promise = promised is not None and realised is not None and promised > 0
-            kept = f"{100 * realised / promised:.0f}" if is_promise else "–"
+            kept = "–" if not promised or promised < 0 or realised is None else f"{100 * realised / promised:.0f}"
             share = "–" if entry["success"] is None else f"{100 * entry['success']:.0f}"
             style = "bold" if entry["planner"] == "online_adaptation" else None
             cells = [str(entry["episodes"]), share, _shown(promised), _shown(realised), kept]

@@ -14,7 +14,6 @@ from owma.results.plots.analysis import (
     trade_off as trade_off,
     value_before_after as value_before_after,
 )
-from owma.results.plots.animation import map_animation as map_animation
 from owma.results.plots.colours import planner_colours as planner_colours
 from owma.results.plots.comparison import (
     attainment_against_latency as attainment_against_latency,
