@@ -13,7 +13,7 @@ from typing import Any
 
 from owma._internal.errors import ConfigError
 from owma.report.source import read_groups
-from owma.results.analysis import OURS, Group, comparisons, groups
+from owma.results.analysis import FORMS, NO_RIVALS, OURS, Group, comparisons, groups
 from owma.results.baselines import read_baselines
 from owma.results.intervals import counted, interval_text
 from owma.results.tables import of_each_seed, results_markdown, with_known_success
@@ -21,9 +21,6 @@ from owma.runs.folder import RunFolder
 
 _BLOCK = re.compile(r"(<!-- (planners|rivals) of ([^:>]*?)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _VERDICTS = {"wins": "above", "loses": "below", "open": "open"}
-_FORMS = "adaptation_"
-"""Other forms of the method, which are no rivals."""
-_BASELINES = ("random_actions", "data")
 
 
 def with_tables(text: str, folder: Path, groups_of: Callable[[Path], list[Group]] = read_groups) -> str:
@@ -88,7 +85,7 @@ def _lines(name: str, label: str, group: Group) -> Iterator[tuple[str, str]]:
         means: dict[str, dict[str, Any]] = {}
         for c in group.comparisons if ours == OURS else comparisons(group.rows, ours):
             means.setdefault(c["rival"], {})[c["metric"]] = c
-        rivals = [each for each in means if not each.startswith((_FORMS, OURS)) and each not in _BASELINES]
+        rivals = [each for each in means if not each.startswith((FORMS, OURS)) and each not in NO_RIVALS]
         if not rivals:
             continue
         knows = all("success" in means[rival] for rival in rivals)

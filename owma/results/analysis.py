@@ -15,6 +15,10 @@ from owma.results.tables import by_episode, paired_difference, with_known_succes
 Rows = Sequence[Mapping[str, Any]]
 
 OURS = "online_adaptation"
+FORMS = "adaptation_"
+"""How other forms of the method are called, which are no rivals."""
+NO_RIVALS = ("random_actions", "data")
+"""Nor are what planners are held against."""
 _RESAMPLES = 5000
 
 

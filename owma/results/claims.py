@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from owma.results.analysis import OURS, Axis, Group
+from owma.results.analysis import FORMS, NO_RIVALS, OURS, Axis, Group
 from owma.results.intervals import interval_text, lacking
 
 SKEW = "data.skew"
@@ -23,7 +23,6 @@ class Claim:
     evidence: str
 
 
-_FORMS, _NO_RIVALS = "adaptation_", ("random_actions", "data")
 _JUDGED = {
     "wins": "Adaptation is above the best rival",
     "loses": "Adaptation is below the best rival",
@@ -35,11 +34,11 @@ def against_best(group: Group) -> Mapping[str, Any] | None:
     """The comparison of adaptation with the rival of the highest mean success, or return where nobody knows of success;
     of several that succeed alike the one with the highest return. `None` where nothing can be compared.
 
-    Other forms of the method, called `adaptation_...`, are no rivals.
+    Other forms of the method (`FORMS`) are no rivals.
     """
     means: dict[str, dict[str, Mapping[str, Any]]] = {}
     for c in group.comparisons:
-        if not c["rival"].startswith((_FORMS, OURS)) and c["rival"] not in _NO_RIVALS:
+        if not c["rival"].startswith((FORMS, OURS)) and c["rival"] not in NO_RIVALS:
             means.setdefault(c["rival"], {})[c["metric"]] = c
     if not means:
         return None

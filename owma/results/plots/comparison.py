@@ -8,7 +8,7 @@ import numpy as np
 
 from owma._internal.errors import ConfigError
 from owma._internal.types import Float
-from owma.results.analysis import OURS
+from owma.results.analysis import FORMS, NO_RIVALS, OURS
 from owma.results.plots.canvas import (
     direct_labels,
     mark,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _LEAST_ATTAINED = -0.5
 """Lower shares are as bad as this one; they are written, not drawn."""
-_FORMS = "adaptation_"
-_NO_RIVALS = ("random_actions", "data")
 
 
 def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
@@ -71,7 +69,7 @@ def success_against_latency(path: Path, results: Mapping[str, Any]) -> Path:
 
 def _of_success(planners: Mapping[str, Any], cost: Any = lambda entry: "") -> str:
     """Adaptation and the best rival, in numbers."""
-    rivals = [name for name in planners if not name.startswith((OURS, _FORMS)) and name not in _NO_RIVALS]
+    rivals = [name for name in planners if not name.startswith((OURS, FORMS)) and name not in NO_RIVALS]
     if OURS not in planners:
         return "Success of each planner"
     said = f"Online adaptation {100 * planners[OURS]['success']:.0f} %{cost(planners[OURS])}"
