@@ -71,6 +71,8 @@ def evaluate(
     given |= {"max_steps": max_steps, "kl_coef": kl_coef}
     chosen = {field: setting for field, setting in given.items() if setting is not None}
     config = dataclasses.replace(run.config.evaluation, **chosen)
+    if kl_coef is not None:  # in place of one that was tuned
+        config = dataclasses.replace(config, settings=tuple(s for s in config.settings if s not in run.tuned))
     if config.episodes < 1:
         raise ConfigError(f"episodes={config.episodes}: an evaluation needs at least one.")
     named = _by_name(planners, config, trusted=run.trusts_planners)

@@ -1,16 +1,24 @@
 """`owma.load`, and `owma.Run`, a trained run with `agent`, `evaluate`, `tell` and `plot`."""
 
 import dataclasses
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from owma._internal.progress import open_progress
 from owma.api.evaluate import Planners, evaluate
-from owma.envs.given import EnvLike
+from owma.config.json import to_json
+from owma.config.tune import TuneConfig
+from owma.envs.given import EnvLike, given_env
 from owma.eval.evaluate import draw
+from owma.eval.setup import check_run_env, judge_of_run
 from owma.outcomes.given import TaskLike
 from owma.runs.load import SavedRun, load_run
 from owma.runs.rows import EpisodeRow
+from owma.runs.tuned import read_tuned
 from owma.transfer.tell import tell
+from owma.tune.tuning import new_tuning_folder, tune_run
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -38,6 +46,25 @@ class Run(SavedRun):
         **Raises:** `OwmaError` if the task cannot be built or prefers nothing in the data, or the data are gone.
         """
         return tell(self, task, labels=labels, seed=seed)
+
+    def tune(self, planners: Sequence[str] = ("online_adaptation",), **options: Any) -> "Run":
+        """This run with the λ that suits its planners, found in its environment: see `python -m owma.tune`.
+
+        **Arguments:** `planners`: names; `options`: other fields of `owma.config.tune.TuneConfig`, such as `kl_coefs`
+        and `episodes`. What is found is kept in the run's folder, from which `owma.load` reads it.
+
+        **Raises:** `OwmaError` for a mistake in any of these.
+        """
+        config = TuneConfig(planners=tuple(planners), **options)
+        env = self.env if config.env is None else given_env(config.env)
+        check_run_env(self, env, flag="env=")
+        remedy = "load it with owma.load(path, task=...)"
+        judge = judge_of_run(self, env, (), warn=lambda sentence: warnings.warn(sentence, stacklevel=3), remedy=remedy)
+        tune_run(self, config, new_tuning_folder(self, to_json(config)), env=env, judge=judge, progress=open_progress)
+        tuned = read_tuned(self.folder)
+        own = tuple(setting for setting in self.config.evaluation.settings if setting not in self.tuned)
+        evaluation = dataclasses.replace(self.config.evaluation, settings=own).with_settings(tuned)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, evaluation=evaluation), tuned=tuned)
 
     def plot(self) -> list[Path]:
         """Draw every plot whose data are in the run's folder, and return the paths."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from owma._internal.errors import ConfigError
 from owma.config.data import TwoRoutesCollect
-from owma.config.fields import check_seeds
+from owma.config.fields import check_seeds, override, parse_axis
 from owma.config.json import fingerprint, later_field
 from owma.config.names import check_run_name
 from owma.config.planners import NAMED, PLANNERS, AbstractPlannerConfig, own_planner
@@ -38,6 +38,8 @@ class EvaluationConfig:
     diffusion is given its inverse. None leaves each its own, which is 0.25 for most."""
     max_steps: int = later_field(1000)
     """Steps after which an episode is cut, as truncated, in an environment that has no limit of its own."""
+    settings: tuple[str, ...] = later_field(())
+    """PLANNER.FIELD=VALUE: settings of a planner in place of its own, and of `kl_coef`; `owma tune` finds some."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.planners if name not in NAMED and own_planner(name) is None]
@@ -52,19 +54,45 @@ class EvaluationConfig:
                 raise ConfigError(f"{planner.spec}: rows of another planner are called {planner.name!r}; rename it.")
         if self.kl_coef is not None and not self.kl_coef > 0:
             raise ConfigError(f"kl_coef={self.kl_coef}: must be positive.")
+        for name, fields in self._settings().items():
+            override(NAMED[name], fields)
         for name, least in (("episodes", 0), ("replan_every", 1), ("timed_decisions", 0), ("max_steps", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
 
     def named_planners(self) -> dict[str, AbstractPlannerConfig]:
-        """The configurations of `planners` by their rows' names, at `kl_coef` if there is one. Imports nothing."""
+        """The configurations of `planners` by their rows' names, each as `settled` has it. Imports nothing."""
         own = {spec: own_planner(spec) for spec in self.planners}
         named = {planner.name if planner else spec: planner or NAMED[spec] for spec, planner in own.items()}
-        return {name: self.with_kl_coef(name, planner) for name, planner in named.items()}
+        return {name: self.settled(name, planner) for name, planner in named.items()}
 
-    def with_kl_coef(self, name: str, planner: PlannerT) -> PlannerT:
-        """The planner of this name at `kl_coef`, if there is one; `published` keeps its own."""
-        return planner if self.kl_coef is None or name == "published" else with_kl_coef(planner, self.kl_coef)
+    def settled(self, name: str, planner: PlannerT) -> PlannerT:
+        """The planner of this name with its `settings`, and at `kl_coef` if there is one; `published` keeps its own."""
+        if self.kl_coef is not None and name != "published":
+            planner = with_kl_coef(planner, self.kl_coef)
+        return override(planner, self._settings().get(name, {}))
+
+    def with_settings(self, settings: Iterable[str]) -> "EvaluationConfig":
+        """With these beside its own, in place of those of the same field."""
+        added = tuple(settings)
+        fields = {field for text in added for field in parse_axis(text)[0].fields}
+        kept = [text for text in self.settings if not fields & set(parse_axis(text)[0].fields)]
+        return dataclasses.replace(self, settings=(*kept, *added))
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """`settings` by planner. Raises `ConfigError` for one that is of none of ours, or has several values."""
+        found: dict[str, dict[str, Any]] = {}
+        for text in self.settings:
+            choices = parse_axis(text)
+            (field, value), *others = choices[0].fields.items()
+            name, _, of_planner = field.partition(".")
+            if others or len(choices) > 1 or name not in NAMED or not of_planner:
+                raise ConfigError(
+                    f"settings: {text!r} is no setting of a planner; write PLANNER.FIELD=VALUE, with one of "
+                    f"{', '.join(NAMED)}."
+                )
+            found.setdefault(name, {})[of_planner] = value
+        return found
 
 
 def imported_modules(

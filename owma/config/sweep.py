@@ -105,7 +105,7 @@ def points(config: SweepConfig, warn: Callable[[str], None] | None = None) -> tu
         notes |= dict.fromkeys(said_of_it)
         for name in config.planners:
             planner = override(
-                experiment.evaluation.with_kl_coef(name, typing.cast(PlannerConfig, NAMED[name])), overrides[name]
+                experiment.evaluation.settled(name, typing.cast(PlannerConfig, NAMED[name])), overrides[name]
             )
             theirs = [choice for choice in combination if choice.shown.split(".")[0] == name]
             changes = {

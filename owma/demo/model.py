@@ -68,7 +68,7 @@ def demo_agent(
         remedy = "install owma again, or make it anew with `python benchmarks/demo_model.py RUN`"
         raise CheckpointError(f"The demo's model {path} cannot be read ({error}); {remedy}.") from error
     evaluation = config.evaluation
-    chosen = evaluation.with_kl_coef("online_adaptation", PLANNERS["online_adaptation"]) if planner is None else planner
+    chosen = evaluation.settled("online_adaptation", PLANNERS["online_adaptation"]) if planner is None else planner
     built = chosen.build() if isinstance(chosen, AbstractPlannerConfig) else chosen
     keys = None if about["obs_keys"] is None else tuple(about["obs_keys"])
     return Agent(model, built, obs_keys=keys, replan_every=replan_every or evaluation.replan_every)

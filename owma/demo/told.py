@@ -66,7 +66,7 @@ def tell(run: SavedRun, *, seed: int = 0, episodes: int = EPISODES, draws: int =
 
     **Arguments:** `seed`: of the episodes, and of the draws. `episodes`: balls that go. `draws`: of each model.
     """
-    config = run.config.evaluation.with_kl_coef("online_adaptation", PLANNERS["online_adaptation"])
+    config = run.config.evaluation.settled("online_adaptation", PLANNERS["online_adaptation"])
     assert isinstance(config, OnlineAdaptation)
     transitions = run.read_data().transitions
     before = _go(run, Static(), seed, episodes)

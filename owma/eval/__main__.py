@@ -5,8 +5,9 @@ What computes is imported when the flags have been read, so that `--help` and a 
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -25,6 +26,7 @@ from owma.config.experiment import EvaluationConfig, imported_modules
 from owma.config.fields import check_seeds
 from owma.config.json import later_field, to_json
 from owma.config.planners import (
+    NAMED,
     AbstractPlannerConfig,
     OnlineAdaptation,
     OwnPlanner,
@@ -33,7 +35,7 @@ from owma.config.planners import (
     check_own,
     planner_name,
 )
-from owma.config.planners.budgets import kl_coef_notes, with_kl_coef
+from owma.config.planners.budgets import kl_coef_notes
 from owma.config.task import describe_task
 from owma.config.value import ValueKind
 from owma.results.description import describe_env
@@ -79,12 +81,52 @@ class Eval:
             raise ConfigError("deadline_ms: only planner:online-adaptation works in steps that can be cut short.")
         check_seeds(self.seed)
 
-    def acting(self, kl_coef: float | None = None) -> dict[str, AbstractPlannerConfig]:
-        """The planners by name: `planner`, or those of --planners, at `kl_coef` unless --kl-coef has another."""
+    def acting(self, of_run: EvaluationConfig | None = None) -> dict[str, AbstractPlannerConfig]:
+        """The planners by name: `planner`, or those of --planners; where flags say nothing of them, as `of_run` has
+        them.
+        """
         if not self.evaluation.planners:
-            return {planner_name(self.planner): self.planner}
-        return dataclasses.replace(self.evaluation, kl_coef=self.evaluation.kl_coef or kl_coef).named_planners()
+            planner = self.planner if of_run is None else _as_of_run(self.planner, of_run)
+            return {planner_name(planner): planner}
+        named = self.evaluation
+        if of_run is not None and named.kl_coef is None:
+            named = dataclasses.replace(named, kl_coef=of_run.kl_coef, settings=of_run.settings)
+            named = named.with_settings(self.evaluation.settings)
+        return named.named_planners()
 
+
+def _as_of_run(planner: AbstractPlannerConfig, of_run: EvaluationConfig) -> AbstractPlannerConfig:
+    """The one planner, its fields that no flag sets as the run's evaluation has them."""
+    settled = _settled(planner, of_run)
+    given = {f.name for f in dataclasses.fields(settled) if is_flag_given(f"planner.{f.name}")}
+    return dataclasses.replace(settled, **{field: getattr(planner, field) for field in given})
+
+
+def _settled(planner: AbstractPlannerConfig, of_run: EvaluationConfig) -> Any:
+    name = planner_name(planner).partition("-")[0]
+    return of_run.settled(name, planner) if name in NAMED else planner
+
+
+def _notes_on_price(arguments: Eval, of_run: EvaluationConfig) -> list[str]:
+    """What a user has to know whose planners are settled by the run, or are not."""
+    if arguments.evaluation.planners:
+        return (
+            [] if arguments.evaluation.kl_coef or not of_run.settings else [f"{_BY_RUN}: {', '.join(of_run.settings)}."]
+        )
+    settled, acts = _settled(arguments.planner, of_run), _as_of_run(arguments.planner, of_run)
+    changes = {f.name: getattr(acts, f.name) for f in dataclasses.fields(settled)}
+    by_run = {field: value for field, value in changes.items() if value != getattr(arguments.planner, field)}
+    other = {field: getattr(settled, field) for field, value in changes.items() if value != getattr(settled, field)}
+    of_price = {field: value for field, value in other.items() if field in ("kl_coef", "guidance_coef")}
+    said = [f"{_BY_RUN}: {_spelled(by_run)}; --planner.* sets others."] if by_run else []
+    return said + ([f"The planners of the run have {_spelled(of_price)}; this one has another."] if of_price else [])
+
+
+def _spelled(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{field}={value}" for field, value in fields.items())
+
+
+_BY_RUN = "As the run's own evaluation has it, or as it was tuned"
 
 _OFTEN = (
     *("--planner.kl-coef", "--planner.adaptation-steps", "--planner.n-adaptation-samples", "--planners", "--kl-coef"),
@@ -133,11 +175,9 @@ def main() -> None:
     given = arguments.evaluation.planners, arguments.evaluation.kl_coef
     for note in filter(None, (*notes, *kl_coef_notes(*given))):
         show_warning(note)
-    usual = run.config.evaluation.kl_coef
-    planners = arguments.acting(usual)
-    is_alone = not arguments.evaluation.planners
-    if is_alone and usual is not None and with_kl_coef(arguments.planner, usual) != arguments.planner:
-        show_warning(f"The planners of the run have kl_coef={usual}; this one has another (--planner.kl-coef).")
+    planners = arguments.acting(run.config.evaluation)
+    for note in _notes_on_price(arguments, run.config.evaluation):
+        show_warning(note)
     judge = judge_of_run(run, env, arguments.trust, warn=show_warning, remedy="pass --trust {names}")
     about = {"value": arguments.value, "deadline_ms": arguments.deadline_ms}
     setup = setup_of_run(run, arguments.evaluation, env=env, judge=judge, **about)

@@ -67,6 +67,19 @@ class LowerBound(AbstractValue):
     """How much each is trusted (`member_weights`): the linear one first."""
     pessimism: AbstractPessimism
 
+    @classmethod
+    def of(
+        cls,
+        linear: LinearValue,
+        decoders: AbstractValue,
+        unexplained: Float[Array, " members"] | None,
+        pessimism: AbstractPessimism | None,
+    ) -> "LowerBound | None":
+        """The bound over fitted values, each trusted by what it leaves `unexplained`; `None` with a single decoder."""
+        if not isinstance(decoders, EnsembleValue) or unexplained is None or pessimism is None:
+            return None
+        return cls(linear, decoders, member_weights(unexplained), pessimism)
+
     def members(self, psi: Psi) -> Float[Array, " members"]:
         """What each of the values says of an outcome: the linear one first."""
         return jnp.concatenate([self.linear(psi)[None], self.decoders.each(psi)])

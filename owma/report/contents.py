@@ -331,7 +331,7 @@ def _reproduction(source: Source) -> Section:
         old = infer_former_names(source.groups[0].results) if source.groups else {}
         names = [name for name in dict.fromkeys(row["planner"] for row in source.rows) if name in NAMED]
         run, evaluation = f"runs/{source.experiment.name}", source.experiment.evaluation
-        acting = {name: evaluation.with_kl_coef(name, NAMED[old[name] if name in old else name]) for name in names}
+        acting = {name: evaluation.settled(name, NAMED[old[name] if name in old else name]) for name in names}
         shown = [(name, eval_command(run, acting[name], evaluation, source.experiment.seed)) for name in names]
         body += folded("The rows of one planner again", table(("planner", "command"), shown))
     elif source.sweep is not None:

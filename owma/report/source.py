@@ -102,7 +102,7 @@ class Source:
     @property
     def adapting(self) -> AbstractPlannerConfig | None:
         """Adaptation as it acted in a run; `None` of a sweep."""
-        return None if self.experiment is None else self.experiment.evaluation.with_kl_coef(OURS, PLANNERS[OURS])
+        return None if self.experiment is None else self.experiment.evaluation.settled(OURS, PLANNERS[OURS])
 
     def trained(self) -> tuple[Path, OnlineAdaptation] | None:
         """A run whose models are at hand, with the adapting planner that acted in it."""

@@ -28,6 +28,7 @@ from owma.runs.folder import RunFolder, not_trained, require_models
 from owma.runs.former_names import former_names, rename_evaluated
 from owma.runs.parts import TrainedParts, read_shapes, restore_parts
 from owma.runs.rows import EpisodeRow
+from owma.runs.tuned import read_tuned
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -53,6 +54,8 @@ class SavedRun:
     """The dataset, where it is in memory; `read_data` reads it in any case."""
     data_row: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False)
     """The baseline `data` under the task given to `tell`; see `owma.results.baselines.data_row`."""
+    tuned: tuple[str, ...] = ()
+    """Settings of planners that `owma tune` found for the run's task, which `config.evaluation` has as well."""
     trusts_planners: bool = dataclasses.field(default=False, compare=False)
     """Whether planners `planner:MODULE:Class` of its evaluation were named in this process, and not by a folder."""
 
@@ -90,14 +93,19 @@ class SavedRun:
 
     def agent(
         self,
-        planner: AbstractPlannerConfig | AbstractPlanner = OnlineAdaptation(),  # noqa: B008  (frozen)
+        planner: AbstractPlannerConfig | AbstractPlanner | None = None,
         *,
         replan_every: int = 1,
         deadline_ms: float | None = None,
     ) -> Agent:
-        """An agent that plans every `replan_every` steps, within `deadline_ms` milliseconds if that is given; `planner`
-        is a configuration, or a planner built by hand.
+        """An agent that plans every `replan_every` steps, within `deadline_ms` milliseconds if that is given.
+
+        **Arguments:** `planner`: a configuration, or a planner built by hand; by default online adaptation with the
+        λ of the run's evaluation, or what `owma tune` found.
         """
+        planner = (
+            self.config.evaluation.settled("online_adaptation", OnlineAdaptation()) if planner is None else planner
+        )
         built = planner.build() if isinstance(planner, AbstractPlannerConfig) else planner
         return Agent(self.model, built, obs_keys=self.obs_keys, replan_every=replan_every, deadline_ms=deadline_ms)
 
@@ -141,7 +149,8 @@ def load_run(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = N
     config = from_json(ExperimentConfig, written)
     # Of an earlier version, it means the planners that it compared.
     names = former_names(written["evaluation"], config.evaluation)
-    config = dataclasses.replace(config, evaluation=rename_evaluated(config.evaluation, names))
+    evaluation, tuned = rename_evaluated(config.evaluation, names), read_tuned(folder)
+    config = dataclasses.replace(config, evaluation=evaluation.with_settings(tuned))
     if checkpoint.latest(folder.path / "models") is None:
         raise not_trained(folder)
     shapes = read_shapes(folder)
@@ -154,7 +163,7 @@ def load_run(path: str | Path, *, task: TaskLike = None, env: EnvLike | None = N
         again = f"`python -m owma.train --resume {folder.path}` makes it again from the checkpoints of training."
         raise DamagedError(*error.args, f"Or {again}") from error
     told = None if task is None else read_task(task).task
-    return SavedRun(folder, config, parts, obs_keys, spec, dataset, refusal, told)
+    return SavedRun(folder, config, parts, obs_keys, spec, dataset, refusal, told, tuned=tuned)
 
 
 def _env_of(folder: RunFolder, described: str | None, config: ExperimentConfig) -> tuple[EnvSpec | None, str | None]:

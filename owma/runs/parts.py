@@ -12,7 +12,7 @@ from owma._internal.types import Array, Float, PRNGKeyArray, Scalar
 from owma.config.experiment import ExperimentConfig
 from owma.config.value import ValueKind
 from owma.data import read_origin
-from owma.outcomes.pessimism import AbstractPessimism, LowerBound, member_weights, pessimism_of
+from owma.outcomes.pessimism import AbstractPessimism, LowerBound, pessimism_of
 from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.value import AbstractValue, EnsembleValue, LinearValue, TaskValue, untrained_decoder
 from owma.outcomes.whitening import Standardisation
@@ -44,12 +44,13 @@ class TrainedParts(eqx.Module):
     @property
     def bound(self) -> LowerBound:
         """The lower bound over all values. Raises `ConfigError` for runs with a single decoder."""
-        if not isinstance(self.task, EnsembleValue) or self.unexplained is None or self.pessimism is None:
+        bound = LowerBound.of(self.linear, self.task, self.unexplained, self.pessimism)
+        if bound is None:
             raise ConfigError(
                 "The run has one decoder, and a pessimistic value needs several: act by --value linear or decoder, or "
                 "train with --value.members 4."
             )
-        return LowerBound(self.linear, self.task, member_weights(self.unexplained), self.pessimism)
+        return bound
 
     def value(self, kind: ValueKind) -> AbstractValue:
         """The value of the run's task."""

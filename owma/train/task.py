@@ -65,9 +65,7 @@ class TaskFit(eqx.Module):
     @property
     def bound(self) -> LowerBound | None:
         """The lower bound over all values, where there are several decoders."""
-        if not isinstance(self.task, EnsembleValue) or self.unexplained is None or self.pessimism is None:
-            return None
-        return LowerBound(self.linear, self.task, member_weights(self.unexplained), self.pessimism)
+        return LowerBound.of(self.linear, self.task, self.unexplained, self.pessimism)
 
     def parts(self, world: WorldModel, policy: ReadoutPolicy) -> TrainedParts:
         """With the models that serve all tasks."""

@@ -35,10 +35,14 @@ def tell(run: RunT, task: TaskLike, *, labels: int | None, seed: int) -> RunT:
     returns, rows = inference.returns(rewards), inference.draw(count, 0)
     parts = inference.fit_all(returns, rows, key=jax.random.key(seed)).parts(run.parts.world, run.parts.policy)
     success = given.task.success_reward if isinstance(given.task, AbstractRewardTask) else None
+    # What was tuned was tuned for the run's own task.
+    own = tuple(setting for setting in run.config.evaluation.settings if setting not in run.tuned)
+    evaluation = dataclasses.replace(run.config.evaluation, settings=own)
     return dataclasses.replace(
         run,
-        config=dataclasses.replace(run.config, task=given.config),
+        config=dataclasses.replace(run.config, task=given.config, evaluation=evaluation),
         parts=parts,
+        tuned=(),
         task=given.task,
         data=dataset,
         data_row=data_row(transitions, np.asarray(rewards), returns, success),

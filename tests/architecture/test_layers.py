@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("train",),
     (
         "transfer",
+        "tune",
         "sweep",
     ),
     (

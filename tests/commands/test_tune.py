@@ -1,0 +1,48 @@
+"""`python -m owma.tune`: what it finds is written into the run, by which its planners then act."""
+
+import shutil
+from pathlib import Path
+
+import owma
+import owma.eval.__main__
+import owma.tune.__main__
+from owma.config.planners import OnlineAdaptation
+from owma.runs.folder import RunFolder
+from owma.runs.tuned import keep_tuned
+
+
+def test_a_run_acts_by_what_was_found(invoke, smoke_run, elsewhere: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
+    few = ["--first-episodes", "1", "--episodes", "2", "--report-episodes", "2", "--replan-every", "100"]
+    flags = ["runs/mine", "--planners", "tilted_resampling", "--kl-coefs", "0.25", "100", *few]
+    done = invoke(owma.tune.__main__.main, *flags)
+    assert done.code == 0, done.stderr
+    folder = RunFolder(Path(done.stdout.splitlines()[-1]))
+    assert folder.path.as_posix() == "runs/mine/v1/tunings/tune/v1"
+    rows = folder.read_jsonl("episodes.jsonl")
+    tried = ("tilted_resampling", "tilted_resampling-kl_coef=100")
+    assert [(row["planner"], row["round"], row["seed"]) for row in rows[:2]] == [(name, "1", 10_000) for name in tried]
+    assert {row["seed"] for row in rows if row["round"] == "report"} == {10_500}
+    result = folder.read_json("results.json")["tilted_resampling"]
+    assert result["winner"] in tried and set(result["tried"]) == set(tried)
+    # Gone on with, nothing is played again, and all ends alike.
+    invoke(owma.tune.__main__.main, "--resume", str(folder.path))
+    assert folder.read_jsonl("episodes.jsonl") == rows
+    assert folder.read_json("results.json")["tilted_resampling"] == result
+
+    keep_tuned(run, "online_adaptation", ["online_adaptation.kl_coef=3", "online_adaptation.adaptation_steps=1"], {})
+    loaded = owma.load(run.path)
+    assert float(loaded.agent().planner.kl_coef) == 3.0
+    assert float(loaded.agent(OnlineAdaptation()).planner.kl_coef) == 0.25
+    other = loaded.tell("goal:1,1")
+    assert float(other.agent().planner.kl_coef) == 0.25 and not other.tuned
+    flags = ["runs/mine", "--episodes", "1", "--timed-decisions", "0", "--replan-every", "100"]
+    few_samples = ["planner:online-adaptation", "--planner.n-adaptation-samples", "4"]
+    for more, expected in (([], (3.0, 1)), (["--planner.kl-coef", "1"], (1.0, 1))):
+        done = invoke(owma.eval.__main__.main, *flags[:1], *few_samples, *more, *flags[1:])
+        assert done.code == 0, done.stderr
+        assert "as it was tuned" in done.stderr and "adaptation_steps=1" in done.stderr
+        name = Path(done.stdout.splitlines()[-1]).parent.name
+        assert name == f"online_adaptation-adaptation_steps=1-n_adaptation_samples=4-kl_coef={expected[0]:g}", name
+    rows = owma.evaluate(loaded, ["online_adaptation"], episodes=1, kl_coef=2.0, replan_every=100)
+    assert [row["planner"] for row in rows] == ["online_adaptation"]
