@@ -16,6 +16,7 @@ from documents import CHECKOUT, GUIDES, README, anchors, commands, fenced, links
 import owma
 from owma._internal.progress import open_progress
 from owma.config.experiment import EvaluationConfig
+from owma.config.tune import TuneConfig
 from owma.data.given import given_data
 from owma.outcomes.given import read_task
 
@@ -79,6 +80,10 @@ class _Run:
         inspect.signature(owma.evaluate).bind(self, planners, **options)
         EvaluationConfig(planners=tuple(planner for planner in planners if isinstance(planner, str)))
         return []
+
+    def tune(self, **options: Any) -> "_Run":
+        TuneConfig(**options)
+        return self
 
     def tell(self, task: Any) -> "_Run":
         self.tasks.append(read_task(task).config)

@@ -50,6 +50,7 @@ def test_rows_by_hand(model) -> None:
     assert [row["return"] for row in rows] == [6, 10, 15, 21]  # not a million of the episodes that follow by themselves
     realised = [sum(0.9**k * (k + 1) for k in range(steps)) for steps in (3, 4, 5, 6)]
     assert [row["value"] for row in rows] == [10] * 4
+    assert {row["value_kind"] for row in rows} == {"linear"}
     np.testing.assert_allclose([row["promise_gap"] for row in rows], 10 - np.array(realised), rtol=1e-5)
     # Decisions at steps 0, 2 and 4 as far as the episode goes, of 0, 1 and 2 nats; all but the first failed.
     assert [row["kl"] for row in rows] == [0.5, 0.5, 1.0, 1.0]

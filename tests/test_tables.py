@@ -49,6 +49,13 @@ def test_summary_by_hand() -> None:
     json.dumps(by_planner, allow_nan=False)
 
 
+def test_a_table_says_which_value_promises_are_of() -> None:
+    bound, linear = _rows("a", [1.0, 2.0], value_kind="pessimistic"), _rows("b", [1.0, 2.0], value_kind="linear")
+    assert "first decision (V: pessimistic) minus" in results_markdown(summarise(bound))
+    assert "first decision (V: pessimistic or linear) minus" in results_markdown(summarise(bound + linear))
+    assert "first decision minus" in results_markdown(summarise(_rows("a", [1.0, 2.0])))
+
+
 def test_interval_covers_as_often_as_it_says() -> None:
     """Of the mean of 40 exponentials of one seed: covers 0.88 to 0.99 of the time (percentiles are a little narrow)."""
     rng = np.random.default_rng(0)

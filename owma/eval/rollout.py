@@ -28,6 +28,7 @@ from owma.agent.act import (
 from owma.envs import actions_inside
 from owma.eval.judge import Judge
 from owma.eval.trajectories import roll_out
+from owma.outcomes.pessimism import value_kind
 from owma.outcomes.world import WorldModel
 from owma.planners import PlanInfo, PlanResult
 
@@ -37,8 +38,8 @@ class Episodes:
     """The episodes of one planner."""
 
     rows: list[dict[str, Any]]
-    """One an episode: planner, seed, episode, success, return, value, promise_gap, kl, nfe, ms_p50, ms_p95, fallbacks,
-    overruns, clipped, steps; where a task judges, env_success and env_return."""
+    """One an episode: planner, seed, episode, success, return, value, value_kind, promise_gap, kl, nfe, ms_p50, ms_p95,
+    fallbacks, overruns, clipped, steps; where a task judges, env_success and env_return."""
     observations: Float[np.ndarray, "episodes steps obs"]
     """The states visited; after an episode ended its last state is repeated."""
     decision: PlanInfo
@@ -97,6 +98,7 @@ def run_episodes(
             "episode": i,
             **judged,
             "value": value,
+            "value_kind": value_kind(agent.model.value),
             "promise_gap": gap,
             "kl": float(planned.kl[i]),
             "nfe": int(planned.first.nfe[0]),

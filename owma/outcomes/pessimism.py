@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from owma._internal.types import Array, Float, Psi, Scalar
 from owma.config.value import ValueConfig
-from owma.outcomes.value import AbstractValue, EnsembleValue, LinearValue
+from owma.outcomes.value import AbstractValue, EnsembleValue, LinearValue, TaskValue
 
 
 class AbstractPessimism(eqx.Module):
@@ -111,3 +111,9 @@ def pessimism_of(config: ValueConfig) -> AbstractPessimism:
     """How a lower bound is taken of several values."""
     level = jnp.asarray(config.pessimism_level)
     return {"minimum": Minimum(), "deviation": MeanMinusDeviation(level), "quantile": Quantile(level)}[config.pessimism]
+
+
+def value_kind(value: AbstractValue) -> str:
+    """What a value is, in the words of `ValueConfig.kind`; of a class of a user's, its name."""
+    kinds = {LowerBound: "pessimistic", LinearValue: "linear", TaskValue: "decoder", EnsembleValue: "decoder"}
+    return kinds.get(type(value), type(value).__name__)

@@ -84,9 +84,10 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     **Returns:** `{"planners": {NAME: {...}}}`. Each planner has the mean of success, return, value, promise_gap, kl
     and nfe, the median over episodes of ms_p50 and ms_p95, the sums of fallbacks, overruns and clipped, `episodes` and
-    `seeds` (how many), `missing` (metric to the number of episodes without it, where there are some), `intervals`:
-    95 % intervals `[low, high]` of success, return, value, promise_gap and kl, and `by_seed`: of the same metrics the
-    mean of each seed, by the seed in words. A metric that no episode has is `None`.
+    `seeds` (how many), `value_kind` (which value `value` is of, where rows say so), `missing` (metric to the number of
+    episodes without it, where there are some), `intervals`: 95 % intervals `[low, high]` of success, return, value,
+    promise_gap and kl, and `by_seed`: of the same metrics the mean of each seed, by the seed in words. A metric that no
+    episode has is `None`.
 
     The intervals are those of `owma.results.intervals.interval`: seeds are resampled, then episodes within them, and
     where there is one seed, episodes only; they are widened for few. Where all values agree the interval is that point,
@@ -262,7 +263,9 @@ def _summary(name: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
             by_seed[key] = {str(seed): _mean(column[seeds == seed]) for seed in np.unique(seeds)}
     summary |= {key: sum(int(row.get(key) or 0) for row in rows) for key in _COUNTS}
     summary |= {"episodes": len(rows), "seeds": len(np.unique(seeds)), "intervals": intervals, "by_seed": by_seed}
-    return summary | ({"missing": missing} if missing else {})
+    kinds = {row["value_kind"] for row in rows if "value_kind" in row}
+    known = {"value_kind": " and ".join(sorted(kinds))} if kinds else {}
+    return summary | known | ({"missing": missing} if missing else {})
 
 
 def by_episode(name: str, rows: list[Mapping[str, Any]]) -> dict[tuple[int, int], Mapping[str, Any]]:
@@ -353,9 +356,17 @@ def caption(results: Mapping[str, Any]) -> str:
     shown = "; ".join(f"{counted(episodes, 'episode')} of {counted(n, 'seed')}" for episodes, n in sorted(sizes))
     return (
         f"{shown or 'No episodes'}. {kind_of_interval(n for _, n in sizes)}Network calls and ms are per decision; the "
-        f"promise gap is V(ψ*) of the first decision minus the discounted return then realised.{of_baselines(results)}"
+        f"promise gap is V(ψ*) of the first decision{_valued_by(results)} minus the discounted return then realised."
+        f"{of_baselines(results)}"
         + "".join(f" {name} is a name from earlier versions: {now} today." for name, now in old.items())
     )
+
+
+def _valued_by(results: Mapping[str, Any]) -> str:
+    """Which value promises are of; empty of rows from before they said."""
+    kinds = dict.fromkeys(entry.get("value_kind") for entry in results["planners"].values())
+    known = " or ".join(kind for kind in kinds if kind)
+    return f" (V: {known})" if known else ""
 
 
 def infer_former_names(results: Mapping[str, Any]) -> dict[str, str]:

@@ -32,6 +32,8 @@ class EpisodeRow(_Always, total=False):
     (nats) and `nfe` (network passes) are per decision, `ms_p50` and `ms_p95` milliseconds of one.
     """
 
+    value_kind: str
+    """Which value `value` is of (`ValueConfig.kind`); rows of earlier versions do not say."""
     env_success: bool | None
     env_return: float | None
     dense_return: float

@@ -63,7 +63,7 @@ def tune_run(
         settings = changed(planner, players.candidates[found.winner])
         results[name] = _summary(found, settings, _reported(found, players, config))
         written = tuple(f"{name}.{field}={json.dumps(value)}" for field, value in settings.items())
-        keep_tuned(run.folder, name, written, {"folder": str(folder.path.relative_to(run.folder.path))})
+        keep_tuned(run.folder, name, written, {"folder": f"tunings/{folder.path.parent.name}/{folder.path.name}"})
     folder.write_json("results.json", results)
     return results
 
