@@ -36,6 +36,8 @@ class TrainingConfig:
     the episodes, which `world_held_out_loss` in the metrics shows."""
     held_out: float = 0.05
     """Share of the episodes kept for calibration and validation."""
+    hold_out: Literal["alike", "any"] = later_field("alike", before="any")
+    """Which ones: any, or `alike`, where an episode that is like no other is trained on rather than held out."""
     report_every: int = 500
     """Updates between two rows of metrics; the chain is recalibrated as often."""
 

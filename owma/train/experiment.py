@@ -31,8 +31,9 @@ from owma.train.devices import any_across_processes, broadcast_from_process_0, i
 from owma.train.features import FeatureTrainer
 from owma.train.inputs import Inputs
 from owma.train.logs import MetricsLog
-from owma.train.outcome import OutcomeTrainer, split_episodes
+from owma.train.outcome import OutcomeTrainer
 from owma.train.rows import OutcomeData, OutcomeRows, sample_rows
+from owma.train.split import split_episodes
 from owma.train.task import TESTED, Labels, bags_of, fit_task, task_row
 from owma.train.value import EpisodeBags, RewardFamily, ValueTrainer, family_returns
 
@@ -150,7 +151,8 @@ class Experiment:
 
     def _train_outcomes(self, world: WorldModel, policy: ReadoutPolicy) -> tuple[WorldModel, ReadoutPolicy]:
         config = self.config.training
-        masks = split_episodes(self.dataset.transitions, config.held_out, seed=self.config.seed)
+        about = {"seed": self.config.seed, "spare_singular": config.hold_out == "alike"}
+        masks = split_episodes(self.dataset.transitions, config.held_out, **about)
         data, held_out = self._rows(world, *masks)
         trainer = OutcomeTrainer(
             world=world,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from owma._internal.types import Array, Bool, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
+from owma._internal.types import Array, Float, Int, PRNGKeyArray, Psi, PyTree, Scalar
 from owma.config.training import TrainingConfig
 from owma.config.world import WorldConfig
 from owma.diffusion import (
@@ -26,7 +26,6 @@ from owma.diffusion import (
 from owma.diffusion.schedule import VPSchedule
 from owma.outcomes.policy import ReadoutPolicy
 from owma.outcomes.targets import outcome_target
-from owma.outcomes.transitions import Transitions
 from owma.outcomes.world import WorldModel, calibrated_chain
 from owma.train.devices import on_one_device, replicate, replicated, shard_batch
 from owma.train.fit import FitConfig, descend, fit, init_optimiser, scan_updates
@@ -306,22 +305,3 @@ class OutcomeTrainer(eqx.Module):
 
 _READ_AHEAD = 64
 """Updates whose batches are read from disk at once, while the device computes the previous ones."""
-
-
-def split_episodes(
-    transitions: Transitions, share: float, *, seed: int
-) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Row masks (training, held out); a random fraction `share` of the episodes, at least one, is held out.
-
-    A dataset of one episode cannot be split: both masks then select all of it.
-    """
-    episodes = transitions.num_episodes
-    if episodes == 1:
-        all_rows = np.ones(len(transitions), bool)
-        return all_rows, all_rows
-    count = min(max(1, round(share * episodes)), episodes - 1)
-    chosen = np.random.default_rng(seed).choice(episodes, count, replace=False)
-    is_held_out = np.zeros(episodes, bool)
-    is_held_out[chosen] = True
-    held_out = np.repeat(is_held_out, np.diff(transitions.episode_starts, append=len(transitions)))
-    return ~held_out, held_out

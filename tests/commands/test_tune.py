@@ -11,6 +11,11 @@ from owma.runs.folder import RunFolder
 from owma.runs.tuned import keep_tuned
 
 
+def _kl_coef(agent: owma.Agent) -> float:
+    assert isinstance(agent.planner, owma.OnlineAdaptationPlanner)
+    return float(agent.planner.kl_coef)
+
+
 def test_a_run_acts_by_what_was_found(invoke, smoke_run, elsewhere: Path) -> None:
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
     few = ["--first-episodes", "1", "--episodes", "2", "--report-episodes", "2", "--replan-every", "100"]
@@ -32,10 +37,10 @@ def test_a_run_acts_by_what_was_found(invoke, smoke_run, elsewhere: Path) -> Non
 
     keep_tuned(run, "online_adaptation", ["online_adaptation.kl_coef=3", "online_adaptation.adaptation_steps=1"], {})
     loaded = owma.load(run.path)
-    assert float(loaded.agent().planner.kl_coef) == 3.0
-    assert float(loaded.agent(OnlineAdaptation()).planner.kl_coef) == 0.25
-    other = loaded.tell("goal:1,1")
-    assert float(other.agent().planner.kl_coef) == 0.25 and not other.tuned
+    assert _kl_coef(loaded.agent()) == 3.0
+    assert _kl_coef(loaded.agent(OnlineAdaptation())) == 0.25
+    other = loaded.tell(lambda obs, action, next_obs: next_obs[:, 0])
+    assert _kl_coef(other.agent()) == 0.25 and not other.tuned
     flags = ["runs/mine", "--episodes", "1", "--timed-decisions", "0", "--replan-every", "100"]
     few_samples = ["planner:online-adaptation", "--planner.n-adaptation-samples", "4"]
     for more, expected in (([], (3.0, 1)), (["--planner.kl-coef", "1"], (1.0, 1))):

@@ -26,8 +26,9 @@ from owma.outcomes.whitening import Standardisation
 from owma.outcomes.world import Coordinates, untrained_world
 from owma.runs import checkpoint
 from owma.train.devices import on_one_device
-from owma.train.outcome import OutcomeTrainer, split_episodes
+from owma.train.outcome import OutcomeTrainer
 from owma.train.rows import OutcomeData
+from owma.train.split import split_episodes
 from owma.train.value import ValueTrainer
 
 _WORLD = WorldConfig(

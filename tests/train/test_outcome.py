@@ -21,8 +21,9 @@ from owma.outcomes.transitions import Transitions
 from owma.outcomes.whitening import Standardisation
 from owma.outcomes.world import Coordinates, calibrated_chain, untrained_world, whitened_outcomes
 from owma.runs import checkpoint
-from owma.train.outcome import OutcomeTrainer, split_episodes
+from owma.train.outcome import OutcomeTrainer
 from owma.train.rows import OutcomeData, OutcomeRows, RowForm
+from owma.train.split import split_episodes
 
 _WORLD = WorldConfig(
     features=FeaturesConfig(kind="identity"), discount=0.9, width=16, depth=1, embed_width=8, solver_steps=5
@@ -352,22 +353,6 @@ def test_finished_models_are_the_averages_and_calibrated() -> None:
     np.testing.assert_allclose(
         world.chain.width, calibrated_chain(_WORLD, state.errors, (world.chain.low, world.chain.high)).width, rtol=1e-6
     )
-
-
-@pytest.mark.parametrize("share, count", [(0.25, 3), (0.001, 1), (0.999, 11)])
-def test_whole_episodes_are_held_out(share: float, count: int) -> None:
-    transitions = _transitions()
-    fitted, held_out = split_episodes(transitions, share, seed=1)
-    np.testing.assert_array_equal(fitted, ~held_out)
-    episodes = transitions.episode_ids
-    assert len(np.unique(episodes[held_out])) == count
-    assert not set(episodes[fitted]) & set(episodes[held_out])
-    np.testing.assert_array_equal(held_out, split_episodes(transitions, share, seed=1)[1])
-
-
-def test_one_episode_is_trained_on_and_held_out_at_once() -> None:
-    fitted, held_out = split_episodes(_transitions(episodes=1), 0.1, seed=0)
-    assert fitted.all() and held_out.all()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from test_outcome import _CONFIG, _WORLD, _leaves, _trainer, _transitions
 from owma._internal.errors import DatasetError
 from owma.config.training import TrainingConfig
 from owma.outcomes.world import Coordinates, untrained_world
-from owma.train.outcome import OutcomeTrainer, split_episodes
+from owma.train.outcome import OutcomeTrainer
 from owma.train.rows import OutcomeData, OutcomeRows, sample_rows
+from owma.train.split import split_episodes
 
 
 @pytest.fixture(autouse=True)
