@@ -17,6 +17,7 @@ import jax
 from matched import matched, settle, two_routes
 
 from owma._internal.command import command, enable_compilation_cache, parse
+from owma._internal.errors import ConfigError
 from owma._internal.progress import open_progress
 from owma._internal.stdout import show_result
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
@@ -27,6 +28,7 @@ from owma.eval.setup import EvaluationSetup
 from owma.planners import AbstractPlannerConfig, OnlineAdaptation, Static
 from owma.results import plots
 from owma.results.analysis import groups
+from owma.results.baselines import FILE as BASELINES, kept_data_row, read_baselines
 from owma.results.summaries import skew_summary
 from owma.runs.folder import RunFolder, versions
 
@@ -37,11 +39,13 @@ _OURS = "online_adaptation"
 class Skew:
     """Closed-loop success of every planner at several skews."""
 
-    skews: tuple[float, ...] = (0.02, 0.005, 0.001)
+    skews: tuple[float, ...] = (0.5, 0.1, 0.02, 0.005, 0.001, 0.0)
     """Share of the episodes that take the rare route."""
-    seeds: tuple[int, ...] = (1, 2, 3)
-    """Reported seeds; settings were chosen on seeds 100 to 102."""
-    episodes: int = 32
+    seeds: tuple[int, ...] = (4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
+    """Reported seeds; settings were chosen on seeds 100 to 104."""
+    planners: tuple[str, ...] = tuple(matched())
+    """Which are compared; another call adds to the rows that are there."""
+    episodes: int = 16
     """Of each planner, seed and skew."""
     quick: bool = False
     """The smoke preset, one seed, one skew, two planners: that it runs, not what it shows."""
@@ -55,7 +59,10 @@ def main() -> None:
     """Parse, run, print the file."""
     arguments = parse(Skew, prog="python benchmarks/skew.py", description=__doc__)
     enable_compilation_cache()
-    planners: Mapping[str, AbstractPlannerConfig] = matched()
+    known: Mapping[str, AbstractPlannerConfig] = matched()
+    if unknown := [name for name in arguments.planners if name not in known]:
+        raise ConfigError(f"planners={unknown}: choose from {', '.join(known)}.")
+    planners = {name: known[name] for name in arguments.planners}
     if arguments.quick:
         arguments = dataclasses.replace(arguments, skews=(0.2,), seeds=arguments.seeds[:1], episodes=2)
         few = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)
@@ -68,14 +75,16 @@ def main() -> None:
     for name, planner in planners.items():
         settle(_rows(arguments, out), to_json(planner), f"{name}.json")
     # Rare routes first: that is where planners differ.
-    rows = [
-        row
-        for skew in sorted(arguments.skews)
-        for seed in arguments.seeds
-        for row in _one_run(preset, skew, seed, planners, arguments, out)
-    ]
-    out.write_jsonl("episodes.jsonl", rows)
-    _write(out, arguments, planners, rows)
+    rows: list[dict[str, Any]] = []
+    baselines: list[dict[str, Any]] = []
+    for skew in sorted(arguments.skews):
+        for seed in arguments.seeds:
+            of_planners, beside = _one_run(preset, skew, seed, planners, arguments, out)
+            rows += of_planners
+            baselines += beside
+            out.write_jsonl("episodes.jsonl", rows)
+            out.write_jsonl(BASELINES, baselines)
+    _write(out, arguments, planners, rows, baselines)
     show_result(arguments.json)
 
 
@@ -86,7 +95,8 @@ def _one_run(
     planners: Mapping[str, AbstractPlannerConfig],
     arguments: Skew,
     out: RunFolder,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the planners, and of what they are held against."""
     trained = two_routes(preset, skew, seed, arguments.runs, open_progress)
     assert trained.inputs.env is not None  # the presets evaluate
     # A folder of its own: the run's own evaluation has other planners.
@@ -94,11 +104,18 @@ def _one_run(
     folder.path.mkdir(parents=True, exist_ok=True)
     # What a decision costs is timed by `attainment.py`, where planners take turns.
     config = EvaluationConfig(episodes=arguments.episodes, timed_decisions=0)
-    setup = EvaluationSetup(trained.run.model, config, trained.inputs.env, trained.run.obs_keys)
+    setup = EvaluationSetup(
+        trained.run.model,
+        config,
+        trained.inputs.env,
+        trained.run.obs_keys,
+        data_row=kept_data_row(trained.folder),
+    )
     evaluate_planners(planners, setup, folder, seed=seed, progress=open_progress)
     # Models of other sizes have programs of their own, and a process may only hold so many.
     jax.clear_caches()
-    return [{"skew": skew} | row for row in folder.read_jsonl("episodes.jsonl") if row["planner"] in planners]
+    rows = [{"skew": skew} | row for row in folder.read_jsonl("episodes.jsonl") if row["planner"] in planners]
+    return rows, [{"skew": skew} | row for row in read_baselines(folder)]
 
 
 def _rows(arguments: Skew, out: RunFolder) -> RunFolder:
@@ -111,9 +128,10 @@ def _write(
     arguments: Skew,
     planners: Mapping[str, AbstractPlannerConfig],
     rows: Sequence[Mapping[str, Any]],
+    baselines: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Baseline, tables, paired differences and the picture, all from the rows."""
-    results, table = skew_summary(groups(rows))
+    """Summary, tables, paired differences and the picture, all from the rows."""
+    results, table = skew_summary(groups(rows, baselines))
     metrics = [
         {"key": f"{key}/skew-{skew}/{name}", "value": entry[key], "unit": unit, "better": better}
         for skew, entries in results.items()

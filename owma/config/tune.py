@@ -81,6 +81,12 @@ class TuneConfig:
 _REPORT = 500
 
 
+def price_of(planner: AbstractPlannerConfig) -> float | None:
+    """λ of a planner, or the inverse of its guidance; `None` of one that has none."""
+    guidance = getattr(planner, "guidance_coef", None)
+    return getattr(planner, "kl_coef", None) if guidance is None else 1 / guidance if guidance else None
+
+
 def changed(planner: AbstractPlannerConfig, other: AbstractPlannerConfig) -> dict[str, Any]:
     """The fields of `other`, a planner of the same class, in which it differs."""
     assert dataclasses.is_dataclass(planner) and dataclasses.is_dataclass(other)

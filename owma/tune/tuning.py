@@ -8,12 +8,14 @@ from typing import Any
 from gymnasium.envs.registration import EnvSpec
 
 from owma._internal.progress import Progress
-from owma.config.tune import TuneConfig, changed
+from owma.config.planners.budgets import with_kl_coef
+from owma.config.tune import TuneConfig, changed, price_of
 from owma.envs.make import vector_env
 from owma.eval.judge import Judge
 from owma.eval.rollout import run_episodes
 from owma.eval.setup import EvaluationSetup, setup_of_run
 from owma.planners import NAMED, AbstractPlannerConfig
+from owma.results import plots
 from owma.results.tables import paired_difference, summarise
 from owma.runs.folder import RunFolder, versions
 from owma.runs.load import SavedRun
@@ -37,10 +39,10 @@ def tune_run(
     """Tune each planner of the configuration, write what is found into the run (`tuned.json`), and return the results.
 
     Appends to `episodes.jsonl` of `folder` a row an episode, with its `round`; what is there already is not played
-    again. Writes `results.json`: by planner `winner`, the `settings` that it is written into the run by (none where
-    nothing is better than what the planner had), `tried` (by candidate: its `last_round` and what `summarise` says of
-    it) and `report`, on other start states: `planners`, and of the winner and the planner as it was the paired
-    difference in `success` and `return`.
+    again. Draws what a nat buys, and writes `results.json`: by planner `winner`, the `settings` that are written into
+    the run (none where nothing is better than what the planner had), `tried` (by candidate: its `last_round` and what
+    `summarise` says of it) and `report`, on other start states: `planners`, and of the winner and the planner as it was
+    the paired `difference` in success and return.
     """
     evaluation = dataclasses.replace(
         run.config.evaluation,
@@ -62,6 +64,7 @@ def tune_run(
         )
         settings = changed(planner, players.candidates[found.winner])
         results[name] = _summary(found, settings, _reported(found, players, config))
+        _draw(name, results[name]["tried"], players.candidates, folder)
         written = tuple(f"{name}.{field}={json.dumps(value)}" for field, value in settings.items())
         keep_tuned(run.folder, name, written, {"folder": f"tunings/{folder.path.parent.name}/{folder.path.name}"})
     folder.write_json("results.json", results)
@@ -111,6 +114,20 @@ def _reported(found: Halved, players: _Players, config: TuneConfig) -> dict[str,
         keys = [key for key in ("success", "return") if all(row[key] is not None for row in rows)]
         report["difference"] = {key: paired_difference(rows, found.winner, incumbent, key) for key in keys}
     return report
+
+
+def _draw(
+    name: str, tried: Mapping[str, Any], candidates: Mapping[str, AbstractPlannerConfig], folder: RunFolder
+) -> None:
+    """What a nat buys: of the settings that differ in λ alone."""
+    planner = next(iter(candidates.values()))
+    at = {label: price for label, config in candidates.items() if (price := price_of(config)) is not None}
+    alone = {label: price for label, price in at.items() if with_kl_coef(planner, price) == candidates[label]}
+    if len(alone) > 1:
+        title = f"{name}: what a nat buys, on {tried[next(iter(alone))]['episodes']} and fewer start states"
+        plots.trade_off(
+            folder.plots / f"{name}_prices.png", list(alone.values()), [tried[label] for label in alone], title=title
+        )
 
 
 def _summary(found: Halved, settings: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:

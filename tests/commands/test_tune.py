@@ -30,6 +30,7 @@ def test_a_run_acts_by_what_was_found(invoke, smoke_run, elsewhere: Path) -> Non
     assert {row["seed"] for row in rows if row["round"] == "report"} == {10_500}
     result = folder.read_json("results.json")["tilted_resampling"]
     assert result["winner"] in tried and set(result["tried"]) == set(tried)
+    assert (folder.plots / "tilted_resampling_prices.png").stat().st_size > 1000
     # Gone on with, nothing is played again, and all ends alike.
     invoke(owma.tune.__main__.main, "--resume", str(folder.path))
     assert folder.read_jsonl("episodes.jsonl") == rows
