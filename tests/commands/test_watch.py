@@ -4,8 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +79,18 @@ def test_it_follows_a_run_until_that_has_ended(run: RunFolder, invoke, monkeypat
     terminal = _Terminal()
     monkeypatch.setattr(owma.watch.__main__, "result_stream", lambda: terminal)
 
-    def go_on() -> None:
-        time.sleep(0.3)
+    def metrics() -> None:
         run.append_jsonl("metrics.jsonl", LOSSES[-1] | {"step": 777})
-        time.sleep(0.3)
+
+    def episodes() -> None:
         run.append_jsonl("episodes.jsonl", _episode("twisted_smc"))
+
+    def results() -> None:
         run.write_json("results.json", {})
 
-    other = threading.Thread(target=go_on)
-    other.start()
+    happens = iter((metrics, episodes, results))
+    monkeypatch.setattr(owma.watch.__main__.time, "sleep", lambda seconds: next(happens)())
     assert invoke(owma.watch.__main__.main, "runs/mine", "--every", "0.05").code == 0
-    other.join()
     shown = terminal.getvalue()
     assert (
         shown.index("update 300") < shown.index("update 777") < shown.index("twisted_smc") <= shown.rindex("finished")
