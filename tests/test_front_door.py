@@ -1,5 +1,6 @@
 """From Python alone: arrays and environments as users have them, to a run, its rows, another task and actions."""
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Iterator
@@ -82,7 +83,12 @@ def test_from_arrays_in_memory_to_actions() -> None:
     seen: list[tuple[str, int, int, str]] = []
     run = owma.fit(data, task=right, env=Cart, name="cart", progress=lambda *report: seen.append(report), **SMALL)
     rows = owma.evaluate(run, {"few": FEW, "static": "static"}, episodes=2, timed_decisions=0, progress=False)
+    # What was tuned was tuned for this task, and not for another.
+    tuned = run.config.evaluation.with_settings(["online_adaptation.kl_coef=3", "cem.num_elites=8"])
+    config = dataclasses.replace(run.config, evaluation=tuned)
+    run = dataclasses.replace(run, config=config, tuned=("online_adaptation.kl_coef=3",))
     left = run.tell(lambda obs, action, next_obs: -next_obs[:, 0])
+    assert left.config.evaluation.settings == ("cem.num_elites=8",) and not left.tuned
     told = left.evaluate(owma.Static(), episodes=2, timed_decisions=0, progress=False)
 
     agent, env = left.agent(FEW), gym.make(run.env)

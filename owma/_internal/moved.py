@@ -71,7 +71,7 @@ _MOVED = {
     "planners_config.rivals": "config.planners.rivals",
     "plots": "results.plots",
     "plots.analysis": "results.plots.analysis",
-    "plots.animation": "results.plots.animation",
+    "plots.animation": "eval.videos",
     "plots.canvas": "results.plots.canvas",
     "plots.comparison": "results.plots.comparison",
     "plots.one_run": "results.plots.one_run",

@@ -86,7 +86,7 @@ class ReadoutParameters(AbstractDeltaFilter):
 
     Only the first fraction `share` of the levels adapts, noisiest first; the trained model completes every draw. Noisy
     levels decide which mode a draw reaches, the others its details. With a small λ most of the divergence would be
-    spent on the latter, where it exploits errors of V on outcomes far from the data (measured in `runs/README.md`).
+    spent on the latter, where it exploits errors of V on outcomes far from the data (see `runs/reference/ablations`).
     """
 
     share: float = eqx.field(static=True, default=1.0)

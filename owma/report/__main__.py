@@ -27,21 +27,25 @@ class Report:
     """Draws of each state that it shows."""
     check: bool = False
     """Instead of a report: whether the tables, results, pictures and reports below the folder follow from the rows
-    beside them, and the marked tables of README.md in it and in the two folders above. Names what does not."""
+    beside them; the marked tables of README.md in it and in the two folders above; and, where those show all
+    experiments, the page of each. Names what does not."""
     remake: bool = False
     """Write anew what `--check` would name."""
+    pages: bool = False
+    """Likewise, and a README.md for every folder of an experiment in the folder, of its rows, its `note.md` (a question
+    and at most five lines) and its `command.sh`; and the overview of all."""
 
     def __post_init__(self) -> None:
         if self.states < 0 or self.draws < 2:
             raise ConfigError(f"states={self.states}, draws={self.draws}: at least 0 states and 2 draws.")
-        if self.check and self.remake:
-            raise ConfigError("check and remake: the one changes nothing, the other does; name one.")
+        if self.check and (self.remake or self.pages):
+            raise ConfigError("check, and remake or pages: the one changes nothing, the others do; name one.")
 
 
 def main() -> None:
     """Parse, report, print the file."""
     arguments = parse(Report, prog="python -m owma.report")
-    if arguments.check or arguments.remake:
+    if arguments.check or arguments.remake or arguments.pages:
         _follow(arguments)
         return
     rows_folder(arguments.folder)  # a mistake is answered before what computes is imported
@@ -75,10 +79,9 @@ def _follow(arguments: Report) -> None:
     """Hold what is below the folder against its rows, or write it anew."""
     from owma.report.derived import remake, stale
 
-    if arguments.remake:
-        show_result(
-            "\n".join(map(str, remake(arguments.folder))) or f"All below {arguments.folder} follows from its rows."
-        )
+    if arguments.remake or arguments.pages:
+        written = remake(arguments.folder, paged=arguments.pages)
+        show_result("\n".join(map(str, written)) or f"All below {arguments.folder} follows from its rows.")
     elif stale_files := stale(arguments.folder):
         for path in stale_files:
             print(f"{path} does not follow from its rows", file=sys.stderr)

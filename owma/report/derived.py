@@ -14,8 +14,11 @@ import numpy as np
 from owma._internal.errors import ConfigError
 from owma._internal.json import jsonable, replace_text
 from owma.envs import TWO_ROUTES_ID
-from owma.report.blocks import with_tables
+from owma.report.blocks import shown_on, with_tables
 from owma.report.contents import build
+from owma.report.folder_page import folder_page
+from owma.report.overview import PICTURE, compared, folders as experiment_folders, forest_svg
+from owma.report.rivalry import rivalries
 from owma.report.source import Source, read_groups
 from owma.results import plots
 from owma.results.analysis import OURS, Group
@@ -50,17 +53,20 @@ def stale(root: Path) -> list[Path]:
     return [path for path, made in _all(root) if not _is_same(path, made)]
 
 
-def remake(root: Path) -> list[Path]:
-    """Write anew what is stale; which files that were. Raises `ConfigError` where there are no rows."""
+def remake(root: Path, *, paged: bool = False) -> list[Path]:
+    """Write anew what is stale; which files that were. Raises `ConfigError` where there are no rows.
+
+    `paged`: a page for every folder in `root` too, even if no page beside it has a block of all experiments.
+    """
     written = []
-    for path, made in _all(root):
+    for path, made in _all(root, paged=paged):
         if not _is_same(path, made):
             _write(path, made)
             written.append(path)
     return written
 
 
-def _all(root: Path) -> Iterator[tuple[Path, Made]]:
+def _all(root: Path, *, paged: bool = False) -> Iterator[tuple[Path, Made]]:
     folders = sorted({path.parent for path in root.rglob(_ROWS)})
     if not folders:
         raise ConfigError(f"There is no {_ROWS} below {root}; name a folder of results, such as runs/reference.")
@@ -78,10 +84,15 @@ def _all(root: Path) -> Iterator[tuple[Path, Made]]:
         title = "What adaptation promised, and what of it came"
         yield picture, functools.partial(plots.promises_kept, promises=promises, title=title)
     root = root.resolve()
+    rivalries_of = functools.cache(lambda folder: rivalries(folder, groups_of))
+    if paged or any(shown_on(folder / "README.md", root) for folder in root.parents[:2]):
+        for folder in experiment_folders(root):
+            yield folder / "README.md", folder_page(folder, rivalries_of(folder), groups_of)
+        yield root / PICTURE, forest_svg(compared(root, rivalries_of))
     for folder in (root, *root.parents[:2]):
         page = folder / "README.md"
         if page.exists():
-            yield page, with_tables(page.read_text(encoding="utf-8"), folder, groups_of)
+            yield page, with_tables(page.read_text(encoding="utf-8"), folder, groups_of, rivalries_of)
 
 
 def _of_rows(folder: Path, groups_of: Callable[[Path], list[Group]]) -> Iterator[tuple[Path, Made]]:

@@ -57,6 +57,35 @@ def test_a_number_changed_by_hand_is_found(file: str, copied: Path) -> None:
     assert stale(copied) == [copied / file]
 
 
+def test_every_experiment_has_a_page_that_follows_from_its_rows(copied: Path, invoke) -> None:
+    for name in ("ogbench-cube-price", "hopper-jump"):
+        shutil.rmtree(copied / name)
+    note = copied / "two-routes" / "note.md"
+    note.write_text("# Does it help?\n\nIt does, here.\n")
+    (copied / "two-routes" / "command.sh").write_text("python benchmarks/skew.py\n")
+    overview = copied.parent / "README.md"
+    overview.write_text(overview.read_text() + "<!-- experiments of reference -->\n<!-- end -->\n")
+    assert invoke(owma.report.__main__.main, copied, "--pages").code == 0
+    page = (copied / "two-routes" / "README.md").read_text()
+    assert page.splitlines()[2] == "# Does it help?" and "\nIt does, here.\n" in page
+    assert "no verdict (3 seeds, 5 are needed)" in page and "```sh\npython benchmarks/skew.py\n```" in page
+    assert (
+        re.search(r"\| \*\*online_adaptation\*\* \| \d+ \[\d+, \d+\] \|", page) and "<summary>The whole table" in page
+    )
+    assert "[two-routes](reference/two-routes/README.md), success %" in overview.read_text()
+    picture = (copied / "overview.svg").read_text()
+    assert picture.startswith("<svg") and "two-routes" in picture
+    assert stale(copied) == []
+    # A digit that was changed is found, on the page and in the picture, though nobody asks for pages.
+    (copied / "two-routes" / "README.md").write_text(page.replace("3 seeds", "4 seeds"))
+    (copied / "overview.svg").write_text(picture.replace("two-routes", "two-ways"))
+    assert stale(copied) == [copied / "two-routes" / "README.md", copied / "overview.svg"]
+    note.write_text("# Long?\n" + "a line\n" * 6)
+    assert "at most 5 lines" in invoke(owma.report.__main__.main, copied, "--pages").refused()
+    for flags in (["--check", "--pages"], ["--check", "--remake"]):
+        assert "the one changes nothing" in invoke(owma.report.__main__.main, copied, *flags).refused()
+
+
 def test_a_transfer_of_several_seeds_is_held_against_their_baselines(tmp_path: Path) -> None:
     """The table that is kept is that of `benchmarks/transfer_table.py`, which has them."""
     folder, beside = tmp_path / "hopper-jump", []
@@ -92,10 +121,14 @@ def test_rows_of_single_seeds_are_one_experiment(tmp_path: Path) -> None:
     together = tmp_path / "together" / "two-routes"
     together.mkdir(parents=True)
     RunFolder(together).write_jsonl("episodes.jsonl", rows)
-    blocks = "".join(f"<!-- {kind} of two-routes -->\n<!-- end -->" for kind in ("planners", "rivals"))
-    made = with_tables(blocks, together.parent)
-    assert "\n| random_shooting |" in made and "| random_shooting " in made.partition("<!-- rivals")[2]
-    assert with_tables(blocks, tmp_path / "apart") == made
+    blocks = "<!-- planners of all/two-routes -->\n<!-- end --><!-- experiments of all -->\n<!-- end -->"
+    pages = []
+    for name in ("together", "apart"):
+        (tmp_path / name).rename(tmp_path / "all")
+        pages.append(with_tables(blocks, tmp_path))
+        (tmp_path / "all").rename(tmp_path / name)
+    assert "\n| random_shooting |" in pages[0] and "| random_shooting " in pages[0].partition("<!-- experiments")[2]
+    assert pages[0] == pages[1]
 
 
 def test_a_task_is_ogbenchs_by_its_whole_name(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def _kl_coef(agent: owma.Agent) -> float:
 
 def test_a_run_acts_by_what_was_found(invoke, smoke_run, elsewhere: Path) -> None:
     run = RunFolder(Path(shutil.copytree(smoke_run.folder, elsewhere / "runs" / "mine" / "v1")))
-    few = ["--first-episodes", "1", "--episodes", "2", "--report-episodes", "2", "--replan-every", "100"]
+    few = ["--first-episodes", "1", "--episodes", "2", "--report-episodes", "2", "--replan-every", "200"]
     flags = ["runs/mine", "--planners", "tilted_resampling", "--kl-coefs", "0.25", "100", *few]
     done = invoke(owma.tune.__main__.main, *flags)
     assert done.code == 0, done.stderr
@@ -40,15 +40,8 @@ def test_a_run_acts_by_what_was_found(invoke, smoke_run, elsewhere: Path) -> Non
     loaded = owma.load(run.path)
     assert _kl_coef(loaded.agent()) == 3.0
     assert _kl_coef(loaded.agent(OnlineAdaptation())) == 0.25
-    other = loaded.tell(lambda obs, action, next_obs: next_obs[:, 0])
-    assert _kl_coef(other.agent()) == 0.25 and not other.tuned
-    flags = ["runs/mine", "--episodes", "1", "--timed-decisions", "0", "--replan-every", "100"]
-    few_samples = ["planner:online-adaptation", "--planner.n-adaptation-samples", "4"]
-    for more, expected in (([], (3.0, 1)), (["--planner.kl-coef", "1"], (1.0, 1))):
-        done = invoke(owma.eval.__main__.main, *flags[:1], *few_samples, *more, *flags[1:])
-        assert done.code == 0, done.stderr
-        assert "as it was tuned" in done.stderr and "adaptation_steps=1" in done.stderr
-        name = Path(done.stdout.splitlines()[-1]).parent.name
-        assert name == f"online_adaptation-adaptation_steps=1-n_adaptation_samples=4-kl_coef={expected[0]:g}", name
-    rows = owma.evaluate(loaded, ["online_adaptation"], episodes=1, kl_coef=2.0, replan_every=100)
-    assert [row["planner"] for row in rows] == ["online_adaptation"]
+    flags = ["runs/mine", "--episodes", "1", "--timed-decisions", "0", "--replan-every", "200"]
+    done = invoke(owma.eval.__main__.main, flags[0], "planner:online-adaptation", "--planner.kl-coef", "1", *flags[1:])
+    assert done.code == 0, done.stderr
+    assert "as it was tuned: adaptation_steps=1;" in done.stderr and "have kl_coef=3.0; this one has" in done.stderr
+    assert Path(done.stdout.splitlines()[-1]).parent.name == "online_adaptation-adaptation_steps=1-kl_coef=1"

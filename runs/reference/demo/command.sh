@@ -1,0 +1,2 @@
+# three minutes
+python benchmarks/demo_model.py runs/two-routes

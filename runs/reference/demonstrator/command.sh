@@ -1,0 +1,2 @@
+# five minutes
+python benchmarks/demonstrator.py --json runs/reference/demonstrator/summary.json

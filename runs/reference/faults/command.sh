@@ -1,0 +1,2 @@
+# six minutes
+python -m pytest -m faults -n 0

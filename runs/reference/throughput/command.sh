@@ -1,0 +1,2 @@
+# five minutes
+python benchmarks/training_throughput.py --json runs/reference/throughput/summary.json

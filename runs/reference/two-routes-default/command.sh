@@ -1,0 +1,2 @@
+# eight to eleven minutes on two cores
+python -m owma.train
