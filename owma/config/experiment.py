@@ -70,7 +70,8 @@ class EvaluationConfig:
         """The planner of this name with its `settings`, and at `kl_coef` if there is one; `published` keeps its own."""
         if self.kl_coef is not None and name != "published":
             planner = with_kl_coef(planner, self.kl_coef)
-        return override(planner, self._settings().get(name, {}))
+        fields = self._settings().get(name)
+        return override(planner, fields) if fields else planner
 
     def with_settings(self, settings: Iterable[str]) -> "EvaluationConfig":
         """With these beside its own, in place of those of the same field."""
