@@ -170,20 +170,22 @@ def test_thirty_kills_along_one_training(whole: _Place, shared: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_training(number: signal.Signals, whole: _Place, shared: Path, tmp_path: Path, outcome) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_in_training(
+    number: signal.Signals, code: int, whole: _Place, shared: Path, tmp_path: Path, outcome
+) -> None:
     place = _Place(tmp_path, shared)
     process = place.start("owma.train", *FLAGS)
     _wait(process, lambda: checkpoint.latest(place.run.checkpoints) is not None, place, 0.05)
     process.send_signal(number)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=60) == code
     assert (tmp_path / "log").read_text().splitlines()[-1].endswith("python -m owma.train --resume runs/smoke/v1")
     reached = _check_whole(place, 50)
     # Nothing of a half-made save is left.
     assert not _saving(place.run.checkpoints) and reached < 6000
     assert place.start("owma.train", "--resume", "runs/smoke").wait(timeout=600) == 0
     _same(place, whole)
-    outcome(f"{number.name} in training", "saved, exit 0 with the command to go on; ends bit for bit the same")
+    outcome(f"{number.name} in training", f"saved, exit {code} with the command to go on; ends bit for bit the same")
 
 
 @pytest.mark.slow
