@@ -12,8 +12,8 @@ class Thresholds:
     """Where a figure is called good, doubtful or bad.
 
     They are provisional: chosen by what the figures mean and by how far they vary with the episodes that are held out,
-    and not ranked yet by the success of runs. Figures of held-out episodes are called bad only if their whole 95 %
-    interval is.
+    and not ranked yet by the success of runs. What rests on few held-out episodes is called bad only where chance, or
+    a second measure, does not speak against it.
     """
 
     skill: float = 0.0

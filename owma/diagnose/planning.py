@@ -98,9 +98,10 @@ def promise_figures(
 
     **Returns:** `starts`; `kl_coef` (the run's own λ); `static` (mean V of draws of the trained model); of the
     returns that were recorded of like states `recorded` (mean), `best` and `worst`, each a mean over starts;
-    `explained`, R² of V among them; `prices`, by rising λ a row with `kl_coef`, `promise` (mean V(ψ*)), `kl` (nats), `fallbacks` (share), `off_data` (the distance
-    of ψ* from the nearest recorded outcome of like states, over that which one in twenty of these has from the others)
-    and `chosen` (the mean return of recorded outcomes by these weights); and `knee` (`knee_of` them).
+    `explained`, R² of V among them; `prices`, by rising λ a row with `kl_coef`, `promise` (mean V(ψ*)), `kl` (nats),
+    `fallbacks` (share), `off_data` (the distance of ψ* from the nearest recorded outcome of like states, over that
+    which one in twenty of these has from the others) and `chosen` (the mean return of recorded outcomes by these
+    weights); and `knee` (`knee_of` them).
     """
     model, evaluation = run.model, run.config.evaluation
     planner = evaluation.settled("online_adaptation", OnlineAdaptation())
@@ -123,7 +124,7 @@ def promise_figures(
         decided = decide_batch(agent, obs, agent.init_batch(len(rows)), keys, due).decision
         info, psi = decided.info, np.asarray(decided.psi)
         static = float(jnp.mean(info.prior_values))
-        chosen = [_weighed(r, v / (kl_coef * scale)) for r, v in zip(returns, values)]
+        chosen = [_weighed(r, v / max(kl_coef * scale, 1e-12)) for r, v in zip(returns, values)]
         away = [float(_nearest(plan[None], psi_of)[0]) for plan, psi_of in zip(psi, outcomes)]
         prices.append(
             {

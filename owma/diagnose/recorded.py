@@ -82,8 +82,8 @@ def values_of(value: AbstractValue, psi: Float[np.ndarray, "n psi"]) -> Float[np
 
 
 def explained_within(
-    values: Sequence[Float[np.ndarray, " k"]] | Float[np.ndarray, "n k"],
-    returns: Sequence[Float[HostArray, " k"]] | Float[HostArray, "n k"],
+    values: Sequence[Float[np.ndarray, " _"]] | Float[np.ndarray, "n k"],
+    returns: Sequence[Float[HostArray, " _"]] | Float[HostArray, "n k"],
 ) -> float | None:
     """R² of values of the outcomes of like states, each less its mean among them: what they say beside the state.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from owma.config.diagnose import Thresholds
+from owma.results.intervals import counted
 
 Verdict: TypeAlias = Literal["good", "doubtful", "bad", "unknown"]
 
@@ -73,7 +74,7 @@ def _calibration(figures: Mapping[str, Any], limits: Thresholds) -> Finding:
     mean = f", {way} in the mean" if verdict != "good" else ""
     said = (
         f"Intervals that should hold 10 to 90 % of held-out outcomes are off by {100 * off:.1f} points{mean} "
-        f"({100 * chance:.1f} by chance, of {figures['episodes']} episodes)."
+        f"({100 * chance:.1f} by chance, of {counted(figures['episodes'], 'episode')})."
     )
     return Finding("calibration", verdict, said)
 
@@ -84,13 +85,12 @@ def _spread(figures: Mapping[str, Any], limits: Thresholds) -> Finding:
         return Finding("spread", "unknown", "The held-out outcomes do not differ from what the model expects of them.")
     verdict: Verdict = "good" if limits.narrow <= spread <= limits.wide else "doubtful"
     replicated = figures.get("spread_replicated")
-    is_narrow = spread < limits.collapsed and high < limits.narrow
-    is_wide = spread > limits.too_wide and low > limits.wide
-    # Where like states are far apart, what they differ by hides a collapse, but feigns none.
-    if is_narrow and (replicated is None or replicated < limits.narrow):
-        verdict = "bad"
-    elif is_wide and (replicated is None or replicated > limits.wide):
-        verdict = "bad"
+    if spread < limits.collapsed:
+        # Where like states are far apart, what they differ by hides a collapse, but feigns none.
+        is_bad = high < limits.narrow if replicated is None else replicated < limits.narrow
+    else:
+        is_bad = spread > limits.too_wide and (low > limits.wide if replicated is None else replicated > limits.wide)
+    verdict = "bad" if is_bad else verdict
     said = f"The model's variance given the state is {_number(spread)} of the data's (95 % [{_range(low, high)}])"
     if replicated is not None:
         said += f", and among like states its draws vary {_number(replicated)} times as much as what was recorded"

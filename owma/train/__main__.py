@@ -209,9 +209,11 @@ def _run(config: ExperimentConfig, inputs: "Inputs", folder: RunFolder, logs: Se
     results = evaluate_trained(parts, config, inputs, folder, open_progress, logs, warn=show_warning)
     if results is not None:
         show_results(results)
-    if bad := doubts(parts.world, inputs.dataset.transitions, config):
+    # Of a model that was hardly trained there is nothing to say.
+    is_trained = config.training.updates >= _FEW_UPDATES
+    if is_trained and (bad := doubts(parts.world, inputs.dataset.transitions, config)):
         said = " ".join(finding.sentence for finding in bad)
-        show_warning(f"of the outcome model: {said} `python -m owma.diagnose {folder.path}` looks at more.")
+        show_warning(f"{said} `python -m owma.diagnose {folder.path}` looks at more.")
 
 
 if __name__ == "__main__":

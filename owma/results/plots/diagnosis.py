@@ -116,9 +116,17 @@ def promises_by_price(path: Path, promises: Mapping[str, Any], support: Mapping[
         first.plot(nats, chosen, "s-", color=SERIES[1], linewidth=1.4, markersize=4)
         for row in prices:
             is_own = row["kl_coef"] == promises["kl_coef"]
-            first.annotate(f"{row['kl_coef']:g}", (row["kl"], row["promise"]), (0, 6), textcoords="offset points",
-                           ha="center", fontsize=8, fontweight="bold" if is_own else "normal")  # fmt: skip
-        first.set(xscale="symlog" if nats.max() > 20 else "linear", xlabel="nats a plan, at each λ", ylabel="return")
+            below = row["promise"] < row["chosen"]
+            first.annotate(f"{row['kl_coef']:g}", (row["kl"], row["promise"]), (0, -7 if below else 6), ha="center",
+                           va="top" if below else "bottom", textcoords="offset points", fontsize=8,
+                           fontweight="bold" if is_own else "normal")  # fmt: skip
+        first.set(xlabel="nats a plan, at each λ", ylabel="return")
+        if nats.max() > 5:
+            first.set_xscale("symlog", linthresh=1.0)
+            shown = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick < 1.5 * nats.max()]
+            first.set_xticks(shown, [str(tick) for tick in shown])
+            first.minorticks_off()
+            first.set_xlim(left=0)
         first.set(title="Promised (blue), recorded (orange)")
         first.margins(y=0.14)
         percentiles = np.array(support["percentiles"])
@@ -128,7 +136,7 @@ def promises_by_price(path: Path, promises: Mapping[str, Any], support: Mapping[
             ((promises["static"], GREY, "static"), (own["promise"], ADAPTED, f"adapted, λ = {own['kl_coef']:g}"))
         ):
             second.axvline(value, color=colour, linewidth=1.8)
-            second.annotate(name, (value, 0.35 + 0.12 * place), (-3, 0), xycoords=("data", "axes fraction"),
+            second.annotate(name, (value, 0.82 - 0.55 * place), (-3, 0), xycoords=("data", "axes fraction"),
                             textcoords="offset points", ha="right", fontsize=8, color=colour)  # fmt: skip
         second.axvspan(support["near_best_return"], support["best"], color=SERIES[2], alpha=0.18, linewidth=0)
         second.set(title=f"{support['near_best']:,} of {support['episodes']:,} episodes near the best (green)")
