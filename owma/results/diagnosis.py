@@ -26,7 +26,11 @@ class Finding:
 
 def worst(findings: Sequence[Finding]) -> Verdict:
     """The verdict on all of it."""
-    return min((finding.verdict for finding in findings), key=_ORDER.index, default="unknown")
+    found = {finding.verdict for finding in findings}
+    for verdict in _ORDER:
+        if verdict in found:
+            return verdict
+    return "unknown"
 
 
 def all_findings(figures: Mapping[str, Any], thresholds: Thresholds) -> list[Finding]:
