@@ -58,7 +58,7 @@ def main() -> None:
     show_result(path)
 
 
-_STYLES = {"good": "green", "doubtful": "yellow", "bad": "bold red", "unknown": "dim"}
+_STYLES = {"good": "green", "doubtful": "yellow", "bad": "bold red", "unknown": "dim", "note": "dim"}
 
 
 def _show(findings: "list[Finding]") -> None:

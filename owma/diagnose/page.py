@@ -21,6 +21,7 @@ _HEADLINES = {
     "doubtful": "Doubtful: {}.",
     "bad": "Bad: {}.",
     "unknown": "Nothing could be told of this model.",
+    "note": "Nothing of this model was judged.",
 }
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from owma._internal.types import Float, HostArray, Int
 
 _AT_ONCE = 32
-"""Rows whose distances are held in memory at once."""
+"""Rows whose distances are held in memory at once, at most."""
+
+_MOST_DISTANCES = 2**25
+"""Distances that are: 128 MiB."""
 
 _MOST_NEIGHBOURS = 4_096
 """Episodes in the surroundings of one state, at most."""
@@ -136,9 +139,9 @@ def neighbours(
     """
     points = np.asarray(points, np.float32)
     stops = np.append(starts[1:], len(points))
-    found = []
-    for start in range(0, len(queries), _AT_ONCE):
-        squared = _squared_distances(np.asarray(queries[start : start + _AT_ONCE], np.float32), points)
+    found, chunk = [], max(1, min(_AT_ONCE, _MOST_DISTANCES // len(points)))
+    for start in range(0, len(queries), chunk):
+        squared = _squared_distances(np.asarray(queries[start : start + chunk], np.float32), points)
         nearest = np.sqrt(np.maximum(np.minimum.reduceat(squared, starts, axis=1), 0.0))
         for of_query, distances in zip(squared, nearest):
             order = np.argsort(distances, kind="stable")

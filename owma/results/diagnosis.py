@@ -8,9 +8,10 @@ from typing import Any, Literal, TypeAlias
 from owma.config.diagnose import Thresholds
 from owma.results.intervals import counted
 
-Verdict: TypeAlias = Literal["good", "doubtful", "bad", "unknown"]
+Verdict: TypeAlias = Literal["good", "doubtful", "bad", "unknown", "note"]
+"""`note`: what is told without a judgement."""
 
-_ORDER: tuple[Verdict, ...] = ("bad", "doubtful", "good", "unknown")
+_ORDER: tuple[Verdict, ...] = ("bad", "doubtful", "good", "unknown", "note")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _prices(figures: Mapping[str, Any]) -> Finding:
         else f"Promise against nats bends at λ = {knee:g}: below it a nat buys less"
     )
     said += ". That is no advice: which λ returns most, `owma tune` finds in the environment."
-    return Finding("prices", "unknown", said)
+    return Finding("prices", "note", said)
 
 
 def _number(value: float | None) -> str:
