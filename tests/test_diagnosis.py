@@ -44,7 +44,7 @@ def test_the_model_may_have_lost_what_the_data_show_rarely() -> None:
     ):
         shares = {"near_best": near, "recorded_share": 0.04, "drawn_share": drawn}
         assert [found.verdict for found in support_findings(figures | shares, _LIMITS)] == verdicts
-    assert support_findings(figures | {"recorded_share": 0.0, "drawn_share": 0.0}, _LIMITS)[1].verdict == "unknown"
+    assert support_findings(figures | {"recorded_share": 0.0, "drawn_share": 0.0}, _LIMITS)[1].verdict == "doubtful"
 
 
 def test_a_policy_that_ignores_outcomes_is_bad() -> None:

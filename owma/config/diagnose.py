@@ -16,9 +16,9 @@ class Thresholds:
     a second measure, does not speak against it.
     """
 
-    skill: float = 0.0
+    skill: float = -0.05
     """Of the energy score against nearest neighbours: a model below it says less than the recorded futures of like
-    states, which take no training; so it is doubtful."""
+    states, which take no training. A twentieth is what fifty held-out episodes leave open."""
     bad_skill: float = -0.25
     """Where it errs by a quarter more than they do, the training of the model has failed."""
     calibration: float = 0.05

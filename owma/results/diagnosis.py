@@ -162,8 +162,8 @@ def support_findings(figures: Mapping[str, Any], limits: Thresholds) -> list[Fin
     found = [Finding("support", verdict, said)]
     recorded, drawn = figures["recorded_share"], figures["drawn_share"]
     if not recorded:
-        said = "V calls no recorded outcome near the best, so that the model's draws cannot be counted against them."
-        return [*found, Finding("the best drawn", "unknown", said)]
+        said = f"V calls no recorded outcome near the best, though {near:,} came there: it cannot tell them."
+        return [*found, Finding("the best drawn", "doubtful", said)]
     kept = drawn / recorded
     verdict = "good" if kept >= limits.kept_share else "doubtful" if kept >= limits.lost_share else "bad"
     said = (
