@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("owma.train.__main__", "Train", "Train a world model, a policy and a value; let planners act with them."),
     "eval": ("owma.eval.__main__", "Eval", "Let a trained run act with a planner of your choice."),
     "tune": ("owma.tune.__main__", "Tune", "Find the price of a nat that suits a trained run, in its environment."),
+    "diagnose": ("owma.diagnose.__main__", "Diagnose", "Say how good a trained run is, without an environment."),
     "transfer": ("owma.transfer.__main__", "Transfer", "Tell a trained run of other tasks by a few labels."),
     "sweep": ("owma.sweep.__main__", "Sweep", "Compare configurations, seeds and planners, on Ray."),
     "watch": ("owma.watch.__main__", "Watch", "Show a run in the terminal as it goes on: losses, and promises kept."),

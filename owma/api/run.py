@@ -1,4 +1,4 @@
-"""`owma.load`, and `owma.Run`, a trained run with `agent`, `evaluate`, `tell` and `plot`."""
+"""`owma.load`, and `owma.Run`, a trained run with `agent`, `evaluate`, `tell`, `tune`, `diagnose` and `plot`."""
 
 import dataclasses
 import warnings
@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from owma._internal.progress import open_progress
+from owma._internal.progress import ProgressCallback, open_progress, shown_progress
 from owma.api.evaluate import Planners, evaluate
+from owma.config.diagnose import DiagnoseConfig
 from owma.config.json import to_json
 from owma.config.tune import TuneConfig
+from owma.diagnose.diagnosis import Diagnosis, diagnose_run
+from owma.diagnose.keep import keep_diagnosis
 from owma.envs.given import EnvLike, given_env
 from owma.eval.evaluate import draw
 from owma.eval.setup import check_run_env, judge_of_run
@@ -65,6 +68,25 @@ class Run(SavedRun):
         own = tuple(setting for setting in self.config.evaluation.settings if setting not in self.tuned)
         evaluation = dataclasses.replace(self.config.evaluation, settings=own).with_settings(tuned)
         return dataclasses.replace(self, config=dataclasses.replace(self.config, evaluation=evaluation), tuned=tuned)
+
+    def diagnose(self, *, progress: bool | ProgressCallback = True, **options: Any) -> Diagnosis:
+        """How good this run's models are for its task, without an environment: see `python -m owma.diagnose`.
+
+        ```python
+        for finding in run.diagnose().findings:
+            print(finding.verdict, finding.sentence)
+        ```
+
+        **Arguments:** `progress`: as of `owma.fit`; `options`: fields of `owma.config.diagnose.DiagnoseConfig`, such as
+        `states` and `kl_coefs`. Figures and a page are written into the run's folder.
+
+        **Raises:** `OwmaError` if the dataset is gone or not the one that the run was trained on, or the task is a
+        function that is not at hand: load the run with `owma.load(path, task=...)` then.
+        """
+        config = DiagnoseConfig(**options)
+        found = diagnose_run(self, config, progress=shown_progress(progress))
+        keep_diagnosis(found, config)
+        return found
 
     def plot(self) -> list[Path]:
         """Draw every plot whose data are in the run's folder, and return the paths."""

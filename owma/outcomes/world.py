@@ -9,7 +9,7 @@ import numpy as np
 
 from owma._internal.moved import OldMember
 from owma._internal.tree import map_rows, row_mapper
-from owma._internal.types import Array, Float, Obs, PRNGKeyArray, Psi
+from owma._internal.types import Array, Float, HostArray, Key, Obs, PRNGKeyArray, Psi
 from owma.config.world import WorldConfig
 from owma.diffusion import AbstractDenoiser, Chain, ErrorCurve, FiLMDenoiser
 from owma.outcomes.features import AbstractFeatures, RecordedReward
@@ -68,6 +68,29 @@ class WorldModel(eqx.Module):
     def sample(self, obs: Obs, *, key: PRNGKeyArray) -> Psi:
         """One draw ψ ~ p_φ(·|s)."""
         return self.chain.simulate(self.denoiser, self.context(obs), self.chain.noise(key=key)).psi
+
+
+@eqx.filter_jit
+def _draw_chunk(world: WorldModel, obs: Float[Array, "n obs"], keys: Key[Array, " n"]) -> Float[Array, "n psi"]:
+    return jax.vmap(lambda state, key: world.sample(state, key=key))(obs, keys)
+
+
+_DRAWN_AT_ONCE = 1024
+
+
+def draw_each(
+    world: WorldModel, obs: Float[HostArray, "n obs"], count: int, *, key: PRNGKeyArray
+) -> Float[np.ndarray, "n count psi"]:
+    r"""`count` draws $\psi\sim p_\phi(\cdot\mid s)$ of each of the states `obs`, on the host.
+
+    By one program, whatever the number of states and draws, that is compiled once for all models of one form.
+    """
+    rows = np.repeat(np.asarray(obs, np.float32), count, axis=0)
+    rows = np.pad(rows, ((0, -len(rows) % _DRAWN_AT_ONCE), (0, 0)))
+    keys = jax.random.split(key, len(rows))
+    chunks = (slice(start, start + _DRAWN_AT_ONCE) for start in range(0, len(rows), _DRAWN_AT_ONCE))
+    drawn = np.concatenate([np.asarray(_draw_chunk(world, jnp.asarray(rows[c]), keys[c])) for c in chunks])
+    return drawn[: len(obs) * count].reshape(len(obs), count, -1)
 
 
 class Coordinates(eqx.Module):

@@ -197,6 +197,7 @@ def _resume_command(folder: Path, arguments: Train, trust: Iterable[str] = ()) -
 def _run(config: ExperimentConfig, inputs: "Inputs", folder: RunFolder, logs: Sequence[MetricsLog]) -> None:
     from owma.train.devices import is_main_process
     from owma.train.experiment import Experiment
+    from owma.train.held_out import doubts
     from owma.train.run import evaluate_trained
 
     with collective_section():
@@ -208,6 +209,11 @@ def _run(config: ExperimentConfig, inputs: "Inputs", folder: RunFolder, logs: Se
     results = evaluate_trained(parts, config, inputs, folder, open_progress, logs, warn=show_warning)
     if results is not None:
         show_results(results)
+    # Of a model that was hardly trained there is nothing to say.
+    is_trained = config.training.updates >= _FEW_UPDATES
+    if is_trained and (bad := doubts(parts.world, inputs.dataset.transitions, config)):
+        said = " ".join(finding.sentence for finding in bad)
+        show_warning(f"{said} `python -m owma.diagnose {folder.path}` looks at more.")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def _help(module: str, flag: str, *options: str) -> subprocess.CompletedProcess[
     ("command", "flag"),
     [
         (name, "--help")
-        for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report", "demo", "docs")
+        for name in ("train", "eval", "transfer", "collect", "inspect", "sweep", "report", "demo", "docs", "diagnose")
     ]
     + [("train", "--help-all")],
 )

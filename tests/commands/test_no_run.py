@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import owma.diagnose.__main__
 import owma.eval.__main__
 import owma.report.__main__
 import owma.train.__main__
@@ -18,6 +19,7 @@ COMMANDS: dict[str, tuple[Callable[[], None], tuple[str, ...]]] = {
     "eval": (owma.eval.__main__.main, ()),
     "transfer": (owma.transfer.__main__.main, ("--task", "goal:1,1")),
     "report": (owma.report.__main__.main, ()),
+    "diagnose": (owma.diagnose.__main__.main, ()),
 }
 
 
@@ -56,7 +58,7 @@ def test_runs_within_a_folder_are_offered_and_none_is_made_up(invoke, runs: Path
 
 
 @pytest.mark.parametrize("place", ["runs/rows", "runs/versioned", "runs/versioned/v2"])
-@pytest.mark.parametrize("command", ["eval", "transfer"])
+@pytest.mark.parametrize("command", ["eval", "transfer", "diagnose"])
 def test_rows_without_models_are_said_to_be_rows(command: str, place: str, invoke, runs: Path) -> None:
     main, flags = COMMANDS[command]
     folder = "runs/versioned/v2" if "versioned" in place else place

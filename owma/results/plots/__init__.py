@@ -23,6 +23,12 @@ from owma.results.plots.comparison import (
     successes as successes,
     value_against_divergence as value_against_divergence,
 )
+from owma.results.plots.diagnosis import (
+    calibration_and_spread as calibration_and_spread,
+    policy_errors as policy_errors,
+    promises_by_price as promises_by_price,
+    rank_histograms as rank_histograms,
+)
 from owma.results.plots.one_run import (
     adaptation_curves as adaptation_curves,
     decision_histogram as decision_histogram,

@@ -1,0 +1,1 @@
+"""`owma diagnose`: how good a trained model is, without an environment."""
