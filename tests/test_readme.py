@@ -46,7 +46,7 @@ def test_the_python_of_the_readme_runs(smoke_run, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(smoke_run.runs.parent / "datasets"))
     monkeypatch.chdir(tmp_path)
     rows, cut = np.ones((10, 3), np.float32), np.arange(1, 11) % 5 == 0
-    np.savez("recorded.npz", obs=rows, action=rows[:, :1], reward=rows[:, 0], cut=cut)
+    np.savez("recorded.npz", obs=rows, act=rows[:, :1], rew=rows[:, 0], cut=cut)
     namespace: dict[str, Any] = {}
     for block in fenced(README, "python"):
         exec(compile(block, str(README), "exec"), namespace)
