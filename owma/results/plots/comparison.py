@@ -75,7 +75,7 @@ def _of_success(planners: Mapping[str, Any], cost: Any = lambda entry: "") -> st
     said = f"Online adaptation {100 * planners[OURS]['success']:.0f} %{cost(planners[OURS])}"
     if not rivals:
         return said
-    best = max(rivals, key=lambda name: (planners[name]["success"], -(planners[name]["ms_p50"] or 0.0)))
+    best = max(rivals, key=lambda name: (planners[name]["success"], planners[name].get("return") or 0.0))
     return f"{said};\nbest rival, {spoken(best)}, {100 * planners[best]['success']:.0f} %{cost(planners[best])}"
 
 
