@@ -4,6 +4,7 @@ Only the command that is named is imported, so that its `--help` is as quick as 
 """
 
 import difflib
+import os
 import sys
 from importlib import import_module
 
@@ -75,11 +76,21 @@ def _main() -> None:
         show_result("\n".join(_completed(words)))
     elif name in COMMANDS:
         sys.argv = [f"{_started_as()} {name}", *words]
+        _find_modules_here()
         import_module(COMMANDS[name][0]).main()
     else:
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         meant = f"did you mean {close[0]}? " if close else ""
         raise ConfigError(f"{name} is no command; {meant}There are {', '.join(COMMANDS)}.")
+
+
+def _find_modules_here() -> None:
+    """Modules in the current folder, such as the `mine` of `--task mine:reward`, are found as by `python -m owma.X`;
+    last, so that none hides one that is installed.
+    """
+    here = os.getcwd()
+    if not sys.flags.safe_path and here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
 
 
 def overview() -> str:

@@ -69,6 +69,8 @@ def _show(facts: Mapping[str, Any]) -> None:
 def _overview(facts: Mapping[str, Any]) -> "Table":
     from rich.table import Table
 
+    from owma.results.intervals import counted
+
     table = Table(title=facts["dataset"], show_header=False)
     table.add_row("form", f"{facts['form']}, {facts['files']} file{'' if facts['files'] == 1 else 's'}")
     refused = "named, and refused (see the warning): pass --evaluation.env to train and evaluate"
@@ -82,7 +84,7 @@ def _overview(facts: Mapping[str, Any]) -> "Table":
         return table
     keys = f", of {' and '.join(facts['obs_keys'])}" if facts["obs_keys"] else ""
     for name, source in (("observations", keys), ("actions", "")):
-        table.add_row(name, f"{facts[name]['shape'][0]} numbers, {facts[name]['dtype']}{source}")
+        table.add_row(name, f"{counted(facts[name]['shape'][0], 'number')}, {facts[name]['dtype']}{source}")
     for name in ("lengths", "returns"):
         table.add_row(f"{name} of episodes", _spread(facts[name]))
     table.add_row("coverage, leading two", f"{facts['coverage']:.1%} of the cells of a grid over their range")

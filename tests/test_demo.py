@@ -18,6 +18,7 @@ import owma
 from owma._internal.errors import CheckpointError
 from owma.config.planners import Static
 from owma.demo import hero
+from owma.demo.drawing import decision_svg
 from owma.demo.model import MODEL, demo_agent
 from owma.demo.page import headline, page, shipped
 from owma.report.futures import packed_counts
@@ -135,6 +136,20 @@ def test_the_moving_picture_says_the_same_where_it_stands_still(tmp_path: Path, 
         picture.seek(picture.n_frames - 1)
         np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), first)
     assert (ROOT / "runs" / "reference" / "demo" / "hero.gif").stat().st_size < 1e6
+
+
+def test_the_drawing_of_a_decision_is_of_what_is_shipped() -> None:
+    told = shipped()
+    drawn = decision_svg(told)
+    assert drawn == (ROOT / "runs" / "reference" / "demo" / "decision.svg").read_text(), "owma demo --drawing draws it"
+    plan = told["states"][0]["plans"][told["own"]]
+    plan["lower"][-1], plan["kl"][-1] = 0.5, 3.0
+    assert ">50 %, at 3.0 nats</text>" in decision_svg(told) and ">50 %" not in drawn
+    # On a screen of 400 pixels the least letters are ten high; each ink has another where the page is dark.
+    sizes = [float(size) for size in re.findall(r'font-size[=:]"?([\d.]+)', drawn)]
+    assert min(sizes) * 400 / float(re.findall(r'viewBox="0 0 (\d+)', drawn)[0]) >= 10
+    light, dark = (dict(re.findall(r"\.(\w+)\{fill:(#\w+)\}", part)) for part in drawn.split("@media"))
+    assert light.keys() == dark.keys() and all(light[role] != dark[role] for role in light)
 
 
 def test_what_is_shipped_agrees_with_itself() -> None:

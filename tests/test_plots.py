@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from owma._internal.errors import ConfigError
 from owma.results import plots
+from owma.results.pictures import run_pictures
 from owma.results.plots.canvas import spread
 from owma.results.plots.colours import DARK, INK
 
@@ -139,6 +140,43 @@ def test_walls_and_markers_lie_where_the_simulator_has_them(tmp_path: Path, draw
     assert np.array_equal(axes.lines[0].get_xydata(), positions)  # pyright: ignore[reportArgumentType]
     assert axes.get_title(loc="left") == "static: 25 %"
     assert axes.get_xlim() == (-8.0, 8.0) and axes.get_aspect() == 1.0
+
+
+def test_trainings_are_compared_on_one_axis(tmp_path: Path, drawn: list[Figure]) -> None:
+    def entries(returns: float, task: str = "mine:early") -> list[dict[str, Any]]:
+        each = {"task": task, "fit": "linear", "planner": "static", "intervals": {"return": None}}
+        return [each | {"labels": labels, "return": returns} for labels in (16, 256)]
+
+    path = plots.few_shot_of_trainings(tmp_path / "a.png", {"one": entries(1.0), "two": entries(100.0)})
+    assert path.exists() and path.with_suffix(".svg").exists()
+    one, two = drawn[-1].axes
+    assert one.get_ylim() == two.get_ylim() and one.get_ylim()[0] < 1 and one.get_ylim()[1] > 100
+    assert (one.get_ylabel(), two.get_ylabel()) == ("return (95 % interval)", "")
+    # Returns of another task are in other units.
+    plots.few_shot(tmp_path / "b.png", [*entries(1.0), *entries(100.0, "mine:late")])
+    early, late = drawn[-1].axes
+    assert early.get_ylim()[1] < 2 < 90 < late.get_ylim()[0] and late.get_title(loc="left") == "late"
+    with pytest.raises(ConfigError, match="for one task, not for 2"):
+        plots.few_shot_of_trainings(tmp_path / "c.png", {"one": entries(1.0), "two": entries(1.0, "mine:late")})
+
+
+def test_what_is_no_divergence_is_not_called_one(tmp_path: Path, drawn: list[Figure]) -> None:
+    """The published surrogate starts above 0 with Δφ = 0, where a KL is 0."""
+    steps = np.arange(3.0)
+    trace = {"objective": steps, "value": steps, "kl": 5 + steps, "prior_values": steps, "values": steps}
+    charged = {
+        "published": True,
+        "online_adaptation": False,
+        "online_adaptation-divergence=hybrid": True,
+        "published-divergence=path": False,
+    }
+    planners = {name: {"success": None, "ms_p50": None} for name in charged}
+    pictures = run_pictures({"planners": planners}, traces=dict.fromkeys(charged, trace))
+    for name, surrogate in charged.items():
+        pictures[f"{name}_adaptation.png"](tmp_path / "a.png")
+        pays = drawn[-1].axes[2]
+        assert ("which is no KL" in pays.get_title(loc="left")) == surrogate, name
+        assert pays.get_ylabel().startswith("surrogate" if surrogate else "KL from the trained model, nats")
 
 
 def test_planners_without_a_success_are_left_out_of_pictures_of_it(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -27,6 +27,8 @@ class Demo:
     """A trained run on the two routes, runs/NAME, to make the page of; by default the model that comes with owma."""
     gif: Path | None = None
     """Instead of a page: the file of a moving picture of it, six seconds long."""
+    drawing: Path | None = None
+    """Instead of a page: the file of a drawing of one decision, as SVG."""
     act: int = 0
     """Instead of a page: episodes that the model acts in the simulator, with and without adaptation."""
 
@@ -35,6 +37,8 @@ class Demo:
             raise ConfigError(f"act={self.act}: a number of episodes, 1 or more; 0 writes the page.")
         if self.gif is not None and self.gif.suffix != ".gif":
             raise ConfigError(f"gif={self.gif}: the name of a GIF file ends with .gif.")
+        if self.drawing is not None and self.drawing.suffix != ".svg":
+            raise ConfigError(f"drawing={self.drawing}: the name of an SVG file ends with .svg.")
 
 
 def main() -> None:
@@ -50,6 +54,13 @@ def main() -> None:
         from owma.demo.hero import moving_picture
 
         show_result(moving_picture(told, arguments.gif))
+        return
+    if arguments.drawing is not None:
+        from owma.demo.drawing import decision_svg
+
+        arguments.drawing.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(arguments.drawing, decision_svg(told))
+        show_result(arguments.drawing)
         return
     text = page(told)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

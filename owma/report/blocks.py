@@ -20,6 +20,9 @@ from owma.results.tables import results_markdown
 
 _BLOCK = re.compile(r"(<!-- (planners|experiments) of ([^:>]*?)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
+_ON_ITS_PAGE = ("V(ψ*)", "network calls", "ms p95")
+"""Columns of the experiment's own page; with them intervals would break over lines where GitHub shows a table."""
+
 
 def with_tables(
     text: str,
@@ -60,4 +63,4 @@ def _planners(path: Path, names: Sequence[str], groups_of: Callable[[Path], list
     if missing := set(names) - group.results["planners"].keys():
         raise ConfigError(f"{path} has no rows of {', '.join(sorted(missing))}.")
     planners = {name: entry for name, entry in group.results["planners"].items() if not names or name in names}
-    return results_markdown(group.results | {"planners": planners})
+    return results_markdown(group.results | {"planners": planners}, without=_ON_ITS_PAGE)

@@ -79,6 +79,13 @@ def _all(root: Path, *, paged: bool = False) -> Iterator[tuple[Path, Made]]:
         if (folder / "table.md").exists() and parts:
             beside = [row for part in parts for row in read_baselines(RunFolder(part))]
             yield folder / "table.md", transfer_markdown([row for part in parts for row in _rows(part)], beside)
+        if parts and (picture := folder / "few_shot.png").exists():
+            # ... and one picture, in which they can be compared.
+            trainings = {
+                f"training {part.name.removeprefix('seed')}": summarise_transfer(_rows(part))["entries"]
+                for part in parts
+            }
+            yield picture, functools.partial(plots.few_shot_of_trainings, trainings=trainings)
     for picture in _existing(root, "promises.png"):
         promises = _promises(root, folders, groups_of)
         title = "What adaptation promised, and what of it came"

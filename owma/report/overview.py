@@ -1,5 +1,6 @@
 """All experiments of a folder at a glance: a table, and a forest plot, of what adaptation has more than its rivals."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -19,6 +20,9 @@ _LEAST_SEEDS = 2
 _ROW, _TOP, _LABEL, _PANEL, _GAP = 22, 86, 300, 300, 36
 _MOST = 150.0
 """Percent at which intervals end with an arrow."""
+
+_BRACKETS = re.compile(r"\[[^\]]*\](?!\()|(?<!\])\([^)]*\)")
+"""Intervals and means of seeds, but no links."""
 
 Rivalries = Mapping[str, Sequence[Rivalry]]
 """By the name of the folder."""
@@ -201,4 +205,6 @@ def _shortened(name: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    """Of a table. What stands in brackets is not broken over lines: GitHub breaks at spaces where columns are many."""
+    whole = (_BRACKETS.sub(lambda found: found[0].replace(" ", "\u00a0"), cell) for cell in cells)
+    return f"| {' | '.join(whole)} |"

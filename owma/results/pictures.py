@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from owma.config.planners import NAMED, OnlineAdaptation
 from owma.envs import GOAL_CELL, MAZE_MAP, START_CELL, TWO_ROUTES_ID, MazeMap, cell_center, paid_ground
 from owma.results import plots
 
@@ -42,6 +43,7 @@ def run_pictures(
             drawn[f"{name}_values.png"] = functools.partial(plots.decision_histogram, **draws)
             course = {key: trace[key] for key in ("objective", "value", "kl")}
             course |= {"prior_value": float(trace["prior_values"].mean()), "planner": name}
+            course["surrogate"] = _charges_a_surrogate(name)
             drawn[f"{name}_adaptation.png"] = functools.partial(plots.adaptation_curves, **course)
     maze = None if env is None else _maze_of(env)
     ordered = [name for name in planners if name in traces]
@@ -57,6 +59,15 @@ def run_pictures(
             pays=pays,
         )
     return drawn
+
+
+def _charges_a_surrogate(name: str) -> bool:
+    """Whether a planner, named as in tables (`online_adaptation-divergence=hybrid`), charges what is no divergence."""
+    base, _, settings = name.partition("-")
+    named = NAMED.get(base)
+    hybrid = isinstance(named, OnlineAdaptation) and named.divergence == "hybrid"
+    told = [setting for setting in settings.split("-") if setting.startswith("divergence=")]
+    return told[-1] == "divergence=hybrid" if told else hybrid
 
 
 def _maze_of(

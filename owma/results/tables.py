@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,11 +194,14 @@ def _on_lines(name: str, width: int | None) -> str:
     return "\n".join(lines)
 
 
-def results_markdown(results: Mapping[str, Any], *, wide: bool = False) -> str:
-    """The same table as Markdown, for a README; ends with a line end. `wide`: with `WIDE_SCORES` and `COUNTS`."""
+def results_markdown(results: Mapping[str, Any], *, wide: bool = False, without: Collection[str] = ()) -> str:
+    """The same table as Markdown, ending with a line end. `wide`: with `WIDE_SCORES` and `COUNTS`; `without`: headings
+    of columns that are left out.
+    """
     columns, rows = columns_and_rows(results, wide=wide)
-    lines = ["| " + " | ".join(columns) + " |", "|-" + "|-:" * (len(columns) - 1) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), "", caption(results), ""])
+    kept = [place for place, heading in enumerate(columns) if heading not in without]
+    headings, *cells = ("| " + " | ".join(row[place] for place in kept) + " |" for row in (columns, *rows))
+    return "\n".join([headings, "|-" + "|-:" * (len(kept) - 1) + "|", *cells, "", caption(results), ""])
 
 
 def columns_and_rows(results: Mapping[str, Any], *, wide: bool = False) -> tuple[list[str], list[list[str]]]:

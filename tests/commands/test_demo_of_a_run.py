@@ -50,6 +50,7 @@ def test_a_route_is_the_corner_that_is_visited_first() -> None:
     [
         (["--act", "-1"], "act=-1: a number of episodes"),
         (["--gif", "hero.png"], "a GIF file ends with .gif"),
+        (["--drawing", "decision.png"], "an SVG file ends with .svg"),
         (["--run", "runs/none", "--no-open"], "no run at runs/none"),
     ],
 )

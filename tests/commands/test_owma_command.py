@@ -37,6 +37,16 @@ def test_the_console_script_is_the_front_module() -> None:
     assert getattr(import_module(module), name) is owma.__main__.main
 
 
+def test_modules_of_the_current_folder_are_found(tmp_path: Path) -> None:
+    """As by `python -m owma.train`: a console script has its own folder on the path, and not the current one."""
+    (tmp_path / "rewards.py").write_text("raise ImportError('it is this one')\n")
+    start = f"import sys; sys.path[:] = [*filter(None, sys.path), {str(ROOT)!r}]"
+    words = ("train", "smoke", "task:reward-task-config", "--task.reward", "rewards:mine")
+    command = [sys.executable, "-c", f"{start}; from owma.__main__ import main; main()", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "it is this one" in done.stderr, done.stderr
+
+
 def test_called_alone_it_names_every_command(invoke) -> None:
     done = invoke(owma.__main__.main)
     assert done.code == 0 and all(f"\n  {name} " in done.stdout for name in owma.__main__.COMMANDS)

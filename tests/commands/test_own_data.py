@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from documents import GUIDES, README, commands
 
 import owma.train.__main__
 from owma._internal.errors import ConfigError
@@ -27,7 +28,7 @@ from owma.data import D4rlFile, TwoRoutesCollect
 
 pytestmark = pytest.mark.cases
 
-README = Path(__file__).parent.parent.parent / "README.md"
+DATA = next(guide for guide in GUIDES if guide.parent.name == "data")
 SHORT = (
     *("--world.width", "8", "--world.embed-width", "8", "--policy.width", "8", "--policy.embed-width", "8"),
     *("--training.updates", "4", "--training.report-every", "2", "--training.batch-size", "16"),
@@ -69,12 +70,10 @@ def _config(done) -> dict:
     return json.loads((Path(done.stdout.splitlines()[-1]) / "config.json").read_text())
 
 
-def _readme(*has: str) -> list[str]:
-    """The flags of the command in README in which these words are."""
-    (line,) = [line for line in README.read_text().splitlines() if all(word in line for word in has)]
-    _, _, module, *flags = shlex.split(line)
-    assert module == "owma.train"
-    return flags
+def _shown(page: Path, *has: str) -> list[str]:
+    """The flags of the command on a page in which these words are."""
+    (line,) = [line for line in commands(page) if all(word in line for word in has)]
+    return shlex.split(line.partition("train ")[2], comments=True)
 
 
 def _record_pendulum() -> None:
@@ -95,7 +94,7 @@ def _record_pendulum() -> None:
 def test_the_readmes_command_trains_on_a_recorded_pendulums_own_rewards(invoke, elsewhere: Path) -> None:
     _record_pendulum()
     few = ("--evaluation.planners", "static", "--evaluation.episodes", "1", "--evaluation.timed-decisions", "0")
-    done = invoke(owma.train.__main__.main, *_readme("owma.train own", "mine/pendulum-v0"), *SHORT, *few)
+    done = invoke(owma.train.__main__.main, *_shown(README, "train own", "mine/pendulum-v0"), *SHORT, *few)
     config = _config(done)
     assert config["task"] == {"class": "RecordedTaskConfig"}
     assert config["world"]["features"]["coordinates"] == 0
@@ -107,8 +106,9 @@ def test_the_readmes_command_trains_on_a_recorded_pendulums_own_rewards(invoke, 
     ]
 
 
-def test_the_readmes_command_for_a_file_trains_on_the_rewards_in_it(invoke, mine: Path) -> None:
-    flags = [word for word in _readme("owma.train own", "mine.hdf5") if word not in ("--evaluation.env", "Pendulum-v1")]
+def test_the_guides_command_for_a_file_trains_on_the_rewards_in_it(invoke, mine: Path) -> None:
+    shown = _shown(DATA, "train own", "mine.hdf5")
+    flags = [word for word in shown if word not in ("--evaluation.env", "Pendulum-v1")]
     done = invoke(owma.train.__main__.main, *flags, *TRAIN_ONLY)
     assert _config(done)["task"] == {"class": "RecordedTaskConfig"}
     assert done.stderr.splitlines()[0].startswith("data: mine: 400 transitions in 20 episodes, 0 terminated and 20 cut")

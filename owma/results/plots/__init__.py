@@ -35,4 +35,8 @@ from owma.results.plots.one_run import (
     maze_trajectories as maze_trajectories,
     training_curves as training_curves,
 )
-from owma.results.plots.transfer import few_shot as few_shot, maze_heat as maze_heat
+from owma.results.plots.transfer import (
+    few_shot as few_shot,
+    few_shot_of_trainings as few_shot_of_trainings,
+    maze_heat as maze_heat,
+)

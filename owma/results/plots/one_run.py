@@ -129,6 +129,7 @@ def adaptation_curves(
     prior_value: float,
     optimum: float | None = None,
     planner: str = "adaptation",
+    surrogate: bool = False,
 ) -> Path:
     """One decision's adaptation, step by step: J, E[V] and the KL.
 
@@ -137,19 +138,24 @@ def adaptation_curves(
     - `path`: the PNG file to write.
     - `objective`: J in units of `value_scale`, or whichever units `optimum` is in.
     - `value`: E[V] in return units.
-    - `kl`: nats.
+    - `kl`: nats; or the `surrogate` that is charged in its place.
     - `prior_value`: E[V] of the model that was not adapted, in return units.
     - `optimum`: J*, where it is known.
     - `planner`: who decided.
+    - `surrogate`: whether what is charged is `owma.adaptation.HybridKL`, which is no divergence: with Δφ = 0 it is
+        0.2 Var V.
 
     **Returns:** `path`.
     """
+    charge = "surrogate" if surrogate else "KL"
+    paid = "surrogate; 0.2 Var V at Δφ = 0" if surrogate else "KL from the trained model, nats"
+    said = f"is charged {kl[-1]:.2g}, which is no KL" if surrogate else f"pays {max(0.0, kl[-1]):.2g} nats"
     with new_figure(path, 9.6, 3.0) as figure:
         steps = np.arange(len(objective))
         curves = (
-            ("objective", objective, "J = E[V] − λ KL, spreads of V", optimum, "optimum J*"),
+            ("objective", objective, f"J = E[V] − λ {charge}, spreads of V", optimum, "optimum J*"),
             ("gains", value, "E[V(ψ)], return units", prior_value, "trained model, other draws"),
-            ("pays", kl, "KL from the trained model, nats", None, ""),
+            ("pays", kl, paid, None, ""),
         )
         for axes, (title, curve, label, line, name) in zip(panels(figure, 3), curves):
             axes.plot(steps, curve, color=ADAPTED, linewidth=1.8, marker="o", markersize=3.2)
@@ -162,7 +168,7 @@ def adaptation_curves(
                 {
                     "objective": f"J rises by {objective[-1] - objective[0]:.3g}",
                     "gains": f"gains {value[-1] - value[0]:.3g} in value",
-                    "pays": f"pays {max(0.0, kl[-1]):.2g} nats",
+                    "pays": said,
                 }[title]
             )
             axes.locator_params(axis="x", integer=True)

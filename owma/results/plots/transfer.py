@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from owma._internal.errors import ConfigError
 from owma.results.plots.canvas import new_figure, panels, seed_dots, spoken
 from owma.results.plots.colours import GREY, SERIES
 from owma.results.plots.one_run import draw_walls
@@ -21,24 +22,42 @@ _DASHES = ("-", "--", ":", "-.")
 def few_shot(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
     """Return against the number of labels, a panel a task, a colour a fit and a dash a planner, with 95 % intervals.
 
-    A small dot is a draw of the labels, or a seed where there are several.
+    A small dot is a draw of the labels, or a seed where there are several. Tasks pay in units of their own, and so each
+    panel has its own axis.
 
     `entries`: those of `owma.transfer.summary.summarise_transfer`. **Returns:** `path`.
     """
-    tasks = list(dict.fromkeys(entry["task"] for entry in entries))
+    tasks = dict.fromkeys(entry["task"] for entry in entries)
+    return _few_shot(path, {_of_task(task): [e for e in entries if e["task"] == task] for task in tasks})
+
+
+def few_shot_of_trainings(path: Path, trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> Path:
+    """The same of one task, a panel a training, all with the same axis of returns.
+
+    `trainings`: title to entries. **Returns:** `path`.
+    """
+    tasks = {entry["task"] for entries in trainings.values() for entry in entries}
+    if len(tasks) != 1:
+        raise ConfigError(f"Trainings share an axis for one task, not for {len(tasks)}: returns have other units.")
+    return _few_shot(path, trainings, shared=True)
+
+
+def _few_shot(path: Path, shown: Mapping[str, Sequence[Mapping[str, Any]]], *, shared: bool = False) -> Path:
+    entries = [entry for of_panel in shown.values() for entry in of_panel]
     planners = list(dict.fromkeys(entry["planner"] for entry in entries))
-    columns = min(3, len(tasks))
-    lines = -(-len(tasks) // columns)
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
     fits = [fit for fit in _FITS if any(entry["fit"] == fit for entry in entries)]
     # Beside each other at every number of labels: as points of one place they would cover one another.
     series = [(fit, planner) for fit in fits for planner in planners]
     shifts = {which: 1.06 ** (i - (len(series) - 1) / 2) for i, which in enumerate(series)}
-    with new_figure(path, 3.6 * columns + 1.6, 3.1 * lines + 0.3) as figure:
-        for axes, task in zip(panels(figure, len(tasks), columns), tasks):
+    with new_figure(path, (2.3 if shared else 3.4) * columns + 0.6, 3.1 * lines + 0.8) as figure:
+        every = panels(figure, len(shown), columns, **({"sharey": True} if shared else {}))
+        for number, (axes, (title, of_panel)) in enumerate(zip(every, shown.items())):
             for fit, planner in series:
                 (label, colour), dash = _FITS[fit], _DASHES[planners.index(planner) % len(_DASHES)]
                 rows = sorted(
-                    (e for e in entries if (e["task"], e["fit"], e["planner"]) == (task, fit, planner)),
+                    (entry for entry in of_panel if (entry["fit"], entry["planner"]) == (fit, planner)),
                     key=lambda entry: entry["labels"],
                 )
                 if not rows:
@@ -54,12 +73,18 @@ def few_shot(path: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
                     parts = row.get("parts", ())
                     if len(parts) > 1:
                         seed_dots(axes, [float(place)] * len(parts), list(parts), colour)
-            axes.set(xscale="log", xlabel="labelled states", ylabel="return (95 % interval)")
-            axes.set_title(_of_task(task), fontsize=9)
-            axes.set_xticks(sorted({row["labels"] for row in entries if row["task"] == task}))
+            axes.set(xscale="log", xlabel="labelled states")
+            if not shared or number % columns == 0:
+                axes.set_ylabel("return (95 % interval)")
+            else:
+                axes.tick_params(labelleft=False)
+            axes.set_title(title, fontsize=9)
+            axes.set_xticks(sorted({row["labels"] for row in of_panel}))
             axes.minorticks_off()
-            axes.xaxis.set_major_formatter("{x:g}")
-        figure.axes[min(columns, len(tasks)) - 1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+            axes.xaxis.set_major_formatter("{x:,g}")
+        drawn = {name: line for axes in every for line, name in zip(*axes.get_legend_handles_labels())}
+        # Below, so that the panels are wide on a narrow screen.
+        figure.legend(drawn.values(), drawn, loc="outside lower left", ncols=1 if columns == 1 else 2)
     return path
 
 
