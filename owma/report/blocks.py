@@ -3,6 +3,7 @@
 A block begins with a comment that says what it is of, by a path from the page's folder, and ends with `<!-- end -->`:
 
     <!-- planners of runs/reference/two-routes: static online_adaptation -->
+    <!-- planners of runs/reference/skew at data.skew = 0.005 -->
     <!-- experiments of reference -->
 """
 
@@ -18,7 +19,9 @@ from owma.report.source import read_groups
 from owma.results.analysis import Group
 from owma.results.tables import results_markdown
 
-_BLOCK = re.compile(r"(<!-- (planners|experiments) of ([^:>]*?)(?:: ([^>]*?))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(<!-- (planners|experiments) of ([^:>]*?)(?: at ([^:>]*?))?(?:: ([^>]*?))? -->\n)(.*?)(<!-- end -->)", re.DOTALL
+)
 
 _ON_ITS_PAGE = ("V(ψ*)", "network calls", "ms p95")
 """Columns of the experiment's own page; with them intervals would break over lines where GitHub shows a table."""
@@ -37,13 +40,13 @@ def with_tables(
     """
 
     def made(block: re.Match[str]) -> str:
-        path, names = folder / block[3].strip(), (block[4] or "").split()
+        path, place, names = folder / block[3].strip(), block[4] or "", (block[5] or "").split()
         if block[2] == "planners":
-            table = _planners(path, names, groups_of)
+            table = _planners(path, place, names, groups_of)
         else:
             of_root = compared(path, rivalries_of or functools.partial(rivalries, groups_of=groups_of))
             table = overview_markdown(path, folder, of_root)
-        return f"{block[1]}{table}{block[6]}"
+        return f"{block[1]}{table}{block[7]}"
 
     return _BLOCK.sub(made, text)
 
@@ -54,12 +57,14 @@ def shown_on(page: Path, root: Path) -> bool:
     return any(b[2] == "experiments" and (page.parent / b[3].strip()).resolve() == root.resolve() for b in blocks)
 
 
-def _planners(path: Path, names: Sequence[str], groups_of: Callable[[Path], list[Group]]) -> str:
-    """The table of planners of one experiment, of those named where any are."""
+def _planners(path: Path, place: str, names: Sequence[str], groups_of: Callable[[Path], list[Group]]) -> str:
+    """The table of planners of one experiment, of those named where any are; `place` tells it from its neighbours."""
     found = experiments(path, groups_of)
-    if len(found) != 1:
-        raise ConfigError(f"A table of planners is of one experiment, not of {len(found)}.")
-    ((_, group),) = found
+    chosen = [group for label, group in found if place in ("", label)]
+    if len(chosen) != 1:
+        places = ", ".join(repr(label) for label, _ in found)
+        raise ConfigError(f"A table of planners is of one experiment; {path} has {places}: name one, as `at LABEL`.")
+    (group,) = chosen
     if missing := set(names) - group.results["planners"].keys():
         raise ConfigError(f"{path} has no rows of {', '.join(sorted(missing))}.")
     planners = {name: entry for name, entry in group.results["planners"].items() if not names or name in names}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import owma.report.__main__
+from owma._internal.errors import ConfigError
 from owma.report.blocks import with_tables
 from owma.report.derived import remake, stale
 from owma.runs.folder import RunFolder
@@ -129,6 +130,18 @@ def test_rows_of_single_seeds_are_one_experiment(tmp_path: Path) -> None:
         (tmp_path / "all").rename(tmp_path / name)
     assert "\n| random_shooting |" in pages[0] and "| random_shooting " in pages[0].partition("<!-- experiments")[2]
     assert pages[0] == pages[1]
+
+
+def test_a_table_is_of_the_experiment_that_its_block_names(tmp_path: Path) -> None:
+    row = {"planner": "static", "seed": 1, "value": 0.0, "promise_gap": 0.0, "kl": 0.0, "nfe": 1}
+    row |= {"ms_p50": None, "ms_p95": None, "fallbacks": 0, "overruns": 0, "clipped": 0, "steps": 1, "success": True}
+    rows = [row | {"skew": skew, "episode": i, "return": 70 + i + skew} for skew in (0, 20) for i in range(2)]
+    RunFolder(tmp_path).write_jsonl("episodes.jsonl", rows)
+    table = with_tables("<!-- planners of . at data.skew = 20: static -->\n<!-- end -->", tmp_path)
+    assert "| 90.5 [" in table and "| 70.5 [" not in table
+    for unclear in ("", " at data.skew = 2"):
+        with pytest.raises(ConfigError, match="'data.skew = 0', 'data.skew = 20': name one"):
+            with_tables(f"<!-- planners of .{unclear} -->\n<!-- end -->", tmp_path)
 
 
 def test_a_task_is_ogbenchs_by_its_whole_name(tmp_path: Path) -> None:
