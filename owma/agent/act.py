@@ -16,7 +16,7 @@ import numpy as np
 from owma._internal.cores import usable_cores
 from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.tree import select, stack_rows, strongly_typed, unstack_rows
-from owma._internal.types import Action, Array, Bool, Float, HostArray, Key, Obs, PRNGKeyArray, Psi, PyTree
+from owma._internal.types import Action, Array, Bool, Float, HostArray, Int, Key, Obs, PRNGKeyArray, Psi, PyTree
 from owma.agent.anytime import measure_paces, plan_in_time
 from owma.agent.state import AgentState as AgentState, Decision as Decision, StepInfo as StepInfo
 from owma.outcomes.observations import read_batch, read_obs, sized_obs
@@ -321,16 +321,24 @@ decide: Any = eqx.filter_jit(Agent.decide)
 
 
 def decide_each(
-    agent: Agent, obs: Float[Array, "n obs"], states: Sequence[AgentState], keys: Key[Array, " n"]
+    agents: Sequence[Agent],
+    obs: Float[Array, "n obs"],
+    states: Sequence[AgentState],
+    keys: Key[Array, " n"],
+    rows: Int[np.ndarray, " k"],
 ) -> list[AgentState]:
-    """`Agent.decide` in each of n environments by the program of a single one, as many at a time as there are cores."""
+    """`Agent.decide` in k of n environments by the program of a single one, as many at a time as there are cores.
+
+    **Arguments:** `agents`: of each environment, all of one structure; there may be one n times. `rows`: in which
+    environments.
+    """
 
     def one(i: int) -> AgentState:
-        return jax.block_until_ready(decide(agent, obs[i], states[i], key=keys[i]))
+        return jax.block_until_ready(decide(agents[i], obs[i], states[i], key=keys[i]))
 
     # One decision keeps little more than one core busy, and does not hold Python's lock.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(one, range(len(states))))
+        return list(pool.map(one, rows.tolist()))
 
 
 def compile_decide(agent: Agent) -> None:
@@ -359,7 +367,7 @@ def decide_batch(
     if not decides_each():
         return _select(jnp.asarray(due), decide_together(agent, obs, states, keys), states)
     each, rows = unstack_rows(states), np.flatnonzero(due)
-    decided = decide_each(agent, obs[rows], [each[i] for i in rows], keys[rows])
+    decided = decide_each([agent] * len(each), obs, each, keys, rows)
     for i, state in zip(rows, decided):
         each[i] = state
     return stack_rows(each)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,13 +51,14 @@ class Trajectories:
         states = self.observations[episode, : length + 1]
         return task.judge(states[:-1], self.actions[episode, :length], states[1:])
 
-    def judged(self, judge: Judge) -> list[dict[str, Any]]:
-        """For each episode `success`, `return` and `steps`, the first two by the judge.
+    def judged(self, judge: Judge | Sequence[Judge]) -> list[dict[str, Any]]:
+        """For each episode `success`, `return` and `steps`, the first two by the judge, which may be one for each.
 
         Where that is a task, the environment's own are `env_success` and `env_return`. A success that nobody speaks of
         is `None`, and so is a return of the environment's that is not finite.
         """
-        return [self._judged(judge.task, i) for i in range(len(self.lengths))]
+        judges = [judge] * len(self.lengths) if isinstance(judge, Judge) else judge
+        return [self._judged(judges[i].task, i) for i in range(len(self.lengths))]
 
     def _judged(self, task: AbstractRewardTask | None, i: int) -> dict[str, Any]:
         paid = float(self.rewards_by(None, i).sum())
