@@ -187,10 +187,11 @@ def random_trajectories(
     return roll_out(act, envs, seed=seed, flatten=flatten, pays=False, progress=progress)
 
 
-def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int) -> list[dict[str, Any]]:
+def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int, planner: str = RANDOM) -> list[dict[str, Any]]:
     """A row an episode, of the form of an evaluation's; what only planners have is `None`.
 
-    **Arguments:** `trajectories`: as `random_trajectories` returns it.
+    **Arguments:** `trajectories`: as `random_trajectories` returns it, or other ones without a planner, by the name
+    `planner`.
 
     Raises `OwmaError` where an episode has no finite return.
     """
@@ -199,7 +200,7 @@ def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int) -> list[
     judged = trajectories.judged(judge)
     if any(row["return"] is None for row in judged):
         raise OwmaError("The environment gave rewards whose sum is not finite; mend the environment.")
-    return [{"planner": RANDOM, "seed": seed, "episode": i, **unknown, **row} for i, row in enumerate(judged)]
+    return [{"planner": planner, "seed": seed, "episode": i, **unknown, **row} for i, row in enumerate(judged)]
 
 
 if not TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """Learned cumulants on worlds in which it is known what they should be."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -89,6 +90,17 @@ def test_hilbert_distances_are_steps_along_a_corridor() -> None:
     assert distances[0, -1] == pytest.approx(12.5, rel=0.3)
 
 
+def test_hilbert_distances_over_several_steps_grow_sooner() -> None:
+    """After few updates a target network that is asked after each step has not said yet how far the other end is."""
+    far = []
+    for n_step in (1, 10):
+        trainer, state, _ = _train(_line(), _config("hilbert", 8, 400, discount=0.95, n_step=n_step))
+        objective, cells = state.average, _cells(trainer)
+        assert isinstance(objective, HilbertObjective)
+        far.append(-float(objective.value(cells[0], cells[-1])))
+    assert far[0] < 0.6 * 12.5 < far[1] < 1.3 * 12.5
+
+
 def _spiral(episodes: int = 100, steps: int = 40) -> Transitions:
     """s' = 0.9 R s + 0.3 a, with R a turn by 0.3 and a third coordinate of the state that is noise."""
     rng = np.random.default_rng(1)
@@ -146,6 +158,17 @@ def test_goals_come_later_in_the_same_episode(getkey: Callable) -> None:
     next_ones = [np.asarray(batch.goal == batch.next_obs).all(axis=1) for batch in batches]
     assert np.mean(next_ones) == pytest.approx(0.5 + 0.5 / 7, abs=0.03)
     assert not np.array_equal(batch.other[:, 1], batch.obs[:, 1])
+    np.testing.assert_array_equal(batch.ahead, batch.next_obs)
+    # Of three steps: as many as there are, and in the rows whose goal is that state, not beyond it.
+    pretraining = dataclasses.replace(trainer.config.pretraining, n_step=3)
+    trainer = dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, pretraining=pretraining))
+    batch = trainer.batch(key=getkey())
+    here, ahead, goal = (np.asarray(its)[:, 0] for its in (batch.obs, batch.ahead, batch.goal))
+    scale = float(ahead[np.asarray(batch.steps) == 1][0] - here[np.asarray(batch.steps) == 1][0])
+    np.testing.assert_allclose(ahead - here, scale * np.asarray(batch.steps), rtol=1e-4)
+    leads = np.arange(len(here)) % 8 < 5
+    assert (ahead <= goal + 1e-5)[leads].all() and (ahead > goal + 1e-5)[~leads].any()
+    assert set(np.asarray(batch.steps).tolist()) == {1, 2, 3}
 
 
 def test_the_expectile_weighs_shortcuts() -> None:
@@ -176,7 +199,12 @@ def test_cumulants_that_are_not_learned_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"updates": 0}, "updates=0"), ({"discount": 1.0}, "discount=1.0"), ({"expectile": 0.4}, "expectile=0.4")],
+    [
+        ({"updates": 0}, "updates=0"),
+        ({"discount": 1.0}, "discount=1.0"),
+        ({"expectile": 0.4}, "expectile=0.4"),
+        ({"n_step": 0}, "n_step=0"),
+    ],
 )
 def test_configurations_out_of_range(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
