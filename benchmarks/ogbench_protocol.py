@@ -30,6 +30,7 @@ from owma._internal.types import Float, Obs, PRNGKeyArray, Psi
 from owma.agent.act import Agent
 from owma.config.data import OGBenchMazeCollect, OGBenchNoisyCollect, OGBenchPlayCollect
 from owma.config.experiment import EvaluationConfig, ExperimentConfig
+from owma.config.features import FeaturesConfig, FeatureTrainingConfig
 from owma.config.json import to_json
 from owma.config.presets import OWN
 from owma.config.value import ValueKind
@@ -88,8 +89,8 @@ class Protocol:
     """Of those at equal budgets (`matched.py`); another call adds to the rows that are there."""
     episodes: int = 50
     """Of each planner, seed and task."""
-    value: ValueKind = "pessimistic"
-    """By which goals are told."""
+    value: ValueKind = "linear"
+    """By which goals are told: of 250 goals a seed, each has a fit of its own."""
     updates: int = 10_000
     """Gradient steps of outcome model and policy."""
     quick: bool = False
@@ -158,16 +159,27 @@ def environment(dataset: str) -> str:
 def protocol_config(arguments: Protocol, seed: int) -> ExperimentConfig:
     """The preset `own`, and what the data and the environment's limit of steps settle, of any dataset alike.
 
-    CONFIG-DOC
+    Cumulants are `hilbert` ones, in which distances are steps: they saturate at half the limit of steps, and count half
+    as many recorded steps at once as outcomes do. Since they say how far a goal is that lies beyond an outcome's end,
+    outcomes need not be longer than the recorded steps that are summed before the bootstrap: of so many is their
+    horizon, 1/(1 − γ).
     """
     data = DATASETS[arguments.dataset]
     limit = EPISODE_STEPS[environment(arguments.dataset)]
-    world = dataclasses.replace(OWN.world, discount=1 - 2 / limit)
-    training = dataclasses.replace(OWN.training, updates=arguments.updates)
-    value = OWN.value
+    training, value, steps = (
+        dataclasses.replace(OWN.training, updates=arguments.updates),
+        OWN.value,
+        OWN.training.n_step,
+    )
+    # Distances grow by n_step in 1/(1 - ema_decay) updates: after 4000, by more than there are.
+    pretraining = FeatureTrainingConfig(updates=4_000, discount=1 - 2 / limit, n_step=steps // 2, ema_decay=0.98)
+    features = FeaturesConfig(kind="hilbert", num_features=32, pretraining=pretraining)
+    world = dataclasses.replace(OWN.world, features=features, discount=1 - 1 / steps)
     if arguments.quick:
+        pretraining = dataclasses.replace(pretraining, updates=40, report_every=40)
+        features = dataclasses.replace(features, num_features=8, width=32, depth=1, pretraining=pretraining)
         data = dataclasses.replace(data, steps=2000)
-        world = dataclasses.replace(world, width=32, depth=1, embed_width=32, solver_steps=4)
+        world = dataclasses.replace(world, features=features, width=32, depth=1, embed_width=32, solver_steps=4)
         training = dataclasses.replace(training, updates=40, batch_size=64, report_every=40)
         value = dataclasses.replace(value, num_tasks=8, depth=1, updates=40, report_every=40)
     return dataclasses.replace(
