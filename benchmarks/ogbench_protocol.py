@@ -8,6 +8,7 @@ One configuration for all datasets, settled by the data alone (`protocol_config`
 own cumulants, and nothing is trained for it. Each planner acts from the same starts. Goes on where it was stopped.
 """
 
+import copy
 import dataclasses
 import functools
 import json
@@ -74,7 +75,8 @@ TOLD = "told_outcome"
 """The amortised row: see `ToldOutcome`."""
 
 _OURS = "online_adaptation"
-_PLACES = 4
+_PLACES = 4  # Of numbers in rows, which are committed.
+_QUICK_STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Protocol:
     updates: int = 10_000
     """Gradient steps of outcome model and policy."""
     quick: bool = False
-    """Little data, a smoke-sized model, one seed, two planners, an episode a task: that it runs, not what it shows."""
+    """Little data, a smoke-sized model, one seed, two planners, an episode of 20 steps a task: that it runs, not what
+    it shows."""
     runs: Path = Path("runs")
     """Where the trained runs are, or go."""
     json: Path | None = None
@@ -136,7 +139,12 @@ def main() -> None:
         run = trained_run(protocol_config(arguments, seed), arguments.runs, open_progress)
         goals = Goals.of(arguments.dataset, run, arguments.value)
         for task, names in left.items():
-            with vector_env(goal_env(environment(arguments.dataset), task), arguments.episodes) as envs:
+            if not names:
+                continue
+            env = goal_env(environment(arguments.dataset), task)
+            if arguments.quick:
+                env = dataclasses.replace(copy.deepcopy(env), max_episode_steps=_QUICK_STEPS)
+            with vector_env(env, arguments.episodes) as envs:
                 stage = Stage(goals, envs, task, seed)
                 for name in names:
                     if name == NO_ACTION:

@@ -16,7 +16,7 @@ import numpy as np
 from owma._internal.cores import usable_cores
 from owma._internal.errors import ConfigError, OwmaError
 from owma._internal.tree import select, stack_rows, strongly_typed, unstack_rows
-from owma._internal.types import Action, Array, Bool, Float, HostArray, Int, Key, Obs, PRNGKeyArray, Psi, PyTree
+from owma._internal.types import Action, Array, Bool, Float, HostArray, Key, Obs, PRNGKeyArray, Psi, PyTree
 from owma.agent.anytime import measure_paces, plan_in_time
 from owma.agent.state import AgentState as AgentState, Decision as Decision, StepInfo as StepInfo
 from owma.outcomes.observations import read_batch, read_obs, sized_obs
@@ -321,24 +321,19 @@ decide: Any = eqx.filter_jit(Agent.decide)
 
 
 def decide_each(
-    agents: Sequence[Agent],
-    obs: Float[Array, "n obs"],
-    states: Sequence[AgentState],
-    keys: Key[Array, " n"],
-    rows: Int[np.ndarray, " k"],
+    agents: Sequence[Agent], obs: Sequence[Obs], states: Sequence[AgentState], keys: Sequence[PRNGKeyArray]
 ) -> list[AgentState]:
-    """`Agent.decide` in k of n environments by the program of a single one, as many at a time as there are cores.
+    """`Agent.decide` in several environments by the program of a single one, as many at a time as there are cores.
 
-    **Arguments:** `agents`: of each environment, all of one structure; there may be one n times. `rows`: in which
-    environments.
+    The agents are of one structure, or one agent several times.
     """
 
-    def one(i: int) -> AgentState:
-        return jax.block_until_ready(decide(agents[i], obs[i], states[i], key=keys[i]))
+    def one(args: tuple[Agent, Obs, AgentState, PRNGKeyArray]) -> AgentState:
+        return jax.block_until_ready(decide(*args[:-1], key=args[-1]))
 
     # One decision keeps little more than one core busy, and does not hold Python's lock.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(one, rows.tolist()))
+        return list(pool.map(one, zip(agents, obs, states, keys)))
 
 
 def compile_decide(agent: Agent) -> None:
@@ -367,7 +362,8 @@ def decide_batch(
     if not decides_each():
         return _select(jnp.asarray(due), decide_together(agent, obs, states, keys), states)
     each, rows = unstack_rows(states), np.flatnonzero(due)
-    decided = decide_each([agent] * len(each), obs, each, keys, rows)
+    at_due = [[its[i] for i in rows] for its in (obs, each, keys)]
+    decided = decide_each([agent] * len(rows), *at_due)
     for i, state in zip(rows, decided):
         each[i] = state
     return stack_rows(each)

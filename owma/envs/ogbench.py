@@ -229,7 +229,8 @@ class OGBenchEnv(gym.Env[Any, np.ndarray], EzPickle):
         self.render_mode = render_mode
         self._numbers = np.random.RandomState().get_state()
         # To swap NumPy's numbers takes as long as a step of a point; of the mazes, only one that teleports draws in it.
-        self._steps_draw = _family(spec) != "locomaze" or "teleport" in env_id
+        self._family = _family(spec)
+        self._steps_draw = self._family != "locomaze" or "teleport" in env_id
         self._task_id, self._goal = task_id, np.zeros(0)
         with self.own_numbers():
             state = self.inner.observation_space
@@ -278,7 +279,7 @@ class OGBenchEnv(gym.Env[Any, np.ndarray], EzPickle):
 
     def _is_solved(self) -> bool:
         """Whether the state is one where OGBench's `step` would say so, without a step."""
-        if hasattr(self.inner, "compute_success"):  # of mazes
+        if self._family == "locomaze":
             return bool(self.inner.compute_success())
         return all(self.inner._compute_successes())
 

@@ -235,8 +235,9 @@ class _PerEpisodeDecider:
     def __call__(
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"], done: Bool[np.ndarray, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        rows = np.flatnonzero(~done)
-        for i, state in zip(rows, decide_each(self._agents, obs, self._states, keys, rows)):
+        rows = np.flatnonzero(~done).tolist()
+        agents, *rest = ([its[i] for i in rows] for its in (self._agents, obs, self._states, keys))
+        for i, state in zip(rows, decide_each(agents, *rest)):
             self._states[i] = state
         return *stack_rows([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
 
