@@ -320,20 +320,15 @@ decide: Any = eqx.filter_jit(Agent.decide)
 """`Agent.decide`, compiled."""
 
 
-def decide_each(
-    agents: Sequence[Agent], obs: Sequence[Obs], states: Sequence[AgentState], keys: Sequence[PRNGKeyArray]
-) -> list[AgentState]:
-    """`Agent.decide` in several environments by the program of a single one, as many at a time as there are cores.
-
-    The agents are of one structure, or one agent several times.
-    """
+def decide_each(due: Sequence[tuple[Agent, Obs, AgentState, PRNGKeyArray]]) -> list[AgentState]:
+    """`Agent.decide` in each environment by one program, as many at a time as there are cores."""
 
     def one(args: tuple[Agent, Obs, AgentState, PRNGKeyArray]) -> AgentState:
         return jax.block_until_ready(decide(*args[:-1], key=args[-1]))
 
     # One decision keeps little more than one core busy, and does not hold Python's lock.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(one, zip(agents, obs, states, keys)))
+        return list(pool.map(one, due))
 
 
 def compile_decide(agent: Agent) -> None:
@@ -362,8 +357,7 @@ def decide_batch(
     if not decides_each():
         return _select(jnp.asarray(due), decide_together(agent, obs, states, keys), states)
     each, rows = unstack_rows(states), np.flatnonzero(due)
-    at_due = [[its[i] for i in rows] for its in (obs, each, keys)]
-    decided = decide_each([agent] * len(rows), *at_due)
+    decided = decide_each([(agent, obs[i], each[i], keys[i]) for i in rows])
     for i, state in zip(rows, decided):
         each[i] = state
     return stack_rows(each)

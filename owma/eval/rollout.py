@@ -236,8 +236,8 @@ class _PerEpisodeDecider:
         self, obs: Float[Array, "n obs"], keys: Key[Array, " n"], done: Bool[np.ndarray, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
         rows = np.flatnonzero(~done).tolist()
-        agents, *rest = ([its[i] for i in rows] for its in (self._agents, obs, self._states, keys))
-        for i, state in zip(rows, decide_each(agents, *rest)):
+        due = [(self._agents[i], obs[i], self._states[i], keys[i]) for i in rows]
+        for i, state in zip(rows, decide_each(due)):
             self._states[i] = state
         return *stack_rows([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
 
