@@ -62,7 +62,11 @@ def two_routes_config(preset: ExperimentConfig, skew: float, seed: int) -> Exper
 
 def two_routes(preset: ExperimentConfig, skew: float, seed: int, runs: Path, progress: Progress) -> TrainedRun:
     """A run of `two_routes_config`, trained where `runs` does not have it yet."""
-    config = two_routes_config(preset, skew, seed)
+    return trained_run(two_routes_config(preset, skew, seed), runs, progress)
+
+
+def trained_run(config: ExperimentConfig, runs: Path, progress: Progress) -> TrainedRun:
+    """A run of this configuration, trained, or trained further, where `runs` does not have it whole yet."""
     try:
         folder = RunFolder.open(runs / config.name)
     except ValueError:

@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         HopperCollect as HopperCollect,
         OfflineDataset as OfflineDataset,
         OGBenchMazeCollect as OGBenchMazeCollect,
+        OGBenchNoisyCollect as OGBenchNoisyCollect,
         OGBenchPlayCollect as OGBenchPlayCollect,
         PointMazeCollect as PointMazeCollect,
         StitchCollect as StitchCollect,

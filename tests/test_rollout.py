@@ -35,7 +35,7 @@ def model(gaussian_model):
     return gaussian_model([0.0, 1.0], [1.0, 1.0], [1.0, 0.0])
 
 
-def _run(agent: Agent, seed: int = 0, episodes: int = 4, timed_decisions: int = 0, **env):
+def _run(agent: Agent | list[Agent], seed: int = 0, episodes: int = 4, timed_decisions: int = 0, **env):
     with vector_env(line_world(**env), episodes) as envs:
         return run_episodes(agent, envs, planner_name="mine", seed=seed, timed_decisions=timed_decisions)
 
@@ -207,3 +207,25 @@ def test_environments_are_refused_in_a_sentence() -> None:
     broken.kwargs["colour"] = "red"
     with pytest.raises(ConfigError, match="'test/LineWorld-v0' cannot be made .*colour"):
         check_env(broken, None, obs_dim=2, action_dim=2)
+
+
+def test_each_episode_may_have_a_value_and_a_judge_of_its_own(gaussian_model) -> None:
+    """As where each has a goal: what is planned, promised and held against it is that episode's alone."""
+    models = [gaussian_model([0.0, 1.0], [1.0, 1.0], [float(sign), 0.0]) for sign in (1, -1, 1, -1)]
+    agents = [Agent(model, RandomShooting(num_samples=8).build()) for model in models]
+    together, alone = _run(agents).rows, [_run(agents[0]).rows, _run(agents[1]).rows]
+    assert [row["value"] for row in together] == [alone[i % 2][i]["value"] for i in range(4)]
+    assert together[1]["value"] != alone[0][1]["value"]
+
+    def paid(amount: float) -> Judge:
+        return Judge(promised=RewardTask(lambda obs, action, next_obs: np.full(len(obs), amount)))
+
+    with vector_env(line_world(terminates=True), 4) as envs:
+        about = {"planner_name": "mine", "seed": 0, "timed_decisions": 0}
+        nothing = run_episodes(agents, envs, judge=[paid(0.0)] * 4, **about).rows
+        some = run_episodes(agents, envs, judge=[paid(0.0), paid(1.0)] * 2, **about).rows
+        with pytest.raises(ValueError, match="4 episodes, 3 agents and 1 judges"):
+            run_episodes(agents[:3], envs, judge=[paid(0.0)], **about)
+    gaps = [before["promise_gap"] - after["promise_gap"] for before, after in zip(nothing, some)]
+    realised = [sum(0.9**k for k in range(row["steps"])) for row in some]
+    np.testing.assert_allclose(gaps, [0.0, realised[1], 0.0, realised[3]], rtol=1e-5)

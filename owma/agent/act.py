@@ -320,17 +320,15 @@ decide: Any = eqx.filter_jit(Agent.decide)
 """`Agent.decide`, compiled."""
 
 
-def decide_each(
-    agent: Agent, obs: Float[Array, "n obs"], states: Sequence[AgentState], keys: Key[Array, " n"]
-) -> list[AgentState]:
-    """`Agent.decide` in each of n environments by the program of a single one, as many at a time as there are cores."""
+def decide_each(due: Sequence[tuple[Agent, Obs, AgentState, PRNGKeyArray]]) -> list[AgentState]:
+    """`Agent.decide` in each environment by one program, as many at a time as there are cores."""
 
-    def one(i: int) -> AgentState:
-        return jax.block_until_ready(decide(agent, obs[i], states[i], key=keys[i]))
+    def one(args: tuple[Agent, Obs, AgentState, PRNGKeyArray]) -> AgentState:
+        return jax.block_until_ready(decide(*args[:-1], key=args[-1]))
 
     # One decision keeps little more than one core busy, and does not hold Python's lock.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        return list(pool.map(one, range(len(states))))
+        return list(pool.map(one, due))
 
 
 def compile_decide(agent: Agent) -> None:
@@ -359,7 +357,7 @@ def decide_batch(
     if not decides_each():
         return _select(jnp.asarray(due), decide_together(agent, obs, states, keys), states)
     each, rows = unstack_rows(states), np.flatnonzero(due)
-    decided = decide_each(agent, obs[rows], [each[i] for i in rows], keys[rows])
+    decided = decide_each([(agent, obs[i], each[i], keys[i]) for i in rows])
     for i, state in zip(rows, decided):
         each[i] = state
     return stack_rows(each)

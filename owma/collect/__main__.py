@@ -17,6 +17,7 @@ from owma.config.data import (
     CollectConfig,
     HopperCollect,
     OGBenchMazeCollect,
+    OGBenchNoisyCollect,
     OGBenchPlayCollect,
     PointMazeCollect,
     StitchCollect,
@@ -31,6 +32,7 @@ Collect: TypeAlias = (
     | Annotated[HopperCollect, tyro.conf.subcommand(HopperCollect.command_name)]
     | Annotated[OGBenchMazeCollect, tyro.conf.subcommand(OGBenchMazeCollect.command_name)]
     | Annotated[OGBenchPlayCollect, tyro.conf.subcommand(OGBenchPlayCollect.command_name)]
+    | Annotated[OGBenchNoisyCollect, tyro.conf.subcommand(OGBenchNoisyCollect.command_name)]
 )
 
 

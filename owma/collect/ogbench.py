@@ -1,6 +1,8 @@
 """OGBench's data made again, without a network: its environments and oracles, which its package holds.
 
-Its scripts are not in the package; what is here follows their description (Park et al. 2024, arXiv 2410.20092).
+Its scripts are not in the package; what is here follows them (`data_gen_scripts` of github.com/seohongpark/ogbench at
+1d41409; Park et al. 2024, arXiv 2410.20092), but for this: in a maze the oracle goes to the goal itself once it is in
+the goal's cell, not to the cell's middle, and goals after an episode's first are in the middle of cells.
 Rewards are those of the goal that the oracle has at the time, 1 while it is reached and 0 before; tasks label them
 anew. The same settings give the same data.
 """
@@ -13,9 +15,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from owma._internal.errors import ConfigError
 from owma.collect.claim import OnSteps, check_positive, missing, recorder_for
 from owma.collect.recorder import Recorder
-from owma.config.data import OGBenchMazeCollect, OGBenchPlayCollect
+from owma.config.data import OGBenchMazeCollect, OGBenchNoisyCollect, OGBenchPlayCollect
 from owma.envs import OGBENCH_ID
 
 STITCH_DISTANCE = 4
@@ -23,6 +26,8 @@ STITCH_DISTANCE = 4
 
 _LENGTHS = {"navigate": 1000, "stitch": 200}
 _PLAY_LENGTH = 1000
+_MIN_NORM = 0.4  # Of what a Markov oracle moves by, as its scripts have it.
+_MARKOV_NOISE_SHAPE = np.array([1.0, 1.0, 1.0, 3.0, 10.0])
 
 
 def collect_ogbench_maze(config: OGBenchMazeCollect, progress: OnSteps | None = None) -> str:
@@ -51,8 +56,9 @@ def collect_ogbench_maze(config: OGBenchMazeCollect, progress: OnSteps | None = 
             algorithm = "OGBench's oracle of directions, Gaussian action noise"
             with recorder_for(config, env, eval_env, description, algorithm) as recorder:
                 recorder.resume(rng)
+                next_cells = _NextCells(cast(Any, recorder.env.unwrapped).inner)
                 while recorder.num_steps < config.steps:
-                    _roll_maze(recorder, min(length, config.steps - recorder.num_steps), config, rng)
+                    _roll_maze(recorder, min(length, config.steps - recorder.num_steps), config, next_cells, rng)
                     if progress is not None:
                         progress(recorder.num_steps, config.steps)
     return config.name
@@ -88,13 +94,64 @@ def collect_ogbench_play(config: OGBenchPlayCollect, progress: OnSteps | None = 
     return config.name
 
 
+def collect_ogbench_noisy(config: OGBenchNoisyCollect, progress: OnSteps | None = None) -> str:
+    """Collect *noisy* data of an OGBench arm: its oracle that looks at every state, with noise, and random actions.
+
+    **Arguments:**
+
+    - `config`: the settings.
+    - `progress`: called after every episode of 1000 steps.
+
+    **Returns:** the Minari id. A dataset of that id and these settings is reused, unless `config.overwrite`.
+
+    **Raises:** `ConfigError` for values out of range and without OGBench, `DatasetError` if the id is taken by other
+    data.
+    """
+    check_positive(config, "steps")
+    if not 0 <= config.random_share <= 1:
+        raise ConfigError(f"--random-share must be from 0 to 1; got {config.random_share}.")
+    with missing(config, progress) as is_missing:
+        if is_missing:
+            rng = np.random.default_rng(config.seed)
+            env, eval_env = _environments(config.scene, _PLAY_LENGTH)
+            description = f"OGBench's {config.scene}, noisy."
+            algorithm = "OGBench's Markov oracle, Gaussian action noise, random actions"
+            with recorder_for(config, env, eval_env, description, algorithm) as recorder:
+                recorder.resume(rng)
+                oracle = _markov_oracle(cast(Any, recorder.env.unwrapped).inner)
+                while recorder.num_steps < config.steps:
+                    _roll_noisy(recorder, oracle, min(_PLAY_LENGTH, config.steps - recorder.num_steps), config, rng)
+                    if progress is not None:
+                        progress(recorder.num_steps, config.steps)
+    return config.name
+
+
 def _environments(name: str, length: int) -> tuple[gym.Env, EnvSpec]:
     """The one to collect in, and the one to evaluate in: OGBench's default task of those that it evaluates singly."""
     env = gym.make(OGBENCH_ID, env_id=f"{name}-v0", collecting=True, max_episode_steps=length, disable_env_checker=True)
     return env, copy.deepcopy(gym.spec(f"owma/ogbench-{name}-v0"))
 
 
-def _roll_maze(recorder: Recorder, steps: int, config: OGBenchMazeCollect, rng: np.random.Generator) -> None:
+class _NextCells:
+    """OGBench's oracle, which searches the whole maze at every step, asked once for each pair of cells."""
+
+    def __init__(self, maze: Any) -> None:
+        self._maze = maze
+        self._known: dict[tuple[Any, Any], np.ndarray] = {}
+
+    def __call__(self, position: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """The centre of the next cell on a shortest way; in the goal's own cell, where there is none, the goal."""
+        here, there = self._maze.xy_to_ij(position), self._maze.xy_to_ij(goal)
+        if here == there:
+            return goal
+        if (here, there) not in self._known:
+            self._known[here, there] = self._maze.get_oracle_subgoal(position, goal)[0]
+        return self._known[here, there]
+
+
+def _roll_maze(
+    recorder: Recorder, steps: int, config: OGBenchMazeCollect, next_cells: _NextCells, rng: np.random.Generator
+) -> None:
     maze: Any = cast(Any, recorder.env.unwrapped).inner
     cells = [(int(row), int(col)) for row, col in np.argwhere(maze.maze_map == 0)]
     start = cells[rng.integers(len(cells))]
@@ -108,11 +165,7 @@ def _roll_maze(recorder: Recorder, steps: int, config: OGBenchMazeCollect, rng: 
     obs = recorder.reset(seed=int(rng.integers(2**31)), options=options)
     target = np.array(maze.cur_goal_xy)
     for noise in rng.normal(0.0, config.action_noise, (steps, 2)):
-        subgoal = maze.get_oracle_subgoal(obs, target)[0]
-        # In the goal's own cell there is none but the goal.
-        if maze.xy_to_ij(obs) == maze.xy_to_ij(target):
-            subgoal = target
-        ahead = subgoal - obs
+        ahead = next_cells(obs, target) - obs
         direction = ahead / max(float(np.linalg.norm(ahead)), 1e-6)
         obs = recorder.step(np.clip(direction + noise, -1.0, 1.0).astype(np.float32))
         if config.kind == "navigate" and maze.compute_success():
@@ -164,5 +217,36 @@ def _roll_play(recorder: Recorder, oracles: Mapping[str, Any], steps: int, rng: 
             with env.own_numbers():
                 obs_of_target, info = env.inner.set_new_target()
                 oracle = oracles[info["privileged/target_task"]]
+                oracle.reset(obs_of_target, info)
+    recorder.keep(rng)
+
+
+def _markov_oracle(inner: Any) -> Any:
+    from ogbench.manipspace.oracles.markov.cube_markov import (  # pyright: ignore[reportMissingImports]
+        CubeMarkovOracle,
+    )
+
+    return CubeMarkovOracle(env=inner, min_norm=_MIN_NORM)
+
+
+def _roll_noisy(
+    recorder: Recorder, oracle: Any, steps: int, config: OGBenchNoisyCollect, rng: np.random.Generator
+) -> None:
+    env: Any = recorder.env.unwrapped
+    obs = recorder.reset(seed=int(rng.integers(2**31)))
+    info = env.inner.compute_ob_info()
+    scale = rng.uniform(0.0, config.action_noise) * _MARKOV_NOISE_SHAPE
+    with env.own_numbers():  # those that the ends of its ways are drawn from
+        oracle.reset(obs, info)
+    for _ in range(steps):
+        if rng.uniform() < config.random_share:
+            action = rng.uniform(-1.0, 1.0, len(scale))
+        else:
+            action = np.asarray(oracle.select_action(obs, info)) + rng.normal(0.0, scale)
+        obs = recorder.step(np.clip(action, -1.0, 1.0).astype(np.float32))
+        info = env.inner.compute_ob_info()
+        if oracle.done:
+            with env.own_numbers():
+                obs_of_target, info = env.inner.set_new_target()
                 oracle.reset(obs_of_target, info)
     recorder.keep(rng)

@@ -17,6 +17,8 @@ ACTION_NOISE = 0.5
 ANT_NOISE = 0.2
 HOPPER_NOISE = 0.1
 PLAN_NOISE = 0.1
+MARKOV_NOISE = 0.1
+MARKOV_RANDOM_SHARE = 0.1
 FALLEN_STEPS = 50
 RANDOM_SHARE = 0.05
 SEARCH_STEPS = 400_000
@@ -241,6 +243,33 @@ class OGBenchPlayCollect(AbstractCollect):
 
 
 @dataclass(frozen=True)
+class OGBenchNoisyCollect(AbstractCollect):
+    """A *noisy* dataset of OGBench's arm with a cube, by an oracle without plans; needs the extra `ogbench`."""
+
+    scene: Literal["cube-single"] = "cube-single"
+    """What there is to be moved."""
+    steps: int = 1_000_000
+    """Steps in all; episodes are of 1000 steps, the last is cut."""
+    action_noise: float = MARKOV_NOISE
+    """The largest standard deviation σ of the noise on actions, whose range is [-1, 1]: each episode has one of its
+    own, uniform from 0 to this; three times that on turns, and ten times on the gripper."""
+    random_share: float = MARKOV_RANDOM_SHARE
+    """Share of the actions that are drawn uniformly instead."""
+
+    command_name = "ogbench-noisy"
+    id_pattern = (
+        r"owma/ogbench-(?P<scene>[a-z0-9-]+)-noisy-(?P<steps>\d+)"
+        r"(?:-noise(?P<action_noise>[^-]+?))?(?:-random(?P<random_share>[^-]+?))?-seed(?P<seed>\d+)-v0"
+    )
+
+    @property
+    def settings_id(self) -> str:
+        random = "" if self.random_share == MARKOV_RANDOM_SHARE else f"-random{_code(self.random_share)}"
+        made = f"{self.steps}{_noise(self.action_noise, MARKOV_NOISE)}{random}"
+        return f"owma/ogbench-{self.scene}-noisy-{made}-seed{self.seed}-v0"
+
+
+@dataclass(frozen=True)
 class HopperCollect(AbstractCollect):
     """A dataset of Hopper-v5: a mixture of linear policies for four tasks, good and bad ones, and random actions.
 
@@ -276,7 +305,7 @@ class HopperCollect(AbstractCollect):
         return f"owma/hopper-{made}-seed{self.seed}-v0"
 
 
-_OGBenchCollect: TypeAlias = OGBenchMazeCollect | OGBenchPlayCollect
+_OGBenchCollect: TypeAlias = OGBenchMazeCollect | OGBenchPlayCollect | OGBenchNoisyCollect
 
 CollectConfig: TypeAlias = (
     TwoRoutesCollect | PointMazeCollect | StitchCollect | AntMazeCollect | HopperCollect | _OGBenchCollect

@@ -26,11 +26,14 @@ class FeatureTrainingConfig:
     """gamma of `hilbert`, in (0, 1): distances saturate at 1/(1 - gamma) steps."""
     expectile: float = 0.95
     """Of `hilbert`, in [0.5, 1): how near to the shortest of the recorded ways."""
+    n_step: int = later_field(1)
+    """Of `hilbert`: recorded steps that are counted before the target network is asked. Distances grow by at most as
+    many in the time that it takes to follow the weights, 1/(1 - ema_decay) updates."""
     report_every: int = 500
     """Updates between two rows of metrics, and two checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch_size", "report_every"):
+        for name in ("updates", "batch_size", "report_every", "n_step"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
         if not 0 < self.discount < 1:

@@ -9,6 +9,7 @@ from owma.collect.dispatch import collect as collect
 from owma.collect.hopper import collect_hopper as collect_hopper
 from owma.collect.ogbench import (
     collect_ogbench_maze as collect_ogbench_maze,
+    collect_ogbench_noisy as collect_ogbench_noisy,
     collect_ogbench_play as collect_ogbench_play,
 )
 from owma.collect.point_maze import (
@@ -31,6 +32,7 @@ from owma.config.data import (
     HopperCollect as HopperCollect,
     OgbenchFile as OgbenchFile,
     OGBenchMazeCollect as OGBenchMazeCollect,
+    OGBenchNoisyCollect as OGBenchNoisyCollect,
     OGBenchPlayCollect as OGBenchPlayCollect,
     PointMazeCollect as PointMazeCollect,
     StitchCollect as StitchCollect,

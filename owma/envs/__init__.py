@@ -26,6 +26,7 @@ from owma.envs.ogbench import (
     OGBENCH_ID as OGBENCH_ID,
     OGBenchEnv as OGBenchEnv,
     env_of_reward as env_of_reward,
+    goal_env as goal_env,
     ogbench_name as ogbench_name,
     register_ogbench,
     task_env as task_env,

@@ -5,6 +5,10 @@ is reset with; here each copy has numbers of its own. `owma/ogbench-NAME-v0` is 
 OGBench's default task, `owma/ogbench-NAME-task3-v0` the one with its third. The rewards are OGBench's, minus the number
 of things that are not where they should be; when there is none the episode ends, and is a success.
 
+`owma/ogbench-NAME-goal3-v0` is NAME as OGBench evaluates goals in it, with its third task: observations have two parts,
+`observation` and `desired_goal`, which is the observation of a state where the task is done. In mazes both ends of the
+way are moved by up to a metre along either axis, anew in every episode, and the reward is 1 at the goal and 0 before.
+
 Rewards of the tasks as functions r(obs, action, next_obs), for `--task.reward` and `python -m owma.transfer`, are
 `owma.envs.ogbench:pointmaze_medium_task1` and so on, of `TASKS`. `python -m owma.transfer RUN --ogbench-tasks`
 evaluates all five of an environment.
@@ -14,7 +18,7 @@ import copy
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,12 +183,17 @@ def env_of_reward(spec: str) -> EnvSpec | None:
     return task_env(name) if module == __name__ and name in TASKS else None
 
 
+def goal_env(name: str, task: int) -> EnvSpec:
+    """The environment of a task as OGBench evaluates goals: see the module. `name`: one of `EPISODE_STEPS`."""
+    return gym.spec(f"owma/ogbench-{name}-goal{task}-v0")
+
+
 def task_env(task: str) -> EnvSpec:
     """The environment of a task of `TASKS`: with its start, its goal, and an end where that is reached."""
     return gym.spec(f"owma/ogbench-{task.replace('_', '-')}-v0")
 
 
-class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
+class OGBenchEnv(gym.Env[Any, np.ndarray], EzPickle):
     """An environment of OGBench; see the module.
 
     **Arguments:**
@@ -192,6 +201,8 @@ class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
     - `env_id`: OGBench's id, such as `cube-single-singletask-task3-v0`.
     - `collecting`: for an oracle that goes from goal to goal: reaching one ends nothing.
     - `terminate_at_goal`: whether reaching the goal ends the episode, as OGBench has it.
+    - `task_id`: the task of every episode, in an environment that has several. Observations are then dictionaries of
+        `observation` and `desired_goal`.
 
     **Raises:** `ConfigError` if OGBench is not installed or has no such environment.
     """
@@ -204,8 +215,9 @@ class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
         collecting: bool = False,
         render_mode: str | None = None,
         terminate_at_goal: bool = True,
+        task_id: int | None = None,
     ) -> None:
-        EzPickle.__init__(self, env_id, collecting, render_mode, terminate_at_goal)
+        EzPickle.__init__(self, env_id, collecting, render_mode, terminate_at_goal, task_id)
         spec = gym.registry.get(env_id) if re.fullmatch(r"[a-z0-9-]+-v0", env_id) and _load() else None
         if spec is None or _family(spec) not in _COLLECTING:
             raise ConfigError(f"OGBench has no environment {env_id!r}; name one such as pointmaze-medium-v0.")
@@ -216,8 +228,14 @@ class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             Path(self.inner.fullpath).unlink(missing_ok=True)  # the model that it has loaded, left behind
         self.render_mode = render_mode
         self._numbers = np.random.RandomState().get_state()
+        # To swap NumPy's numbers takes as long as a step of a point; of the mazes, only one that teleports draws in it.
+        self._family = _family(spec)
+        self._steps_draw = self._family != "locomaze" or "teleport" in env_id
+        self._task_id, self._goal = task_id, np.zeros(0)
         with self.own_numbers():
-            self.observation_space = self.inner.observation_space
+            state = self.inner.observation_space
+        goals = gym.spaces.Dict({"observation": state, "desired_goal": copy.deepcopy(state)})
+        self.observation_space = state if task_id is None else goals
         self.action_space = copy.deepcopy(self.inner.action_space)
 
     @contextmanager
@@ -231,11 +249,13 @@ class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             self._numbers = np.random.get_state()
             np.random.set_state(before)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        """Begin an episode.
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        """Begin an episode; `success` of the info is whether it begins where it is to end.
 
         `options` as in OGBench; of a maze also `reset_cell` and `goal_cell`, both (row, col), as in PointMaze.
         """
+        if self._task_id is not None:
+            options = {"task_id": self._task_id, **(options or {})}
         if options is not None and "goal_cell" in options:
             cells = {"init_ij": tuple(options["reset_cell"]), "goal_ij": tuple(options["goal_cell"])}
             options = {"task_info": cells}
@@ -244,13 +264,24 @@ class OGBenchEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             self.inner.action_space.seed(seed)  # OGBench takes random steps when it resets
         with self.own_numbers():
             obs, info = self.inner.reset(seed=seed, options=options or {})
-        return obs, info
+        self._goal = info.get("goal", self._goal)
+        return self._shown(obs), {**info, "success": self._is_solved()}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step, of 0.1 s for points and 0.05 s for arms."""
-        with self.own_numbers():
+        with self.own_numbers() if self._steps_draw else nullcontext():
             obs, reward, terminated, truncated, info = self.inner.step(action)
-        return obs, float(reward), bool(terminated), bool(truncated), {"success": bool(info.get("success", False))}
+        said = {"success": bool(info.get("success", False))}
+        return self._shown(obs), float(reward), bool(terminated), bool(truncated), said
+
+    def _shown(self, obs: np.ndarray) -> Any:
+        return obs if self._task_id is None else {"observation": obs, "desired_goal": np.array(self._goal)}
+
+    def _is_solved(self) -> bool:
+        """Whether the state is one where OGBench's `step` would say so, without a step."""
+        if self._family == "locomaze":
+            return bool(self.inner.compute_success())
+        return all(self.inner._compute_successes())
 
     def render(self) -> Any:
         """Render as OGBench does."""
@@ -268,6 +299,13 @@ def register_ogbench() -> None:
         return
     gym.register(id=OGBENCH_ID, entry_point=entry_point)
     for name, steps in EPISODE_STEPS.items():
+        for number in range(1, 6):
+            gym.register(
+                id=f"owma/ogbench-{name}-goal{number}-v0",
+                entry_point=entry_point,
+                max_episode_steps=steps,
+                kwargs={"env_id": f"{name}-v0", "task_id": number},
+            )
         for task in ("", *(f"-task{number}" for number in range(1, 6))):
             gym.register(
                 id=f"owma/ogbench-{name}{task}-v0",

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -54,16 +54,19 @@ class Episodes:
 
 
 def run_episodes(
-    agent: Agent,
+    agent: Agent | Sequence[Agent],
     envs: VectorEnv,
     *,
     planner_name: str,
     seed: int,
     timed_decisions: int = 4,
     progress: Callable[[int], None] | None = None,
-    judge: Judge = Judge(),  # noqa: B008  (frozen)
+    judge: Judge | Sequence[Judge] = Judge(),  # noqa: B008  (frozen)
 ) -> Episodes:
     """One episode in each of `envs`.
+
+    **Arguments:** `agent`, `judge`: of all episodes, or one for each; agents then differ in nothing but the value that
+    they act by, as where each episode has a goal of its own.
 
     Episode i starts from environment seed `1000 * seed + i`, whatever the planner, so that planners can be compared
     pair by pair. `return` is the plain sum of rewards, `value` the promise V(ψ*) of the first decision, `promise_gap`
@@ -79,14 +82,20 @@ def run_episodes(
     to (`Judge.promised_by`), and is `None` if these are unknown.
     """
     num_episodes = envs.num_envs
-    acting = _RecordingAgent(agent, num_episodes, seed, envs.single_action_space)
-    pays = judge.task is None
-    trajectories = roll_out(acting, envs, seed=seed, flatten=agent.flatten, pays=pays, progress=progress)
+    agents = [agent] * num_episodes if isinstance(agent, Agent) else list(agent)
+    judges = [judge] * num_episodes if isinstance(judge, Judge) else list(judge)
+    if len(agents) != num_episodes or len(judges) != num_episodes:
+        raise ValueError(
+            f"run_episodes: there are {num_episodes} episodes, {len(agents)} agents and {len(judges)} judges."
+        )
+    acting = _RecordingAgent(agents, seed, envs.single_action_space)
+    pays = any(judge.task is None for judge in judges)
+    trajectories = roll_out(acting, envs, seed=seed, flatten=agents[0].flatten, pays=pays, progress=progress)
     planned = acting.planned()
-    times = _time_decisions(agent, trajectories.observations, timed_decisions, seed)
-    discount = agent.model.world.discount
+    times = _time_decisions(agents[0], trajectories.observations, timed_decisions, seed)
+    discount = agents[0].model.world.discount
     rows = []
-    for i, judged in enumerate(trajectories.judged(judge)):
+    for i, (judge, judged) in enumerate(zip(judges, trajectories.judged(judges))):
         length, value, gap = judged["steps"], float(planned.first.value[i]), None
         if judge.knows_promise:
             kept = trajectories.rewards_by(judge.promised_by, i)
@@ -98,7 +107,7 @@ def run_episodes(
             "episode": i,
             **judged,
             "value": value,
-            "value_kind": value_kind(agent.model.value),
+            "value_kind": value_kind(agents[i].model.value),
             "promise_gap": gap,
             "kl": float(planned.kl[i]),
             "nfe": int(planned.first.nfe[0]),
@@ -126,13 +135,14 @@ class _DecisionRecord:
 
 
 class _RecordingAgent:
-    """Adapts an agent to `owma.eval.trajectories.Acting`, and records its decisions."""
+    """Adapts agents, one an episode, to `owma.eval.trajectories.Acting`, and records their decisions."""
 
-    def __init__(self, agent: Agent, n: int, seed: int, space: gym.Space) -> None:
-        self._agent, self._space = agent, space
-        self._bare = without_planner(agent)
-        self._keys = episode_keys(seed, n, replan_every=agent.replan_every)
-        self._decide = _make_decider(agent, n)
+    def __init__(self, agents: Sequence[Agent], seed: int, space: gym.Space) -> None:
+        # Of what follows a plan, all do the same.
+        self._agent, self._space, n = agents[0], space, len(agents)
+        self._bare = without_planner(self._agent)
+        self._keys = episode_keys(seed, n, replan_every=self._agent.replan_every)
+        self._decide = _make_decider(agents)
         self._psi: Any = None  # Step 0 plans.
         self._first: Any = None
         self._decisions: list[np.ndarray] = []
@@ -143,7 +153,7 @@ class _RecordingAgent:
     ) -> Float[HostArray, "n act"]:
         states, (decision_keys, action_keys) = jnp.asarray(obs), next(self._keys)
         if step % self._agent.replan_every == 0:
-            self._psi, info, late = self._decide(states, decision_keys)
+            self._psi, info, late = self._decide(states, decision_keys, done)
             if self._first is None:
                 self._first = info
             self._overruns += ~done & late
@@ -200,30 +210,35 @@ class _BatchDecider(Protocol):
     """`Agent.decide` in all episodes; holds the agent's state of each."""
 
     def __call__(
-        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"], done: Bool[np.ndarray, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        """The plans, their diagnostics, and which of them missed the deadline."""
+        """The plans, their diagnostics, and which of them missed the deadline; of no account where `done`."""
         ...
 
 
-def _make_decider(agent: Agent, n: int) -> _BatchDecider:
+def _make_decider(agents: Sequence[Agent]) -> _BatchDecider:
+    agent = agents[0]
     if agent.deadline_ms is not None:
-        return _DeadlineDecider(agent, n, agent.deadline_ms)
-    return _PerEpisodeDecider(agent, n) if decides_each() else _JointDecider(agent, n)
+        return _DeadlineDecider(agents, agent.deadline_ms)
+    is_one = all(other is agent for other in agents)
+    return _JointDecider(agent, len(agents)) if is_one and not decides_each() else _PerEpisodeDecider(agents)
 
 
 class _PerEpisodeDecider:
     """One compiled single-episode decision per episode, in threads."""
 
-    def __init__(self, agent: Agent, n: int) -> None:
-        self._agent = agent
-        self._states = [initial_state(agent)] * n
-        compile_decide(agent)
+    def __init__(self, agents: Sequence[Agent]) -> None:
+        self._agents = agents
+        self._states = [initial_state(agents[0])] * len(agents)
+        compile_decide(agents[0])
 
     def __call__(
-        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"], done: Bool[np.ndarray, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
-        self._states = decide_each(self._agent, obs, self._states, keys)
+        rows = np.flatnonzero(~done).tolist()
+        due = [(self._agents[i], obs[i], self._states[i], keys[i]) for i in rows]
+        for i, state in zip(rows, decide_each(due)):
+            self._states[i] = state
         return *stack_rows([(state.psi, state.info) for state in self._states]), np.zeros(len(self._states), bool)
 
 
@@ -235,8 +250,9 @@ class _JointDecider:
         self._states = agent.init_batch(n)
 
     def __call__(
-        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"], done: Bool[np.ndarray, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
+        del done  # as one program, it takes as long for all
         self._states = decide_together(self._agent, obs, self._states, keys)
         decisions = self._states.decision
         return decisions.psi, decisions.info, np.zeros(len(obs), bool)
@@ -245,20 +261,21 @@ class _JointDecider:
 class _DeadlineDecider:
     """Decisions one after another, each within a deadline."""
 
-    def __init__(self, agent: Agent, n: int, deadline_ms: float) -> None:
-        self._agent, self._deadline_ms = agent, deadline_ms
-        self._states = [agent.init()] * n
+    def __init__(self, agents: Sequence[Agent], deadline_ms: float) -> None:
+        self._agents, self._deadline_ms = agents, deadline_ms
+        self._states = [agents[0].init()] * len(agents)
         self._paces = self._states[0].paces
 
     def __call__(
-        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"]
+        self, obs: Float[Array, "n obs"], keys: Key[Array, " n"], done: Bool[np.ndarray, " n"]
     ) -> tuple[Float[Array, "n psi"], PlanInfo, Bool[np.ndarray, " n"]]:
         late = np.zeros(len(self._states), bool)
-        for i, state in enumerate(self._states):
+        for i in np.flatnonzero(~done).tolist():
+            state = self._states[i]
             # Step times depend on the machine, not on the episode: carry the measurements over.
             state = eqx.tree_at(lambda s: s.paces, state, self._paces)
             began = time.perf_counter()
-            self._states[i] = self._agent.decide(obs[i], state, key=keys[i], began=began)
+            self._states[i] = self._agents[i].decide(obs[i], state, key=keys[i], began=began)
             late[i] = 1e3 * (time.perf_counter() - began) > self._deadline_ms
             self._paces = self._states[i].paces
         return *stack_rows([(state.psi, state.info) for state in self._states]), late

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,13 +51,14 @@ class Trajectories:
         states = self.observations[episode, : length + 1]
         return task.judge(states[:-1], self.actions[episode, :length], states[1:])
 
-    def judged(self, judge: Judge) -> list[dict[str, Any]]:
-        """For each episode `success`, `return` and `steps`, the first two by the judge.
+    def judged(self, judge: Judge | Sequence[Judge]) -> list[dict[str, Any]]:
+        """For each episode `success`, `return` and `steps`, the first two by the judge, which may be one for each.
 
         Where that is a task, the environment's own are `env_success` and `env_return`. A success that nobody speaks of
         is `None`, and so is a return of the environment's that is not finite.
         """
-        return [self._judged(judge.task, i) for i in range(len(self.lengths))]
+        judges = [judge] * len(self.lengths) if isinstance(judge, Judge) else judge
+        return [self._judged(judges[i].task, i) for i in range(len(self.lengths))]
 
     def _judged(self, task: AbstractRewardTask | None, i: int) -> dict[str, Any]:
         paid = float(self.rewards_by(None, i).sum())
@@ -186,10 +187,11 @@ def random_trajectories(
     return roll_out(act, envs, seed=seed, flatten=flatten, pays=False, progress=progress)
 
 
-def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int) -> list[dict[str, Any]]:
+def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int, planner: str = RANDOM) -> list[dict[str, Any]]:
     """A row an episode, of the form of an evaluation's; what only planners have is `None`.
 
-    **Arguments:** `trajectories`: as `random_trajectories` returns it.
+    **Arguments:** `trajectories`: as `random_trajectories` returns it, or other ones without a planner, by the name
+    `planner`.
 
     Raises `OwmaError` where an episode has no finite return.
     """
@@ -198,7 +200,7 @@ def random_rows(trajectories: Trajectories, judge: Judge, *, seed: int) -> list[
     judged = trajectories.judged(judge)
     if any(row["return"] is None for row in judged):
         raise OwmaError("The environment gave rewards whose sum is not finite; mend the environment.")
-    return [{"planner": RANDOM, "seed": seed, "episode": i, **unknown, **row} for i, row in enumerate(judged)]
+    return [{"planner": planner, "seed": seed, "episode": i, **unknown, **row} for i, row in enumerate(judged)]
 
 
 if not TYPE_CHECKING:

@@ -23,6 +23,7 @@ from owma.report.source import Source, read_groups
 from owma.results import plots
 from owma.results.analysis import OURS, Group
 from owma.results.baselines import read_baselines
+from owma.results.ogbench import ogbench_protocol
 from owma.results.pictures import run_pictures
 from owma.results.plots.colours import ADAPTED
 from owma.results.promises import kept_promises
@@ -113,6 +114,11 @@ def _of_rows(folder: Path, groups_of: Callable[[Path], list[Group]]) -> Iterator
         yield folder / "results.json", results
         yield folder / "table.md", table
         yield folder / "skew_curve.png", functools.partial(plots.skew_curve, results=results)
+    elif rows and "ogbench_task" in rows[0]:
+        dataset = RunFolder(folder).read_json("config.json")["dataset"]
+        results, table = ogbench_protocol(dataset, experiments[0])
+        yield folder / "results.json", results
+        yield folder / "table.md", table
     elif rows and "task" in rows[0]:
         yield from _of_transfer(folder, rows)
     else:

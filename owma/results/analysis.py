@@ -17,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 OURS = "online_adaptation"
 FORMS = "adaptation_"
 """How other forms of the method are called, which are no rivals."""
-NO_RIVALS = ("random_actions", "data")
+NO_RIVALS = ("random_actions", "no_action", "data")
 """Nor are what planners are held against."""
 _RESAMPLES = 5000
 

@@ -1,4 +1,4 @@
-"""What planners are held against, by the same judge: the episodes of the dataset, and random actions."""
+"""What planners are held against, by the same judge: the dataset's episodes, random actions, and doing nothing."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from owma.outcomes.transitions import Transitions
 from owma.results.tables import summarise, with_known_success
 from owma.runs.folder import RunFolder
 
-RANDOM, DATA = "random_actions", "data"
+RANDOM, NO_ACTION, DATA = "random_actions", "no_action", "data"
 """Their names in the column of planners."""
 
 FILE = "baselines.jsonl"
-"""Of a folder with rows: one an episode of `RANDOM`, and one of `DATA`."""
+"""Of a folder with rows: one an episode of `RANDOM` and of `NO_ACTION`, where that was tried, and one of `DATA`."""
 
 _RUN_FILE = "data.json"
 
@@ -86,14 +86,14 @@ def summarise_with_baselines(
 
     An environment of which one row says that it speaks of success spoke of it to all, planners and random actions.
     """
-    summary = summarise(with_known_success(rows, random_among(baselines)))
+    summary = summarise(with_known_success(rows, episodes_among(baselines)))
     beside = summarise_baselines(baselines, rows)
     return summary | ({"baselines": beside} if beside else {})
 
 
-def random_among(baselines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows of `RANDOM`: those that are of episodes in the planners' environment."""
-    return [row for row in baselines if row["planner"] == RANDOM]
+def episodes_among(baselines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows that are of episodes in the planners' environment: all but those of `DATA`."""
+    return [row for row in baselines if row["planner"] in (RANDOM, NO_ACTION)]
 
 
 def summarise_baselines(
@@ -104,7 +104,7 @@ def summarise_baselines(
     Of `DATA` it is the row; where rows of several datasets, or seeds, differ, the means over all their episodes.
     `planners`: rows of the planners beside them, by which it may be known that the environment speaks of success.
     """
-    by_planner = dict(summarise(with_known_success(random_among(rows), planners))["planners"])
+    by_planner = dict(summarise(with_known_success(episodes_among(rows), planners))["planners"])
     keys = ("episodes", "success", "return", "steps", "intervals", "discounted")
     of_data = [{key: row[key] for key in keys} for row in rows if row["planner"] == DATA]
     if of_data:

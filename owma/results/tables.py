@@ -348,7 +348,8 @@ def of_baselines(results: Mapping[str, Any]) -> str:
             count = "one recorded episode" if entry["episodes"] == 1 else f"{entry['episodes']:,} recorded episodes"
             said.append(f"{name}: {count}, of {entry['steps']:.0f} steps in the mean, by the same rewards")
         else:
-            said.append(f"{name}: drawn uniformly, from the same start states")
+            done = "an action of zeros" if name == "no_action" else "drawn uniformly"
+            said.append(f"{name}: {done}, from the same start states")
     return f" {'; '.join(said)}." if said else ""
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma._internal.tree import map_rows
-from owma._internal.types import Action, Array, Float, Int, Obs, PRNGKeyArray, PyTree, Scalar
+from owma._internal.types import Action, Array, Bool, Float, Int, Obs, PRNGKeyArray, PyTree, Scalar
 from owma.diffusion.nets import ResidualMLP
 from owma.outcomes.features import FeaturesConfig, LearnedFeatures
 from owma.outcomes.features.build import build_features
@@ -28,6 +28,9 @@ class FeatureBatch(eqx.Module):
     """A later state of the same episode: `next_obs`, or one after it."""
     other: Float[Array, "batch obs"]
     """An independent state of the dataset."""
+    ahead: Float[Array, "batch obs"]
+    """The state `steps` after `obs` in the same episode: of rows whose goal is `goal`, not beyond it (`_leads`)."""
+    steps: Int[Array, " batch"]
 
 
 class AbstractFeatureObjective(eqx.Module):
@@ -86,12 +89,14 @@ class HilbertObjective(AbstractFeatureObjective):
     2402.15567): $$\min_c\ \mathbb E\,\ell_\tau\big(-1 + \gamma\bar V(s', g) - V(s, g)\big),\qquad \ell_\tau(x) = |\tau
     - \mathbb 1[x < 0]|\,x^2,$$ $\bar V$ the target network, g a later state of the same episode (five of eight) or any
     state. An expectile τ near 1 approximates a maximum over the recorded actions. Where s' = g, $\bar V$ is 0 by
-    construction.
+    construction. Over k recorded steps, which lead to g at most, it is $-\frac{1-\gamma^k}{1-\gamma} +
+    \gamma^k\bar V(s_{t+k}, g)$.
     """
 
     features: LearnedFeatures
     discount: float = eqx.field(static=True)
     expectile: float = eqx.field(static=True)
+    n_step: int = eqx.field(static=True, default=1)
 
     def value(self, obs: Obs, goal: Obs) -> Scalar:
         """V(s, g) of standardised states: minus the discounted number of steps from s to g."""
@@ -100,12 +105,20 @@ class HilbertObjective(AbstractFeatureObjective):
 
     def loss(self, average: AbstractFeatureObjective, batch: FeatureBatch) -> Scalar:
         assert isinstance(average, HilbertObjective)
-        number = jnp.arange(batch.obs.shape[0])
-        goal = jnp.where((number % 8 < 5)[:, None], batch.goal, batch.other)
-        target = -1 + self.discount * jax.vmap(lambda s, g: average.value(s, g))(batch.next_obs, goal)
+        # Of so many steps; in float64, in which one step costs 1.
+        of_steps = self.discount ** np.arange(1 + self.n_step)
+        discount = jnp.asarray(of_steps, jnp.float32)[batch.steps]
+        cost = jnp.asarray((1 - of_steps) / (1 - self.discount), jnp.float32)[batch.steps]
+        goal = jnp.where(_leads(len(batch.obs))[:, None], batch.goal, batch.other)
+        target = -cost + discount * jax.vmap(lambda s, g: average.value(s, g))(batch.ahead, goal)
         error = jax.lax.stop_gradient(target) - jax.vmap(lambda s, g: self.value(s, g))(batch.obs, goal)
         weight = jnp.where(error < 0, 1 - self.expectile, self.expectile)
         return jnp.mean(weight * jnp.square(error))
+
+
+def _leads(size: int) -> Bool[Array, " batch"]:
+    """Of `hilbert`: in which rows of a batch the goal is one that the episode leads to."""
+    return jnp.arange(size) % 8 < 5
 
 
 class FeatureState(eqx.Module):
@@ -152,7 +165,8 @@ class FeatureTrainer(eqx.Module):
         if config.kind == "laplacian":
             objective = LaplacianObjective(features)
         elif config.kind == "hilbert":
-            objective = HilbertObjective(features, config.pretraining.discount, config.pretraining.expectile)
+            pretraining = config.pretraining
+            objective = HilbertObjective(features, pretraining.discount, pretraining.expectile, pretraining.n_step)
         else:
             inputs = config.num_features + self.action.shape[1]
             head = ResidualMLP(inputs, obs_dim, width=config.width, depth=1, dropout=0.0, key=head_key)
@@ -169,12 +183,16 @@ class FeatureTrainer(eqx.Module):
         uniform = jax.random.uniform(later_key, (size,), minval=1e-6)
         steps = jnp.floor(jnp.log(uniform) / jnp.log(self.config.pretraining.discount)).astype(rows.dtype)
         later = jnp.minimum(rows + steps, self.episode_end[rows])
+        last = jnp.where(_leads(size), later, self.episode_end[rows])
+        ahead = jnp.minimum(rows + self.config.pretraining.n_step - 1, last)
         return FeatureBatch(
             obs=self.obs[rows],
             action=self.action[rows],
             next_obs=self.next_obs[rows],
             goal=self.next_obs[later],
             other=self.obs[jax.random.randint(other_key, (size,), 0, n)],
+            ahead=self.next_obs[ahead],
+            steps=ahead - rows + 1,
         )
 
     def update(self, state: FeatureState) -> tuple[FeatureState, Scalar]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from owma.results.analysis import OURS, comparisons
-from owma.results.baselines import random_among, summarise_baselines, summarise_with_baselines
+from owma.results.baselines import episodes_among, summarise_baselines, summarise_with_baselines
 from owma.results.intervals import interval, interval_text
 from owma.results.promises import doubtful_promises
 from owma.results.scores import OGBENCH_TASKS, ogbench_success
@@ -35,7 +35,7 @@ def summarise_transfer(
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for task in dict.fromkeys(row["task"] for row in rows):
-        beside = random_among([row for row in baselines if row["task"] == task])
+        beside = episodes_among([row for row in baselines if row["task"] == task])
         for row in with_known_success([row for row in rows if row["task"] == task], beside):
             groups.setdefault((task, row["labels"], row["fit"], row["planner"]), []).append(row)
     entries = [_entry(*names, rows=group) for names, group in groups.items()]

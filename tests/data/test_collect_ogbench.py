@@ -9,8 +9,10 @@ from owma._internal.errors import ConfigError
 from owma._internal.types import Float, HostArray
 from owma.data import (
     OGBenchMazeCollect,
+    OGBenchNoisyCollect,
     OGBenchPlayCollect,
     collect_ogbench_maze,
+    collect_ogbench_noisy,
     collect_ogbench_play,
     command_for,
     load_minari,
@@ -67,6 +69,22 @@ def test_play_of_the_cube_moves_it_and_lets_go() -> None:
     assert np.linalg.norm(data.next_obs[:, 12:15] - data.obs[:, 12:15], axis=1).max() < 1.0
 
 
+def test_a_noisy_cube_is_moved_too_by_actions_of_which_some_are_random() -> None:
+    data = load_minari(collect_ogbench_noisy(OGBenchNoisyCollect(steps=300))).transitions
+    calm = OGBenchNoisyCollect(steps=300, action_noise=0.0, random_share=0.0)
+    without = load_minari(collect_ogbench_noisy(calm)).transitions
+    for each in (data, without):
+        assert each.obs.shape == (300, 28) and _lengths(each) == [300]
+        assert each.obs[:, 21].max() > 1.0 and np.ptp(each.obs[:, 19:21], axis=0).max() > 1.0  # lifted, and moved
+
+    def turns(transitions: Transitions) -> float:
+        return float(np.abs(np.diff(np.asarray(transitions.action)[:, 3])).mean())
+
+    assert turns(data) > 1.5 * turns(without)  # a tenth of its actions is drawn anew
+    with pytest.raises(ConfigError, match="--random-share must be from 0 to 1"):
+        collect_ogbench_noisy(OGBenchNoisyCollect(random_share=1.5))
+
+
 @pytest.mark.parametrize("scene", ["scene", "puzzle-3x3"])
 def test_play_of_other_things(scene) -> None:
     data = load_minari(collect_ogbench_play(OGBenchPlayCollect(scene=scene, steps=150))).transitions
@@ -80,6 +98,7 @@ def test_play_of_other_things(scene) -> None:
     [
         (collect_ogbench_maze, OGBenchMazeCollect(kind="stitch", steps=300)),
         (collect_ogbench_play, OGBenchPlayCollect(steps=60)),
+        (collect_ogbench_noisy, OGBenchNoisyCollect(steps=60)),
     ],
 )
 def test_same_settings_same_data_whatever_was_drawn_before(collect, config) -> None:
@@ -118,6 +137,9 @@ def test_names_and_commands() -> None:
     assert command_for(play.name) == (
         "python -m owma.collect ogbench-play --seed 2 --scene puzzle-3x3 --plan-noise 0.0"
     )
+    noisy = OGBenchNoisyCollect(action_noise=0.2, random_share=0.05)
+    assert noisy.name == "owma/ogbench-cube-single-noisy-1000000-noise0p2-random0p05-seed0-v0"
+    assert command_for(noisy.name) == "python -m owma.collect ogbench-noisy --action-noise 0.2 --random-share 0.05"
     with pytest.raises(ConfigError, match="--plan-noise must not be negative"):
         collect_ogbench_play(dataclasses.replace(play, plan_noise=-1.0))
     with pytest.raises(ConfigError, match="--action-noise must not be negative"):

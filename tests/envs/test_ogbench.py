@@ -17,6 +17,7 @@ from owma.config.task import GoalTaskConfig, RewardTaskConfig, TaskConfig
 from owma.envs import (
     EPISODE_STEPS,
     OGBENCH_ID,
+    goal_env,
     ogbench as environments,
     ogbench_name,
     read_env,
@@ -202,6 +203,41 @@ def test_copies_are_stepped_together_each_with_its_own_numbers():
         assert infos["success"].tolist() == [False, False]
         again, _ = cast(Any, envs).reset(seed=[1, 0])
     np.testing.assert_array_equal(first, again[::-1])
+
+
+@pytest.mark.parametrize(("name", "number"), [("pointmaze-medium", 2), ("pointmaze-large", 5)])
+def test_a_goal_is_told_as_ogbench_tells_it(name, number):
+    """From the same random numbers the same start and goal as its own environment; success is what it says."""
+    env, theirs = gym.make(goal_env(name, number)), gym.make(f"{name}-v0")
+    inner, own = cast(Any, theirs.unwrapped), cast(Any, env.unwrapped).inner
+    inner.action_space.seed(3)
+    before = np.random.get_state()
+    np.random.seed(3)
+    start, info = theirs.reset(seed=3, options={"task_id": number})
+    np.random.set_state(before)
+    shown, said = env.reset(seed=3)
+    np.testing.assert_array_equal(shown["observation"], start)
+    np.testing.assert_array_equal(shown["desired_goal"], info["goal"])
+    # Both ends are moved by up to a metre along either axis, from the middles of the task's cells.
+    ends = inner.task_infos[number - 1]
+    assert np.abs(start - ends["init_xy"]).max() <= 1 and 0 < np.abs(info["goal"] - ends["goal_xy"]).max() <= 1
+    assert not said["success"] and env.spec is not None and env.spec.max_episode_steps == 1000
+    for away, reached in ((1.5, False), (0.5, True)):
+        own.set_xy(np.array(own.cur_goal_xy) + [away, 0.0])
+        after, reward, terminated, _, step = env.step(np.zeros(2, np.float32))
+        assert (reward, terminated, step["success"]) == (float(reached), reached, reached)
+        np.testing.assert_array_equal(after["desired_goal"], shown["desired_goal"])
+    env.close()
+    theirs.close()
+
+
+def test_the_goal_of_a_cube_is_a_state_in_which_it_is_there():
+    env = gym.make(goal_env("cube-single", 4))
+    shown, said = env.reset(seed=0)
+    ((first, place, tolerance),) = TASKS["cube_single_task4"]
+    assert np.linalg.norm(shown["desired_goal"][first : first + 3] - place) < tolerance
+    assert np.linalg.norm(shown["observation"][first : first + 3] - place) > tolerance and not said["success"]
+    env.close()
 
 
 def test_presets_are_of_the_default_tasks():

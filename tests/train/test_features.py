@@ -1,5 +1,6 @@
 """Learned cumulants on worlds in which it is known what they should be."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -146,18 +147,32 @@ def test_goals_come_later_in_the_same_episode(getkey: Callable) -> None:
     next_ones = [np.asarray(batch.goal == batch.next_obs).all(axis=1) for batch in batches]
     assert np.mean(next_ones) == pytest.approx(0.5 + 0.5 / 7, abs=0.03)
     assert not np.array_equal(batch.other[:, 1], batch.obs[:, 1])
+    np.testing.assert_array_equal(batch.ahead, batch.next_obs)
+    # Of three steps: as many as there are, and in the rows whose goal is that state, not beyond it.
+    pretraining = dataclasses.replace(trainer.config.pretraining, n_step=3)
+    trainer = dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, pretraining=pretraining))
+    batch = trainer.batch(key=getkey())
+    here, ahead, goal = (np.asarray(its)[:, 0] for its in (batch.obs, batch.ahead, batch.goal))
+    scale = float(ahead[np.asarray(batch.steps) == 1][0] - here[np.asarray(batch.steps) == 1][0])
+    np.testing.assert_allclose(ahead - here, scale * np.asarray(batch.steps), rtol=1e-4)
+    leads = np.arange(len(here)) % 8 < 5
+    assert (ahead <= goal + 1e-5)[leads].all() and (ahead > goal + 1e-5)[~leads].any()
+    assert set(np.asarray(batch.steps).tolist()) == {1, 2, 3}
 
 
-def test_the_expectile_weighs_shortcuts() -> None:
-    """ℓ_τ by hand: errors of +2 and −2 cost 0.9·4 and 0.1·4 at τ = 0.9."""
-    config = FeaturesConfig(kind="hilbert", num_features=2, width=4, depth=1)
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_the_expectile_weighs_shortcuts(n_step: int) -> None:
+    """ℓ_τ by hand: errors of +2 and −2 cost 0.95·4 and 0.05·4 at τ = 0.95; k steps at 0.99 cost (1 − 0.99ᵏ)/0.01."""
+    pretraining = FeatureTrainingConfig(n_step=n_step)
+    config = FeaturesConfig(kind="hilbert", num_features=2, width=4, depth=1, pretraining=pretraining)
     trainer = FeatureTrainer.build(_line(2, 5), config)
     objective = trainer.init(key=jax.random.key(0)).objective
     assert isinstance(objective, HilbertObjective)
     batch = trainer.batch(key=jax.random.key(1))
     value = jax.vmap(lambda s, g: objective.value(s, g))
     goal = jnp.where((jnp.arange(len(batch.obs)) % 8 < 5)[:, None], batch.goal, batch.other)
-    error = np.asarray(-1 + 0.99 * value(batch.next_obs, goal) - value(batch.obs, goal))
+    discount = 0.99 ** np.asarray(batch.steps)
+    error = np.asarray(-(1 - discount) / 0.01 + discount * value(batch.ahead, goal) - value(batch.obs, goal))
     by_hand = np.mean(np.where(error < 0, 0.05, 0.95) * error**2)
     assert float(objective.loss(objective, batch)) == pytest.approx(by_hand, rel=1e-4)
     assert value(batch.obs, batch.obs) == pytest.approx(0.0, abs=2e-3)
@@ -176,7 +191,12 @@ def test_cumulants_that_are_not_learned_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"updates": 0}, "updates=0"), ({"discount": 1.0}, "discount=1.0"), ({"expectile": 0.4}, "expectile=0.4")],
+    [
+        ({"updates": 0}, "updates=0"),
+        ({"discount": 1.0}, "discount=1.0"),
+        ({"expectile": 0.4}, "expectile=0.4"),
+        ({"n_step": 0}, "n_step=0"),
+    ],
 )
 def test_configurations_out_of_range(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
