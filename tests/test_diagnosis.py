@@ -37,14 +37,18 @@ def test_a_promise_is_held_against_what_was_recorded(promise: float, chosen: flo
 
 def test_the_model_may_have_lost_what_the_data_show_rarely() -> None:
     figures: dict[str, Any] = {"episodes": 1000, "best": 40.0, "median": 5.0, "within_reach": 0.1, "near_best": 40}
-    for near, drawn, verdicts in (
-        (40, 0.03, ["good", "good"]),
-        (4, 0.01, ["doubtful", "doubtful"]),
-        (1, 0, ["bad"] * 2),
+    figures |= {"near_best_mean": 35.0, "near_best_values": None}
+    for near, value, drawn, verdicts in (
+        (40, 34.0, 0.03, ["good", "good", "good"]),
+        (4, 12.0, 0.01, ["doubtful", "doubtful", "doubtful"]),
+        (1, 3.0, 0, ["bad"] * 3),
     ):
-        shares = {"near_best": near, "recorded_share": 0.04, "drawn_share": drawn}
+        shares = {"near_best": near, "near_best_value": value, "recorded_share": 0.04, "drawn_share": drawn}
         assert [found.verdict for found in support_findings(figures | shares, _LIMITS)] == verdicts
-    assert support_findings(figures | {"recorded_share": 0.0, "drawn_share": 0.0}, _LIMITS)[1].verdict == "doubtful"
+    figures |= {"near_best_value": 3.0, "near_best_values": {"linear": 4.0, "decoder 1": 36.0}}
+    _, of_best, drawn_best = support_findings(figures | {"recorded_share": 0.0, "drawn_share": 0.0}, _LIMITS)
+    assert of_best.sentence.endswith("return from their starts V says 3: linear 4, decoder 1 36.")
+    assert drawn_best.verdict == "doubtful"
 
 
 def test_a_policy_that_ignores_outcomes_is_bad() -> None:

@@ -47,6 +47,11 @@ class Thresholds:
     """R² among the outcomes of like states, at starts: below it, half of what a plan is chosen by is error."""
     bad_value_within: float = 0.1
     """Below it, outcomes are ranked by chance."""
+    recognised: float = 0.5
+    """Share of what the recorded best returns beyond the median that V says of it: below it, a plan that leads there
+    looks half as good as it is."""
+    bad_recognised: float = 0.1
+    """Below it V cannot tell the best from what is usual, and no search by it will choose it."""
     near_best: float = 0.25
     """An episode is near the best where its return lies in the last quarter of the way from the median to the best:
     the noise of actions alone makes a return differ by a tenth."""
@@ -74,6 +79,7 @@ class Thresholds:
             ("wide", "too_wide"),
             ("bad_value", "value"),
             ("bad_value_within", "value_within"),
+            ("bad_recognised", "recognised"),
             ("bad_support", "support"),
             ("lost_share", "kept_share"),
         ):

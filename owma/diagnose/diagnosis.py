@@ -15,6 +15,7 @@ from owma.config.diagnose import DiagnoseConfig
 from owma.config.task import describe_task
 from owma.diagnose.planning import policy_figures, promise_figures
 from owma.diagnose.recorded import Recorded, explained_within, standardised, task_of, values_of
+from owma.outcomes.pessimism import LowerBound
 from owma.outcomes.value import AbstractValue
 from owma.outcomes.verification import energy_score, neighbours, ratio_interval
 from owma.outcomes.world import draw_each
@@ -185,8 +186,10 @@ def support_figures(
 
     **Returns:** of the discounted returns of whole episodes `best`, `median` and `percentiles` (0 to 100); `episodes`,
     and how many are `near_best` (see `Thresholds.near_best`), with a return of `near_best_return` and more;
-    `within_reach`, the share of `queries` that one of these passes; of the outcomes at starts that V calls near the
-    best `recorded_share`, and of the model's draws there `drawn_share`.
+    `within_reach`, the share of `queries` that one of these passes; `near_best_mean`, what these return from their
+    starts in the mean, and what V says of them, `near_best_value`, and each of the values that it is a bound of,
+    `near_best_values` (`None` of another one); of the outcomes at starts that V calls near the best `recorded_share`,
+    and of the model's draws there `drawn_share`.
     """
     starts = recorded.transitions.episode_starts
     returns = recorded.returns[starts].astype(np.float64)
@@ -199,6 +202,7 @@ def support_figures(
     chosen = np.random.default_rng(config.seed).permutation(starts)[:_STARTS_DRAWN]
     key = jax.random.fold_in(jax.random.key(config.seed), 2)
     drawn = draw_each(run.parts.world, recorded.transitions.obs[chosen], config.draws, key=key)
+    said = values_of(value, recorded.psi[starts])
     return {
         "episodes": len(starts),
         "best": best,
@@ -207,6 +211,17 @@ def support_figures(
         "near_best": int(is_near.sum()),
         "near_best_return": threshold,
         "within_reach": float(np.mean([distances[0] <= radius for _, distances in nearest])),
-        "recorded_share": float(np.mean(values_of(value, recorded.psi[starts]) >= threshold)),
+        "near_best_mean": float(returns[is_near].mean()),
+        "near_best_value": float(said[is_near].mean()),
+        "near_best_values": _of_members(value, recorded.psi[starts[is_near]]),
+        "recorded_share": float(np.mean(said >= threshold)),
         "drawn_share": float(np.mean(values_of(value, drawn.reshape(-1, drawn.shape[-1])) >= threshold)),
     }
+
+
+def _of_members(value: AbstractValue, psi: Float[np.ndarray, "n psi"]) -> dict[str, float] | None:
+    """What each of the values below a bound says of outcomes, in the mean."""
+    if not isinstance(value, LowerBound):
+        return None
+    linear, *decoders = np.mean([np.asarray(value.members(jnp.asarray(of_one))) for of_one in psi], axis=0).tolist()
+    return {"linear": linear} | {f"decoder {i}": said for i, said in enumerate(decoders, 1)}

@@ -159,7 +159,7 @@ def support_findings(figures: Mapping[str, Any], limits: Thresholds) -> list[Fin
         f"{near:,} of {count:,} recorded episodes come near the best discounted return, {_number(figures['best'])} "
         f"(median {_number(figures['median'])}), and pass by {100 * figures['within_reach']:.0f} % of held-out states."
     )
-    found = [Finding("support", verdict, said)]
+    found = [Finding("support", verdict, said), _recognised(figures, limits)]
     recorded, drawn = figures["recorded_share"], figures["drawn_share"]
     if not recorded:
         said = f"V calls no recorded outcome near the best, though {near:,} came there: it cannot tell them."
@@ -171,6 +171,20 @@ def support_findings(figures: Mapping[str, Any], limits: Thresholds) -> list[Fin
         f"model's draws{': the model has lost them.' if verdict == 'bad' else '.'}"
     )
     return [*found, Finding("the best drawn", verdict, said)]
+
+
+def _recognised(figures: Mapping[str, Any], limits: Thresholds) -> Finding:
+    """Whether V knows what the recorded best is worth; R² over all states says little of what was rare."""
+    mean, value, median = (figures[key] for key in ("near_best_mean", "near_best_value", "median"))
+    if not mean > median:
+        return Finding("value of the best", "unknown", "No recorded episode returns more than the median one.")
+    share = (value - median) / (mean - median)
+    verdict: Verdict = "good" if share >= limits.recognised else "bad" if share < limits.bad_recognised else "doubtful"
+    said = f"Of the {_number(mean)} that the episodes near the best return from their starts V says {_number(value)}"
+    members: Mapping[str, float] | None = figures["near_best_values"]
+    if members is not None:
+        said += f": {', '.join(f'{name} {_number(of_one)}' for name, of_one in members.items())}"
+    return Finding("value of the best", verdict, f"{said}.")
 
 
 def promise_findings(figures: Mapping[str, Any], limits: Thresholds) -> list[Finding]:

@@ -46,8 +46,8 @@ def test_it_writes_figures_and_a_page_and_says_what_it_found(invoke, run: RunFol
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text) and "<figure>" in text
     about = [finding["about"] for finding in told["findings"]]
     assert about == [
-        *("outcomes", "calibration", "spread", "policy", "value", "value in a state", "support", "the best drawn"),
-        *("promise", "prices"),
+        *("outcomes", "calibration", "spread", "policy", "value", "value in a state", "support", "value of the best"),
+        *("the best drawn", "promise", "prices"),
     ]
     for finding in told["findings"]:
         assert finding["sentence"].endswith(".") and finding["sentence"].split(";")[0][:40] in " ".join(
@@ -59,7 +59,9 @@ def test_it_writes_figures_and_a_page_and_says_what_it_found(invoke, run: RunFol
     assert np.array(outcomes["histograms"]).sum(axis=1) == pytest.approx(1)
     assert [row["kl_coef"] for row in prices] == [0.25, 1.0, 4.0]
     assert prices[0]["promise"] >= prices[2]["promise"] and prices[0]["kl"] >= prices[2]["kl"]
-    assert told["figures"]["support"]["near_best"] >= 1
+    support = told["figures"]["support"]
+    assert support["near_best"] >= 1 and support["near_best_mean"] >= support["near_best_return"]
+    assert support["near_best_value"] <= max(support["near_best_values"].values())  # it is a bound
 
     # From Python it is the same.
     found = owma.load(run.path).diagnose(progress=False, **_FEW, kl_coefs=(1.0, 4.0))
