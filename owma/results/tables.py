@@ -195,9 +195,7 @@ def _on_lines(name: str, width: int | None) -> str:
 
 
 def results_markdown(results: Mapping[str, Any], *, wide: bool = False, without: Collection[str] = ()) -> str:
-    """The same table as Markdown, ending with a line end. `wide`: with `WIDE_SCORES` and `COUNTS`; `without`: headings
-    of columns that are left out.
-    """
+    """The same table as Markdown. `wide`: with `WIDE_SCORES` and `COUNTS`; `without`: headings that are left out."""
     columns, rows = columns_and_rows(results, wide=wide)
     kept = [place for place, heading in enumerate(columns) if heading not in without]
     headings, *cells = ("| " + " | ".join(row[place] for place in kept) + " |" for row in (columns, *rows))
