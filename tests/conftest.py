@@ -138,15 +138,26 @@ def _few_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
-@pytest.fixture(autouse=True)
-def _loops_stay_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Written out, loops take two to three times as long to compile, and are the same (tests with the
-    mark `unrolled`, and every test that starts a command, have them as they are shipped).
+@pytest.fixture(autouse=True, scope="session")
+def _loops_stay_loops() -> Iterator[int]:
+    """Written out, loops take two to three times as long to compile, and are the same but for rounding. Of the whole
+    session, so that what a module's fixtures make is what its tests make again, bit for bit. Gives the shipped bound.
     """
     from owma.diffusion import solvers
 
-    if request.node.get_closest_marker("unrolled") is None:
-        monkeypatch.setattr(solvers, "MOST_UNROLLED", 0)
+    shipped = solvers.MOST_UNROLLED
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solvers, "MOST_UNROLLED", 0)
+        yield shipped
+
+
+@pytest.fixture(autouse=True)
+def _loops_as_shipped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _loops_stay_loops: int) -> None:
+    """Of tests with the mark `unrolled`; every test that starts a command has them so, too."""
+    from owma.diffusion import solvers
+
+    if request.node.get_closest_marker("unrolled") is not None:
+        monkeypatch.setattr(solvers, "MOST_UNROLLED", _loops_stay_loops)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,11 +24,14 @@ def test_what_is_shown_follows_from_its_rows() -> None:
 
 
 def test_the_pages_show_tables_of_reference_rows() -> None:
-    assert "<!-- planners of runs/reference/two-routes:" in (CHECKOUT / "README.md").read_text()
+    assert "<!-- planners of runs/reference/skew at data.skew = 0.005:" in (CHECKOUT / "README.md").read_text()
     page = (CHECKOUT / "runs" / "README.md").read_text()
     assert page.count("<!-- experiments of reference -->") == 1 and len(page.splitlines()) <= 120
     whole = page.replace("\u00a0", " ")  # intervals are not broken over lines
-    assert "| [skew](reference/skew/README.md): data.skew = 0.001, success % | 62 [0, 100] (0 / 94 / 94) |" in whole
+    assert (
+        "| [skew-linear](reference/skew-linear/README.md): data.skew = 0.001, success % | 62 [0, 100] (0 / 94 / 94) |"
+        in whole
+    )
     assert all((folder / "README.md").exists() for folder in REFERENCE.iterdir() if folder.is_dir())
 
 
