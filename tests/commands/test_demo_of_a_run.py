@@ -15,6 +15,7 @@ from owma.envs import GOAL_CELL, START_CELL, cell_center, corner_cell
 from owma.planners import OnlineAdaptation
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run(invoke, smoke_run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = OnlineAdaptation(adaptation_steps=2, n_adaptation_samples=8)
     monkeypatch.setattr(owma.demo.told, "PLANNERS", {"online_adaptation": few})

@@ -33,6 +33,7 @@ def _age(folder: Path, change: Callable[[dict[str, Any]], None], rows: list[Mapp
     (folder / "episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.mark.slow
 def test_a_training_evaluates_the_planners_that_it_was_begun_with(invoke, mine: Path) -> None:
     single = [row for row in _rows(mine) if row["planner"] == "guided_diffusion_single"]
     static = [row for row in _rows(mine) if row["planner"] == "static"]
