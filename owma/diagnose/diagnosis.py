@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from owma._internal.progress import Progress
+from owma._internal.tree import map_rows
 from owma._internal.types import Float, Int
 from owma.config.diagnose import DiagnoseConfig
 from owma.config.task import describe_task
@@ -223,5 +224,5 @@ def _of_members(value: AbstractValue, psi: Float[np.ndarray, "n psi"]) -> dict[s
     """What each of the values below a bound says of outcomes, in the mean."""
     if not isinstance(value, LowerBound):
         return None
-    linear, *decoders = np.mean([np.asarray(value.members(jnp.asarray(of_one))) for of_one in psi], axis=0).tolist()
+    linear, *decoders = map_rows(value.members, psi).mean(axis=0).tolist()
     return {"linear": linear} | {f"decoder {i}": said for i, said in enumerate(decoders, 1)}
