@@ -48,4 +48,9 @@ from owma.adaptation.metric import (
 from owma.adaptation.objective import BothDraws as BothDraws, DecisionProblem as DecisionProblem
 from owma.adaptation.optimum import Optimum as Optimum, estimate_optimum as estimate_optimum
 from owma.adaptation.path import scaled_means as scaled_means
+from owma.adaptation.proposals import (
+    LedDenoiser as LedDenoiser,
+    joined as joined,
+    recorded_proposals as recorded_proposals,
+)
 from owma.adaptation.weights import effective_sample_size as effective_sample_size, log_mean_exp as log_mean_exp

@@ -23,6 +23,9 @@ class ValueConfig:
     """The lower bound: the smallest value, the mean less `pessimism_level` standard deviations, or the quantile."""
     pessimism_level: float = later_field(1.0)
     """Standard deviations of `deviation`, or the level of `quantile`."""
+    kernels: int = later_field(0)
+    """Recorded outcomes about which a kernel corrects the linear value within the bound, where they contradict it, and
+    to which `OnlineAdaptation` then leads draws: for ways that one episode in hundreds goes. 0 for the linear value."""
     num_tasks: int = 64
     """Random reward functions in the family that the decoder is trained on."""
     num_labels: int = 10_000
@@ -56,6 +59,8 @@ class ValueConfig:
         for name in ("num_tasks", "num_labels", "updates", "batch_size", "report_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1.")
+        if self.kernels < 0:
+            raise ConfigError(f"kernels={self.kernels}: must not be negative.")
         if self.members < (2 if self.kind == "pessimistic" else 1):
             raise ConfigError(f"members={self.members}: a pessimistic value needs at least 2 decoders; others need 1.")
         if not self.pessimism_level >= 0 or (self.pessimism == "quantile" and self.pessimism_level > 1):

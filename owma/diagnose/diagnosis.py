@@ -164,8 +164,8 @@ def value_figures(
     """
     held_out = None
     if parts.unexplained is not None:
-        linear, *decoders = (1 - np.asarray(parts.unexplained, np.float64)).tolist()
-        held_out = {"linear": linear} | {f"decoder {i}": r2 for i, r2 in enumerate(decoders, 1)}
+        r2 = (1 - np.asarray(parts.unexplained, np.float64)).tolist()
+        held_out = dict(zip(parts.bound.names, r2, strict=True))
     if rows is None:
         return {"held_out": held_out, "within": None}
     flat, place = np.unique(rows, return_inverse=True)
@@ -224,5 +224,4 @@ def _of_members(value: AbstractValue, psi: Float[np.ndarray, "n psi"]) -> dict[s
     """What each of the values below a bound says of outcomes, in the mean."""
     if not isinstance(value, LowerBound):
         return None
-    linear, *decoders = map_rows(value.members, psi).mean(axis=0).tolist()
-    return {"linear": linear} | {f"decoder {i}": said for i, said in enumerate(decoders, 1)}
+    return dict(zip(value.names, map_rows(value.members, psi).mean(axis=0).tolist(), strict=True))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from owma._internal.types import Array, Float, Psi, Scalar
 from owma.config.value import ValueConfig
+from owma.outcomes.kernel import KernelValue
 from owma.outcomes.value import AbstractValue, EnsembleValue, LinearValue, TaskValue
 
 
@@ -59,18 +60,19 @@ class Quantile(AbstractPessimism):
 
 
 class LowerBound(AbstractValue):
-    """A pessimistic value, of a linear one and of decoders that were trained on different episodes."""
+    """A pessimistic value, of a regression on outcomes and of decoders that were trained on different episodes."""
 
-    linear: LinearValue
+    regression: LinearValue | KernelValue
+    """Linear, with the correction of a kernel or without."""
     decoders: EnsembleValue
     weights: Float[Array, " members"]
-    """How much each is trusted (`member_weights`): the linear one first."""
+    """How much each is trusted (`member_weights`): the regression first."""
     pessimism: AbstractPessimism
 
     @classmethod
     def of(
         cls,
-        linear: LinearValue,
+        regression: LinearValue | KernelValue,
         decoders: AbstractValue,
         unexplained: Float[Array, " members"] | None,
         pessimism: AbstractPessimism | None,
@@ -78,11 +80,24 @@ class LowerBound(AbstractValue):
         """The bound over fitted values, each trusted by what it leaves `unexplained`; `None` with a single decoder."""
         if not isinstance(decoders, EnsembleValue) or unexplained is None or pessimism is None:
             return None
-        return cls(linear, decoders, member_weights(unexplained), pessimism)
+        # With a kernel it explains more of all outcomes than decoders do, and would outweigh them: a bound over values
+        # of which one counts for most is that value, and is exploited as it is.
+        same = _SAME_ERRORS if isinstance(regression, KernelValue) else 1.0
+        return cls(regression, decoders, member_weights(unexplained, same=same), pessimism)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `members` are, in words."""
+        decoders = range(1, len(self.weights))
+        return (value_kind(self.regression), *(f"decoder {i}" for i in decoders))
+
+    @property
+    def recorded(self) -> Float[Array, "m psi"] | None:
+        return self.regression.recorded
 
     def members(self, psi: Psi) -> Float[Array, " members"]:
-        """What each of the values says of an outcome: the linear one first."""
-        return jnp.concatenate([self.linear(psi)[None], self.decoders.each(psi)])
+        """What each of the values says of an outcome: the regression first."""
+        return jnp.concatenate([self.regression(psi)[None], self.decoders.each(psi)])
 
     def __call__(self, psi: Psi) -> Scalar:
         return self.pessimism(self.members(psi), self.weights)
@@ -91,19 +106,23 @@ class LowerBound(AbstractValue):
 _LEAST_UNEXPLAINED = 1e-3
 """Shares of the variance below which errors of values count as the same."""
 
+_SAME_ERRORS = 2.0
+"""Multiples of the smallest error up to which errors count as the same beside a regression with a kernel."""
 
-def member_weights(unexplained: Float[Array, " members"]) -> Float[Array, " members"]:
+
+def member_weights(unexplained: Float[Array, " members"], *, same: float = 1.0) -> Float[Array, " members"]:
     r"""How much each value is trusted: in inverse proportion to its squared error on episodes that it was not fitted
     to.
 
-    The linear value and all decoders together weigh alike where their errors are: values of one form are wrong in the
+    The regression and all decoders together weigh alike where their errors are: values of one form are wrong in the
     same places, and their number is no evidence. A value that fails on these episodes is so left out by degrees.
 
-    **Arguments:** `unexplained`: 1 − R² of each on such episodes, the linear value's first.
+    **Arguments:** `unexplained`: 1 − R² of each on such episodes, the regression's first. `same`: multiples of the
+    smallest up to which they count as the same.
     """
     num_decoders = unexplained.shape[0] - 1
     shares = jnp.full_like(unexplained, 1 / num_decoders).at[0].set(1.0)
-    trust = shares / jnp.maximum(unexplained, _LEAST_UNEXPLAINED)
+    trust = shares / jnp.maximum(unexplained, jnp.maximum(same * jnp.min(unexplained), _LEAST_UNEXPLAINED))
     return trust / jnp.sum(trust)
 
 
@@ -115,5 +134,6 @@ def pessimism_of(config: ValueConfig) -> AbstractPessimism:
 
 def value_kind(value: AbstractValue) -> str:
     """What a value is, in the words of `ValueConfig.kind`; of a class of a user's, its name."""
-    kinds = {LowerBound: "pessimistic", LinearValue: "linear", TaskValue: "decoder", EnsembleValue: "decoder"}
+    kinds = {LowerBound: "pessimistic", LinearValue: "linear", KernelValue: "kernel"}
+    kinds |= {TaskValue: "decoder", EnsembleValue: "decoder"}
     return kinds.get(type(value), type(value).__name__)

@@ -15,9 +15,10 @@ from owma.adaptation import (
     Choice,
     DecisionProblem,
     Resample,
+    joined,
     pooled,
+    recorded_proposals,
 )
-from owma.diffusion import PathSample
 from owma.planners.base import AbstractAnytimePlanner, AgentModel, PlanInfo, PlanResult, not_below
 
 _WARM_OFFSET = 0.95
@@ -64,6 +65,8 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
     """The plan falls back if the effective sample size is a smaller fraction of the weighted draws."""
     defensive: bool = eqx.field(static=True)
     """Whether draws of the trained model are pooled with the adapted ones (`owma.adaptation.pooled`)."""
+    proposals: int = eqx.field(static=True)
+    """How many draws that are led to recorded outcomes are beside them (`owma.adaptation.recorded_proposals`)."""
     warm_start: bool = eqx.field(static=True)
 
     def __check_init__(self) -> None:
@@ -71,6 +74,11 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
             raise ValueError(
                 f"defensive=True needs correction=Resample(), got {type(self.correction).__name__}; "
                 "set defensive=False."
+            )
+        if self.proposals and not isinstance(self.correction, Resample):
+            raise ValueError(
+                f"proposals={self.proposals} needs correction=Resample(), got {type(self.correction).__name__}; "
+                "set proposals=0."
             )
 
     def init(self, model: AgentModel) -> AdaptationState | None:
@@ -134,6 +142,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
     ) -> tuple[Psi, AdaptationState | None, PlanInfo]:
         """Choose the plan from draws of the adapted model or, as a fallback, of the trained one."""
         noise_key, divergence_key, choice_key = jr.split(key, 3)
+        proposal_key = jr.fold_in(key, 3)
         delta = adapted_state.delta
         noise = problem.noise(self.adaptation.num_samples, key=noise_key)
         draws = problem.draw_both(delta, noise)
@@ -143,7 +152,10 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         prior_objective = problem.objective(
             prior_values, divergence(problem, fresh.delta, prior_samples, prior_values, noise, key=divergence_key)
         )
-        candidates, candidate_values = pooled(draws) if self.defensive else (samples, values)
+        candidates, candidate_values = joined(
+            *(pooled(draws) if self.defensive else (samples, values)),
+            recorded_proposals(problem, self.proposals, key=proposal_key),
+        )
         choice = self.correction(problem, candidates, candidate_values, key=choice_key)
 
         finite = all_finite((delta, candidates, candidate_values, objective, choice))
@@ -161,13 +173,18 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         tilted = Resample()(positive_kl_coef, prior_samples, prior_values, key=choice_key)
         first = Choice(jnp.asarray(0), jnp.asarray(0.0), jnp.asarray(1.0))
         prior_choice = select(all_finite((prior_values, tilted)), tilted, first)
-        choice, chosen, value, values = select(
+        choice, (psi, denoised), value, values = select(
             accepted,
-            (choice, _at(candidates, choice.index), candidate_values[choice.index], values),
-            (prior_choice, _at(prior_samples, prior_choice.index), prior_values[prior_choice.index], prior_values),
+            (choice, _at(candidates.psi, candidates.mean, choice.index), candidate_values[choice.index], values),
+            (
+                prior_choice,
+                _at(prior_samples.psi, prior_samples.mean, prior_choice.index),
+                prior_values[prior_choice.index],
+                prior_values,
+            ),
         )
         info = PlanInfo(
-            denoised=chosen.mean,
+            denoised=denoised,
             value=value,
             kl=choice.kl,
             nfe=self._nfe(problem, steps),
@@ -177,7 +194,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
             ess=choice.ess,
             curves=curves,
         )
-        return chosen.psi, self._next_state(accepted, adapted_state, fresh), info
+        return psi, self._next_state(accepted, adapted_state, fresh), info
 
     def _next_state(self, accepted: Array, adapted: AdaptationState, fresh: AdaptationState) -> AdaptationState | None:
         """The state that a warm start hands to the next decision: the adapted one, if it was accepted."""
@@ -195,8 +212,13 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         divergence = self.adaptation.divergence
         passes = 2 if self.adaptation.delta_filter.shares_hidden else 4
         passes += 0 if divergence.needs_paths else 2 * divergence.extra_nfe[0]
-        return steps * self.adaptation.nfe_per_step(per_draw) + passes * self.adaptation.num_samples * per_draw
+        final = passes * self.adaptation.num_samples * per_draw
+        recorded = problem.value.recorded
+        if recorded is not None and self.proposals:
+            # The model is their reference and finishes them, in one evaluation.
+            final += min(self.proposals, recorded.shape[0]) * per_draw
+        return steps * self.adaptation.nfe_per_step(per_draw) + final
 
 
-def _at(samples: PathSample, index: Int[Array, ""]) -> PathSample:
-    return jax.tree.map(lambda leaf: leaf[index], samples)
+def _at(psi: Float[Array, "n psi"], mean: Float[Array, "n psi"], index: Int[Array, ""]) -> tuple[Psi, Psi]:
+    return psi[index], mean[index]

@@ -12,6 +12,7 @@ from owma._internal.types import Array, Float, PRNGKeyArray, Scalar
 from owma.config.experiment import ExperimentConfig
 from owma.config.value import ValueKind
 from owma.data import read_origin
+from owma.outcomes.kernel import KernelValue, untrained_kernel_value
 from owma.outcomes.pessimism import AbstractPessimism, LowerBound, pessimism_of
 from owma.outcomes.policy import ReadoutPolicy, untrained_policy
 from owma.outcomes.value import AbstractValue, EnsembleValue, LinearValue, TaskValue, untrained_decoder
@@ -35,16 +36,18 @@ class TrainedParts(eqx.Module):
     task_scale: Scalar
     """`value_scale` of either value."""
     unexplained: Float[Array, " members"] | None = None
-    """1 - R^2 of the linear value and of each decoder on episodes that it was not fitted to; `None` with one decoder,
-    which was fitted to all."""
+    """1 - R^2 of the bound's regression and of each decoder on episodes that it was not fitted to; `None` with one
+    decoder, which was fitted to all."""
     pessimism: AbstractPessimism | None = None
     bound_scale: Scalar | None = None
     """`value_scale` of the lower bound."""
+    kernel: KernelValue | None = None
+    """The linear value with the correction of a kernel, which the lower bound holds in its place."""
 
     @property
     def bound(self) -> LowerBound:
         """The lower bound over all values. Raises `ConfigError` for runs with a single decoder."""
-        bound = LowerBound.of(self.linear, self.task, self.unexplained, self.pessimism)
+        bound = LowerBound.of(self.kernel or self.linear, self.task, self.unexplained, self.pessimism)
         if bound is None:
             raise ConfigError(
                 "The run has one decoder, and a pessimistic value needs several: act by --value linear or decoder, or "
@@ -113,14 +116,17 @@ def skeleton(config: ExperimentConfig, obs_dim: int, action_dim: int, psi_dim: i
 
     members = config.value.members
     ensemble = EnsembleValue(eqx.filter_vmap(task_value)(jax.random.split(key, members))) if members > 1 else None
+    linear = LinearValue(psi, one)
+    has_kernel = ensemble is not None and config.value.kernels > 0
     return TrainedParts(
         world=untrained_world(config.world, coordinates, key=key),
         policy=untrained_policy(config.policy, *units, psi_dim, low=-bound, high=bound, key=key),
-        linear=LinearValue(psi, one),
+        linear=linear,
         task=task_value(key) if ensemble is None else ensemble,
         linear_scale=one,
         task_scale=one,
         unexplained=None if ensemble is None else jnp.ones(1 + members),
         pessimism=None if ensemble is None else pessimism_of(config.value),
         bound_scale=None if ensemble is None else one,
+        kernel=untrained_kernel_value(linear, config.value.kernels) if has_kernel else None,
     )

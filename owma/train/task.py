@@ -1,6 +1,7 @@
-"""The values of a task, from labelled outcomes: a linear one, the decoders', and how far each is to be trusted."""
+"""The values of a task, from labelled outcomes: regressions, the decoders', and how far each is to be trusted."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,8 @@ from owma._internal.tree import map_rows
 from owma._internal.types import Array, Float, HostArray, Int, PRNGKeyArray, Scalar
 from owma.config.experiment import ExperimentConfig
 from owma.config.value import ValueConfig
-from owma.outcomes.pessimism import AbstractPessimism, LowerBound, member_weights, pessimism_of
+from owma.outcomes.kernel import KernelValue, spread_out
+from owma.outcomes.pessimism import AbstractPessimism, LowerBound, pessimism_of
 from owma.outcomes.policy import ReadoutPolicy
 from owma.outcomes.transitions import Transitions
 from owma.outcomes.value import (
@@ -33,6 +35,9 @@ TESTED = 10_000
 """Labels on which R² is measured."""
 
 _FOLDS = 5
+
+_ALIKE = 20.0
+"""Labels of one episode that tell a kernel as much as one, where it has so many: successive returns are alike."""
 
 _PSEUDO_LABELS = 10.0
 """Labels of which nothing is explained, added to those on which a value is tested: a handful proves little."""
@@ -61,11 +66,12 @@ class TaskFit(eqx.Module):
     unexplained: Float[Array, " members"] | None
     pessimism: AbstractPessimism | None
     bound_scale: Scalar | None
+    kernel: KernelValue | None
 
     @property
     def bound(self) -> LowerBound | None:
         """The lower bound over all values, where there are several decoders."""
-        return LowerBound.of(self.linear, self.task, self.unexplained, self.pessimism)
+        return LowerBound.of(self.kernel or self.linear, self.task, self.unexplained, self.pessimism)
 
     def parts(self, world: WorldModel, policy: ReadoutPolicy) -> TrainedParts:
         """With the models that serve all tasks."""
@@ -88,13 +94,16 @@ def fit_task(
     `labels`: those that the linear value is fitted to; `decoder_labels`: the rows of them that tasks of the decoders
     are inferred from, and on which all values are tested. `prior`: draws of the trained model (`prior_outcomes`).
     """
-    linear, linear_unexplained = fit_linear(labels, config, tested_on=decoder_labels)
+    linear, regression_unexplained = fit_linear(labels, config, tested_on=decoder_labels)
     task, decoders_unexplained = fit_decoders(decoder, labels.rows(decoder_labels), bags, config, key=key)
     scales = value_scale(linear, prior), value_scale(task, prior)
     if decoders_unexplained is None:
-        return TaskFit(linear, task, *scales, None, None, None)
-    unexplained = jnp.asarray([linear_unexplained, *decoders_unexplained], jnp.float32)
-    fit = TaskFit(linear, task, *scales, unexplained, pessimism_of(config), None)
+        return TaskFit(linear, task, *scales, None, None, None, None)
+    kernel = None
+    if config.kernels > 0:
+        kernel, regression_unexplained = fit_kernel(labels, config, tested_on=decoder_labels)
+    unexplained = jnp.asarray([regression_unexplained, *decoders_unexplained], jnp.float32)
+    fit = TaskFit(linear, task, *scales, unexplained, pessimism_of(config), None, kernel)
     assert fit.bound is not None
     return dataclasses.replace(fit, bound_scale=value_scale(fit.bound, prior))
 
@@ -111,9 +120,9 @@ def task_row(fit: TaskFit, labels: Labels) -> dict[str, Any]:
     }
     if fit.bound is not None and fit.bound_scale is not None:
         assert fit.unexplained is not None
-        linear, *decoders = (1 - np.asarray(fit.unexplained, np.float64)).tolist()
-        row |= {"r2_held_out_linear": linear, "r2_held_out_decoders": decoders}
-        row |= {"weight_linear": float(member_weights(fit.unexplained)[0])}
+        regression, *decoders = (1 - np.asarray(fit.unexplained, np.float64)).tolist()
+        row |= {"r2_held_out_regression": regression, "r2_held_out_decoders": decoders}
+        row |= {"weight_regression": float(fit.bound.weights[0])}
         row |= {"r2_pessimistic": explained(fit.bound, labels), "value_scale_pessimistic": float(fit.bound_scale)}
     return row
 
@@ -139,21 +148,45 @@ def fit_linear(
     labels: Labels, config: ValueConfig, *, tested_on: Int[np.ndarray, " m"] | None = None
 ) -> tuple[LinearValue, float]:
     """Ridge regression on all labels, and the share of the variance that it leaves unexplained in episodes that it is
-    not fitted to, by cross-validation over `_FOLDS` parts of the episodes.
+    not fitted to.
 
     **Arguments:** `tested_on`: the rows on which that is measured; by default all.
     """
-    value = LinearValue.fit(labels.psi, labels.returns, ridge=config.ridge)
+
+    def fit(labels: Labels) -> LinearValue:
+        return LinearValue.fit(labels.psi, labels.returns, ridge=config.ridge)
+
+    return fit(labels), _left_in_other_episodes(fit, labels, tested_on)
+
+
+def fit_kernel(
+    labels: Labels, config: ValueConfig, *, tested_on: Int[np.ndarray, " m"] | None = None
+) -> tuple[KernelValue, float]:
+    """`fit_linear` with the correction of a kernel, and the same share of it."""
+    # Where outcomes lie tells nothing of their returns: all fits may have the same centres.
+    centres = spread_out(labels.psi, config.kernels)
+
+    def fit(labels: Labels) -> KernelValue:
+        linear = LinearValue.fit(labels.psi, labels.returns, ridge=config.ridge)
+        of_each = len(labels.episodes) / len(np.unique(labels.episodes))
+        return KernelValue.fit(linear, labels.psi, labels.returns, centres, alike=min(_ALIKE, of_each))
+
+    return fit(labels), _left_in_other_episodes(fit, labels, tested_on)
+
+
+def _left_in_other_episodes(
+    fit: Callable[[Labels], AbstractValue], labels: Labels, tested_on: Int[np.ndarray, " m"] | None
+) -> float:
+    """What a fit leaves unexplained, by cross-validation over `_FOLDS` parts of the episodes."""
     tested = np.arange(len(labels.returns)) if tested_on is None else tested_on
     names = np.unique(labels.episodes)
     parts = np.random.default_rng(0).permutation(len(names)) % _FOLDS
     part = parts[np.searchsorted(names, labels.episodes)]
     errors = np.full(len(labels.returns), np.nan)
     for i in range(min(_FOLDS, len(names)) if len(names) > 1 else 0):
-        fitted, here = labels.rows(np.flatnonzero(part != i)), tested[part[tested] == i]
-        fold = LinearValue.fit(fitted.psi, fitted.returns, ridge=config.ridge)
-        errors[here] = _squared_errors(fold, labels.rows(here))
-    return value, _unexplained(errors[tested], labels.returns)
+        here = tested[part[tested] == i]
+        errors[here] = _squared_errors(fit(labels.rows(np.flatnonzero(part != i))), labels.rows(here))
+    return _unexplained(errors[tested], labels.returns)
 
 
 def fit_decoders(

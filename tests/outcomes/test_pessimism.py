@@ -36,17 +36,21 @@ def test_a_quantile_of_values_is_by_their_weights() -> None:
     assert float(Quantile(jnp.asarray(0.55))(values, heavy)) == pytest.approx(4.0)
 
 
-def test_values_are_trusted_by_their_errors_and_decoders_together_as_much_as_the_linear_one() -> None:
+def test_values_are_trusted_by_their_errors_and_decoders_together_as_much_as_a_regression() -> None:
     np.testing.assert_allclose(member_weights(jnp.full(5, 0.02)), [0.5, 0.125, 0.125, 0.125, 0.125], rtol=1e-6)
     # One decoder that explains nothing, 1 − R² = 1, is left out but for a fiftieth of what another has.
     weights = member_weights(jnp.asarray([0.02, 0.02, 1.0]))
     assert float(weights[1] / weights[2]) == pytest.approx(50.0)
+    # Where errors up to twice the smallest count as the same, they do.
+    alike = member_weights(jnp.asarray([0.01, 0.02, 0.015, 1.0]), same=2.0)
+    assert float(alike[1]) == pytest.approx(float(alike[2])) == pytest.approx(float(alike[0]) / 3)
+    assert float(alike[3]) == pytest.approx(float(alike[1]) / 50)
     assert float(weights.sum()) == pytest.approx(1.0)
     # Errors of nothing at all are no infinite trust.
     assert np.isfinite(member_weights(jnp.zeros(3))).all()
 
 
-def test_a_bound_is_of_the_linear_value_and_of_every_decoder(getkey) -> None:
+def test_a_bound_is_of_the_regression_and_of_every_decoder(getkey) -> None:
     config = ValueConfig(num_tasks=2, width=8, depth=1)
 
     def task_value(key) -> TaskValue:
@@ -56,6 +60,7 @@ def test_a_bound_is_of_the_linear_value_and_of_every_decoder(getkey) -> None:
     decoders = EnsembleValue(eqx.filter_vmap(task_value)(jax.random.split(getkey(), 3)))
     linear = LinearValue(jnp.asarray([1.0, -1.0, 0.5]), jnp.asarray(0.3))
     bound = LowerBound(linear, decoders, member_weights(jnp.full(4, 0.1)), pessimism_of(ValueConfig()))
+    assert bound.names == ("linear", "decoder 1", "decoder 2", "decoder 3")
     for psi in jax.random.normal(getkey(), (5, 3)):
         members = np.asarray(bound.members(psi))
         assert members[0] == pytest.approx(float(linear(psi)))

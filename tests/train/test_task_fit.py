@@ -1,12 +1,18 @@
 """Values of a task are fitted to some episodes and tested on others."""
 
+import dataclasses
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from owma.config.experiment import ExperimentConfig
 from owma.config.value import ValueConfig
+from owma.outcomes.kernel import KernelValue
 from owma.outcomes.transitions import Transitions
+from owma.runs.parts import skeleton
 from owma.train.task import Labels, fit_linear, fit_task, task_row
 from owma.train.value import EpisodeBags, ValueTrainer
 
@@ -91,6 +97,36 @@ def test_the_bound_trusts_what_explains_episodes_that_were_not_fitted(is_linear:
     worst = max(row["r2_linear"], 0.0) if not is_linear else max(row["r2_decoder"], 0.0)
     best = row["r2_linear"] if is_linear else row["r2_decoder"]
     assert best > worst + 0.1
-    assert (row["weight_linear"] > 0.75) if is_linear else (row["weight_linear"] < 0.25)
+    assert (row["weight_regression"] > 0.75) if is_linear else (row["weight_regression"] < 0.25)
     assert row["r2_pessimistic"] > worst + 0.05
     assert row["value_scale_pessimistic"] > 0
+
+
+def test_a_kernel_is_fitted_trusted_and_read_again_where_it_is_asked_for(getkey) -> None:
+    config = dataclasses.replace(_CONFIG, kernels=16, updates=10, report_every=10)
+    episodes, psi = np.repeat(np.arange(60), 10), jax.random.normal(getkey(), (600, 2))
+    returns = np.asarray(psi[:, 0] + 10 * jnp.exp(-2 * jnp.sum(jnp.square(psi - jnp.asarray([[2.0, 0.0]])), axis=1)))
+    bags = EpisodeBags.draw(60, 3, seed=1)
+    family = jnp.stack([psi[:, 0], psi[:, 1], psi[:, 0] ** 2, psi[:, 1] ** 2], axis=1)
+    trainer = ValueTrainer(psi, family, config, jnp.asarray(bags.rows(_transitions([10] * 60))))
+    ((state, _),) = trainer.run(trainer.init(key=getkey()))
+    labels = Labels(np.asarray(psi), returns, episodes)
+    prior = jax.random.normal(getkey(), (8, 16, 2))
+    fits = [
+        fit_task(trainer.finish(state), labels, prior, bags, of, decoder_labels=np.arange(600), key=jax.random.key(0))
+        for of in (config, dataclasses.replace(config, kernels=0))
+    ]
+    with_kernel, without = (fit.bound for fit in fits)
+    assert with_kernel is not None and without is not None
+    assert isinstance(with_kernel.regression, KernelValue) and with_kernel.names[0] == "kernel"
+    assert with_kernel.recorded is not None and with_kernel.recorded.shape == (16, 2)
+    assert without.regression is fits[1].linear and without.recorded is None
+    r2 = [task_row(fit, labels)["r2_held_out_regression"] for fit in fits]
+    assert r2[0] > r2[1] + 0.05
+    # What a checkpoint is read into has the same form.
+    model = skeleton(ExperimentConfig(value=config), 3, 1, 2)
+    parts = fits[0].parts(model.world, model.policy)
+    assert jax.tree.map(jnp.shape, eqx.filter(parts.kernel, eqx.is_array)) == jax.tree.map(
+        jnp.shape, eqx.filter(model.kernel, eqx.is_array)
+    )
+    assert jax.tree.structure(parts.kernel) == jax.tree.structure(model.kernel)

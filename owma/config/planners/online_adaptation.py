@@ -5,6 +5,7 @@ import math
 from typing import TYPE_CHECKING, Literal
 
 from owma._internal.errors import ConfigError
+from owma.config.json import later_field
 from owma.config.planners.base import AbstractPlannerConfig
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """The plan among the adapted draws: the most valuable, a plain draw, or one by the paths' importance weights."""
     defensive: bool = True
     """With `resample`: weigh the trained model's draws beside the adapted ones; a bad increment then costs little."""
+    proposals: int = later_field(128)
+    """With `resample`: further draws among which the plan is chosen, led to recorded outcomes that the value keeps
+    (`value.kernels` of the run), for ways that no draw of the model goes; 0 for none."""
     min_ess: float = 0.0
     """Share of the weighed draws; with a smaller effective number the plan is a tilted draw of the trained model."""
     fresh_noise: bool = True
@@ -80,7 +84,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}={value}: must be positive.")
-        for name, least in (("cg_steps", 0), ("gradient_steps", 1), ("rank", 1)):
+        for name, least in (("cg_steps", 0), ("proposals", 0), ("gradient_steps", 1), ("rank", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be at least {least}.")
         if self.gradient in ("adjoint", "weighted") and self.divergence != "path":
@@ -145,6 +149,7 @@ class OnlineAdaptation(AbstractPlannerConfig):
             correction=corrections[self.choice],
             min_ess=jnp.asarray(self.min_ess),
             defensive=self.defensive and self.choice == "resample",
+            proposals=self.proposals if self.choice == "resample" else 0,
             warm_start=self.warm_start,
         )
 

@@ -1,0 +1,113 @@
+"""Draws led to recorded outcomes, against laws that are known."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from owma._internal.types import Array, Float, Psi, Scalar
+from owma.adaptation import DecisionProblem, Resample, joined, recorded_proposals
+from owma.config.planners import OnlineAdaptation
+from owma.diffusion import Chain
+from owma.outcomes.testbeds import GaussianDenoiser, GaussianMixtureDenoiser, testbed_policy, testbed_world
+from owma.outcomes.value import AbstractValue
+from owma.planners import AgentModel
+
+
+class _Bump(AbstractValue):
+    """5 near one outcome, and a slope that leads away from it; it keeps some outcomes."""
+
+    kept: Float[Array, "m psi"]
+    best: Psi
+
+    def __call__(self, psi: Psi) -> Scalar:
+        return 5 * jnp.exp(-jnp.sum(jnp.square(psi - self.best)) / 4) - 0.05 * psi[0]
+
+    @property
+    def recorded(self) -> Float[Array, "m psi"]:
+        return self.kept
+
+
+class _Slope(_Bump):
+    def __call__(self, psi: Psi) -> Scalar:
+        return psi[0]
+
+
+def test_weights_of_led_draws_estimate_what_the_models_own_would(getkey) -> None:
+    # E[exp(V/λ)] of N(0, 1) with V = ψ and λ = 2 is exp(1/8), whatever outcome draws are led to.
+    denoiser = GaussianDenoiser(jnp.zeros(1), jnp.ones(1))
+    value = _Slope(jnp.asarray([[0.5], [1.0]]), jnp.zeros(1))
+    chain = Chain.calibrated(denoiser.errors(), num_steps=10, min_ratio=0.05)
+    problem = DecisionProblem(denoiser, chain, jnp.zeros(1), value, jnp.asarray(1.0), jnp.asarray(2.0))
+
+    @eqx.filter_jit
+    def weights(key):
+        def once(key):
+            proposals = recorded_proposals(problem, 2, key=key)
+            assert proposals is not None
+            samples, values = proposals
+            return jnp.exp(problem.log_weights(samples, values))
+
+        return jax.vmap(once)(jax.random.split(key, 100_000))
+
+    means = np.asarray(weights(getkey()).mean(axis=0))
+    np.testing.assert_allclose(means, np.exp(0.125), rtol=0.1)  # the weights have heavy tails
+
+
+def _rare_model(getkey) -> AgentModel:
+    """One outcome in 3,000 is near (8, 0), where V is 5; V slopes the other way at all others."""
+    logits = jnp.log(jnp.asarray([1 - 1 / 3000, 1 / 3000]))
+    means = jnp.asarray([[0.0, 0.0], [8.0, 0.0]])
+    factors = jnp.stack([jnp.eye(2), 0.3 * jnp.eye(2)])
+    world = testbed_world(GaussianMixtureDenoiser(logits, means, factors))
+    # (0, 9) was recorded elsewhere, and never from here.
+    kept = jnp.concatenate([jax.random.normal(getkey(), (30, 2)), jnp.asarray([[8.0, 0.0], [0.0, 9.0]])])
+    return AgentModel(world, testbed_policy(2, 1, 2), _Bump(kept, jnp.asarray([8.0, 0.0])), jnp.asarray(1.0))
+
+
+@pytest.mark.parametrize("proposals", [0, 32])
+def test_a_way_that_no_draw_goes_is_found_by_what_was_recorded(proposals: int, getkey) -> None:
+    model = _rare_model(getkey)
+    planner = OnlineAdaptation(adaptation_steps=0, adapt="all", proposals=proposals).build()
+
+    @eqx.filter_jit
+    def plans(key):
+        psi, _, info = jax.vmap(lambda k: planner.plan(model, jnp.zeros(2), None, key=k))(jax.random.split(key, 40))
+        return psi, info
+
+    psi, info = plans(getkey())
+    found = np.linalg.norm(np.asarray(psi) - np.array([8.0, 0.0]), axis=1) < 2
+    # 64 draws have one of 3,000 with a probability of 0.02.
+    share = float(found.mean())
+    assert share > 0.8 if proposals else share < 0.15
+    if proposals:
+        # It is as rare as log 3,000 = 8 nats; one draw of one proposal estimates that from above.
+        assert 5 < float(np.median(np.asarray(info.kl)[found])) < 16
+
+
+def test_outcomes_of_other_states_cost_too_much(getkey) -> None:
+    model = _rare_model(getkey)
+    elsewhere = eqx.tree_at(lambda m: m.value.best, model, jnp.asarray([0.0, 9.0]))
+    planner = OnlineAdaptation(adaptation_steps=0, adapt="all", proposals=32, kl_coef=1.0).build()
+    plans = eqx.filter_jit(
+        lambda key: jax.vmap(lambda k: planner.plan(elsewhere, jnp.zeros(2), None, key=k)[0])(jax.random.split(key, 40))
+    )
+    assert np.all(np.linalg.norm(np.asarray(plans(getkey())) - np.array([0.0, 9.0]), axis=1) > 3)
+
+
+def test_a_value_that_keeps_no_outcomes_has_no_proposals(gaussian_model) -> None:
+    problem = gaussian_model([0.0], [1.0], [1.0]).problem(jnp.zeros(1), jnp.asarray(1.0))
+    assert problem.value.recorded is None
+    assert recorded_proposals(problem, 8, key=jax.random.key(0)) is None
+    samples, values = problem.draw(None, problem.noise(4, key=jax.random.key(1)), with_reference=False)
+    candidates, theirs = joined(samples, values, None)
+    assert candidates.psi is samples.psi and theirs is values
+
+
+def test_proposals_need_resampling() -> None:
+    planner = OnlineAdaptation(choice="best").build()
+    assert planner.proposals == 0
+    with pytest.raises(ValueError, match=r"proposals=8.*Resample"):
+        type(planner)(planner.kl_coef, planner.adaptation, planner.correction, planner.min_ess, False, 8, False)
+    assert isinstance(OnlineAdaptation().build().correction, Resample)
