@@ -47,7 +47,10 @@ def test_the_model_may_have_lost_what_the_data_show_rarely() -> None:
         assert [found.verdict for found in support_findings(figures | shares, _LIMITS)] == verdicts
     figures |= {"near_best_value": 3.0, "near_best_values": {"linear": 4.0, "decoder 1": 36.0}}
     _, of_best, drawn_best = support_findings(figures | {"recorded_share": 0.0, "drawn_share": 0.0}, _LIMITS)
-    assert of_best.sentence.endswith("return from their starts V says 3: linear 4, decoder 1 36.")
+    assert "return from their starts V says 3: linear 4, decoder 1 36. Trained with" in of_best.sentence
+    figures |= {"near_best_values": {"kernel": 4.0, "decoder 1": 36.0}}  # which has it already
+    _, of_best, _ = support_findings(figures | {"recorded_share": 0.0, "drawn_share": 0.0}, _LIMITS)
+    assert of_best.sentence.endswith("V says 3: kernel 4, decoder 1 36.")
     assert drawn_best.verdict == "doubtful"
 
 

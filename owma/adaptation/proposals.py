@@ -8,6 +8,7 @@ from owma._internal.types import Array, Float, PRNGKeyArray, Psi, Scalar
 from owma.adaptation.objective import DecisionProblem
 from owma.diffusion import AbstractDenoiser, PathSample
 from owma.diffusion.denoiser import Conditioning
+from owma.outcomes.pessimism import recorded_outcomes
 
 _LED_ABOVE = 1.0
 """σ/α down to which a draw is led: there the noise is as large as whitened outcomes differ, and the model finishes."""
@@ -36,11 +37,11 @@ def recorded_proposals(
     own: the chain that expects it down to σ/α = 1, and then the model. The path weight $\mathrm dP/\mathrm dQ$ charges
     what the model holds against it in this state, so that outcomes of other states cost too much to be chosen.
 
-    **Arguments:** `num`: how many, to the first of the outcomes that the value keeps (`AbstractValue.recorded`).
+    **Arguments:** `num`: how many, to the first of the outcomes that the value keeps (`recorded_outcomes`).
 
     **Returns:** the draws and their values; `None` where the value keeps no outcomes.
     """
-    recorded = problem.value.recorded
+    recorded = recorded_outcomes(problem.value)
     if recorded is None or num == 0:
         return None
     recorded = recorded[:num]

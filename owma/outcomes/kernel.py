@@ -30,6 +30,7 @@ class KernelValue(AbstractValue):
 
     linear: LinearValue
     centres: Float[Array, "centres psi"]
+    """Recorded outcomes, the first of them spread out over all."""
     weights: Float[Array, " centres"]
     """α."""
     length: Scalar
@@ -69,10 +70,6 @@ class KernelValue(AbstractValue):
             jnp.asarray(weights, jnp.float32),
             jnp.asarray(length, jnp.float32),
         )
-
-    @property
-    def recorded(self) -> Float[Array, "centres psi"]:
-        return self.centres
 
     def __call__(self, psi: Psi) -> Scalar:
         distances = jnp.sum(jnp.square(self.centres - psi[None]), axis=1)

@@ -91,10 +91,6 @@ class LowerBound(AbstractValue):
         decoders = range(1, len(self.weights))
         return (value_kind(self.regression), *(f"decoder {i}" for i in decoders))
 
-    @property
-    def recorded(self) -> Float[Array, "m psi"] | None:
-        return self.regression.recorded
-
     def members(self, psi: Psi) -> Float[Array, " members"]:
         """What each of the values says of an outcome: the regression first."""
         return jnp.concatenate([self.regression(psi)[None], self.decoders.each(psi)])
@@ -137,3 +133,9 @@ def value_kind(value: AbstractValue) -> str:
     kinds = {LowerBound: "pessimistic", LinearValue: "linear", KernelValue: "kernel"}
     kinds |= {TaskValue: "decoder", EnsembleValue: "decoder"}
     return kinds.get(type(value), type(value).__name__)
+
+
+def recorded_outcomes(value: AbstractValue) -> Float[Array, "m psi"] | None:
+    """Recorded outcomes that a value keeps, the first of them spread out over all; `None` if it keeps none."""
+    regression = value.regression if isinstance(value, LowerBound) else value
+    return regression.centres if isinstance(regression, KernelValue) else None

@@ -21,12 +21,6 @@ class AbstractValue(eqx.Module):
     def __call__(self, psi: Psi) -> Scalar:
         """**Arguments:** `psi`: an outcome in the world model's whitened coordinates. **Returns:** its value."""
 
-    @property
-    def recorded(self) -> Float[Array, "m psi"] | None:
-        """Recorded outcomes to which planners may lead draws, the first of them spread out over all that were recorded;
-        `None` if it keeps none."""
-        return None
-
 
 class LinearValue(AbstractValue):
     r"""$V(\psi) = w^\top\psi + b$: exact for rewards that are linear in the cumulants."""

@@ -19,6 +19,7 @@ from owma.adaptation import (
     pooled,
     recorded_proposals,
 )
+from owma.outcomes.pessimism import recorded_outcomes
 from owma.planners.base import AbstractAnytimePlanner, AgentModel, PlanInfo, PlanResult, not_below
 
 _WARM_OFFSET = 0.95
@@ -213,7 +214,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         passes = 2 if self.adaptation.delta_filter.shares_hidden else 4
         passes += 0 if divergence.needs_paths else 2 * divergence.extra_nfe[0]
         final = passes * self.adaptation.num_samples * per_draw
-        recorded = problem.value.recorded
+        recorded = recorded_outcomes(problem.value)
         if recorded is not None and self.proposals:
             # The model is their reference and finishes them, in one evaluation.
             final += min(self.proposals, recorded.shape[0]) * per_draw

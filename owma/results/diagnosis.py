@@ -184,6 +184,8 @@ def _recognised(figures: Mapping[str, Any], limits: Thresholds) -> Finding:
     members: Mapping[str, float] | None = figures["near_best_values"]
     if members is not None:
         said += f": {', '.join(f'{name} {_number(of_one)}' for name, of_one in members.items())}"
+        if verdict != "good" and "linear" in members:
+            said += ". Trained with `--value.kernels 256` the linear value is corrected near what was recorded"
     return Finding("value of the best", verdict, f"{said}.")
 
 

@@ -6,38 +6,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from owma._internal.types import Array, Float, Psi, Scalar
+from owma._internal.types import Array, Float, Psi
 from owma.adaptation import DecisionProblem, Resample, joined, recorded_proposals
 from owma.config.planners import OnlineAdaptation
 from owma.diffusion import Chain
+from owma.outcomes.kernel import KernelValue
+from owma.outcomes.pessimism import recorded_outcomes
 from owma.outcomes.testbeds import GaussianDenoiser, GaussianMixtureDenoiser, testbed_policy, testbed_world
-from owma.outcomes.value import AbstractValue
+from owma.outcomes.value import LinearValue
 from owma.planners import AgentModel
 
 
-class _Bump(AbstractValue):
-    """5 near one outcome, and a slope that leads away from it; it keeps some outcomes."""
-
-    kept: Float[Array, "m psi"]
-    best: Psi
-
-    def __call__(self, psi: Psi) -> Scalar:
-        return 5 * jnp.exp(-jnp.sum(jnp.square(psi - self.best)) / 4) - 0.05 * psi[0]
-
-    @property
-    def recorded(self) -> Float[Array, "m psi"]:
-        return self.kept
-
-
-class _Slope(_Bump):
-    def __call__(self, psi: Psi) -> Scalar:
-        return psi[0]
+def _bump(kept: Float[Array, "m psi"], best: Psi) -> KernelValue:
+    """5 near one of the outcomes that it keeps, with a slope that leads away from it."""
+    linear = LinearValue(jnp.asarray([-0.05, 0.0]), jnp.asarray(0.0))
+    weights = 5.0 * jnp.all(kept == best[None], axis=1)
+    return KernelValue(linear, kept, weights, jnp.asarray(2**0.5))
 
 
 def test_weights_of_led_draws_estimate_what_the_models_own_would(getkey) -> None:
     # E[exp(V/λ)] of N(0, 1) with V = ψ and λ = 2 is exp(1/8), whatever outcome draws are led to.
     denoiser = GaussianDenoiser(jnp.zeros(1), jnp.ones(1))
-    value = _Slope(jnp.asarray([[0.5], [1.0]]), jnp.zeros(1))
+    linear = LinearValue(jnp.ones(1), jnp.asarray(0.0))
+    value = KernelValue(linear, jnp.asarray([[0.5], [1.0]]), jnp.zeros(2), jnp.asarray(1.0))
     chain = Chain.calibrated(denoiser.errors(), num_steps=10, min_ratio=0.05)
     problem = DecisionProblem(denoiser, chain, jnp.zeros(1), value, jnp.asarray(1.0), jnp.asarray(2.0))
 
@@ -63,7 +54,7 @@ def _rare_model(getkey) -> AgentModel:
     world = testbed_world(GaussianMixtureDenoiser(logits, means, factors))
     # (0, 9) was recorded elsewhere, and never from here.
     kept = jnp.concatenate([jax.random.normal(getkey(), (30, 2)), jnp.asarray([[8.0, 0.0], [0.0, 9.0]])])
-    return AgentModel(world, testbed_policy(2, 1, 2), _Bump(kept, jnp.asarray([8.0, 0.0])), jnp.asarray(1.0))
+    return AgentModel(world, testbed_policy(2, 1, 2), _bump(kept, jnp.asarray([8.0, 0.0])), jnp.asarray(1.0))
 
 
 @pytest.mark.parametrize("proposals", [0, 32])
@@ -88,7 +79,9 @@ def test_a_way_that_no_draw_goes_is_found_by_what_was_recorded(proposals: int, g
 
 def test_outcomes_of_other_states_cost_too_much(getkey) -> None:
     model = _rare_model(getkey)
-    elsewhere = eqx.tree_at(lambda m: m.value.best, model, jnp.asarray([0.0, 9.0]))
+    kept = recorded_outcomes(model.value)
+    assert kept is not None
+    elsewhere = eqx.tree_at(lambda m: m.value, model, _bump(kept, jnp.asarray([0.0, 9.0])))
     planner = OnlineAdaptation(adaptation_steps=0, adapt="all", proposals=32, kl_coef=1.0).build()
     plans = eqx.filter_jit(
         lambda key: jax.vmap(lambda k: planner.plan(elsewhere, jnp.zeros(2), None, key=k)[0])(jax.random.split(key, 40))
@@ -98,7 +91,7 @@ def test_outcomes_of_other_states_cost_too_much(getkey) -> None:
 
 def test_a_value_that_keeps_no_outcomes_has_no_proposals(gaussian_model) -> None:
     problem = gaussian_model([0.0], [1.0], [1.0]).problem(jnp.zeros(1), jnp.asarray(1.0))
-    assert problem.value.recorded is None
+    assert recorded_outcomes(problem.value) is None
     assert recorded_proposals(problem, 8, key=jax.random.key(0)) is None
     samples, values = problem.draw(None, problem.noise(4, key=jax.random.key(1)), with_reference=False)
     candidates, theirs = joined(samples, values, None)

@@ -11,6 +11,7 @@ import pytest
 from owma.config.experiment import ExperimentConfig
 from owma.config.value import ValueConfig
 from owma.outcomes.kernel import KernelValue
+from owma.outcomes.pessimism import recorded_outcomes
 from owma.outcomes.transitions import Transitions
 from owma.runs.parts import skeleton
 from owma.train.task import Labels, fit_linear, fit_task, task_row
@@ -119,8 +120,9 @@ def test_a_kernel_is_fitted_trusted_and_read_again_where_it_is_asked_for(getkey)
     with_kernel, without = (fit.bound for fit in fits)
     assert with_kernel is not None and without is not None
     assert isinstance(with_kernel.regression, KernelValue) and with_kernel.names[0] == "kernel"
-    assert with_kernel.recorded is not None and with_kernel.recorded.shape == (16, 2)
-    assert without.regression is fits[1].linear and without.recorded is None
+    kept = recorded_outcomes(with_kernel)
+    assert kept is not None and kept.shape == (16, 2)
+    assert without.regression is fits[1].linear and recorded_outcomes(without) is None
     r2 = [task_row(fit, labels)["r2_held_out_regression"] for fit in fits]
     assert r2[0] > r2[1] + 0.05
     # What a checkpoint is read into has the same form.
