@@ -62,7 +62,7 @@ class Quantile(AbstractPessimism):
 class LowerBound(AbstractValue):
     """A pessimistic value, of a regression on outcomes and of decoders that were trained on different episodes."""
 
-    regression: LinearValue | KernelValue
+    linear: LinearValue | KernelValue
     """Linear, with the correction of a kernel or without."""
     decoders: EnsembleValue
     weights: Float[Array, " members"]
@@ -72,7 +72,7 @@ class LowerBound(AbstractValue):
     @classmethod
     def of(
         cls,
-        regression: LinearValue | KernelValue,
+        linear: LinearValue | KernelValue,
         decoders: AbstractValue,
         unexplained: Float[Array, " members"] | None,
         pessimism: AbstractPessimism | None,
@@ -82,18 +82,18 @@ class LowerBound(AbstractValue):
             return None
         # With a kernel it explains more of all outcomes than decoders do, and would outweigh them: a bound over values
         # of which one counts for most is that value, and is exploited as it is.
-        same = _SAME_ERRORS if isinstance(regression, KernelValue) else 1.0
-        return cls(regression, decoders, member_weights(unexplained, same=same), pessimism)
+        same = _SAME_ERRORS if isinstance(linear, KernelValue) else 1.0
+        return cls(linear, decoders, member_weights(unexplained, same=same), pessimism)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What `members` are, in words."""
         decoders = range(1, len(self.weights))
-        return (value_kind(self.regression), *(f"decoder {i}" for i in decoders))
+        return (value_kind(self.linear), *(f"decoder {i}" for i in decoders))
 
     def members(self, psi: Psi) -> Float[Array, " members"]:
         """What each of the values says of an outcome: the regression first."""
-        return jnp.concatenate([self.regression(psi)[None], self.decoders.each(psi)])
+        return jnp.concatenate([self.linear(psi)[None], self.decoders.each(psi)])
 
     def __call__(self, psi: Psi) -> Scalar:
         return self.pessimism(self.members(psi), self.weights)
@@ -137,5 +137,5 @@ def value_kind(value: AbstractValue) -> str:
 
 def recorded_outcomes(value: AbstractValue) -> Float[Array, "m psi"] | None:
     """Recorded outcomes that a value keeps, the first of them spread out over all; `None` if it keeps none."""
-    regression = value.regression if isinstance(value, LowerBound) else value
-    return regression.centres if isinstance(regression, KernelValue) else None
+    value = value.linear if isinstance(value, LowerBound) else value
+    return value.centres if isinstance(value, KernelValue) else None

@@ -119,10 +119,10 @@ def test_a_kernel_is_fitted_trusted_and_read_again_where_it_is_asked_for(getkey)
     ]
     with_kernel, without = (fit.bound for fit in fits)
     assert with_kernel is not None and without is not None
-    assert isinstance(with_kernel.regression, KernelValue) and with_kernel.names[0] == "kernel"
+    assert isinstance(with_kernel.linear, KernelValue) and with_kernel.names[0] == "kernel"
     kept = recorded_outcomes(with_kernel)
     assert kept is not None and kept.shape == (16, 2)
-    assert without.regression is fits[1].linear and recorded_outcomes(without) is None
+    assert without.linear is fits[1].linear and recorded_outcomes(without) is None
     r2 = [task_row(fit, labels)["r2_held_out_regression"] for fit in fits]
     assert r2[0] > r2[1] + 0.05
     # What a checkpoint is read into has the same form.
