@@ -13,6 +13,7 @@ _REACH = 2.0
 """Length of the kernel, in root-mean-square distances of two whitened outcomes."""
 
 _CENTRES_AMONG = 20_000
+"""Outcomes among which centres are drawn, at random where there are more: each centre is compared with all of them."""
 
 _ROWS_AT_ONCE = 20_000
 

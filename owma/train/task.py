@@ -94,14 +94,16 @@ def fit_task(
     `labels`: those that the linear value is fitted to; `decoder_labels`: the rows of them that tasks of the decoders
     are inferred from, and on which all values are tested. `prior`: draws of the trained model (`prior_outcomes`).
     """
-    linear, regression_unexplained = fit_linear(labels, config, tested_on=decoder_labels)
+    kernel = None
+    if bags is not None and config.kernels > 0:
+        kernel, regression_unexplained = fit_kernel(labels, config, tested_on=decoder_labels)
+        linear = kernel.linear
+    else:
+        linear, regression_unexplained = fit_linear(labels, config, tested_on=decoder_labels)
     task, decoders_unexplained = fit_decoders(decoder, labels.rows(decoder_labels), bags, config, key=key)
     scales = value_scale(linear, prior), value_scale(task, prior)
     if decoders_unexplained is None:
         return TaskFit(linear, task, *scales, None, None, None, None)
-    kernel = None
-    if config.kernels > 0:
-        kernel, regression_unexplained = fit_kernel(labels, config, tested_on=decoder_labels)
     unexplained = jnp.asarray([regression_unexplained, *decoders_unexplained], jnp.float32)
     fit = TaskFit(linear, task, *scales, unexplained, pessimism_of(config), None, kernel)
     assert fit.bound is not None

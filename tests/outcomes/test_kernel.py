@@ -52,6 +52,16 @@ def test_what_a_linear_value_explains_needs_no_correction() -> None:
     assert float(jnp.abs(gap).max()) < 1e-3
 
 
+def test_one_label_at_one_centre_is_shrunk_by_its_noise() -> None:
+    # (k² + noise·k)⁻¹ k r with k = 1 and a noise of a quarter: 4/5 of what the linear value leaves.
+    linear = LinearValue(jnp.asarray([2.0]), jnp.asarray(1.0))
+    value = KernelValue.fit(linear, np.array([[0.5]]), np.array([7.0]), np.array([[0.5]]))
+    assert float(value(jnp.asarray([0.5]))) == pytest.approx(2.0 + 0.8 * 5.0, rel=1e-4)
+    # The length is twice the distance √2 of two whitened outcomes: at one length, e^(−1/2) of that.
+    far = float(value(jnp.asarray([0.5 + 8**0.5])) - linear(jnp.asarray([0.5 + 8**0.5])))
+    assert far == pytest.approx(4.0 * np.exp(-0.5), rel=1e-4)
+
+
 def test_labels_that_repeat_one_another_tell_as_much_as_one() -> None:
     rng = np.random.default_rng(2)
     psi, returns = rng.normal(size=(300, 2)), rng.normal(size=300)
