@@ -23,7 +23,7 @@ class ValueConfig:
     """The lower bound: the smallest value, the mean less `pessimism_level` standard deviations, or the quantile."""
     pessimism_level: float = later_field(1.0)
     """Standard deviations of `deviation`, or the level of `quantile`."""
-    kernels: int = later_field(0)
+    kernels: int = later_field(256, before=0)
     """Recorded outcomes about which a kernel corrects the linear value within the bound, where they contradict it, and
     to which `OnlineAdaptation` then leads draws: for ways that one episode in hundreds goes. 0 for the linear value."""
     num_tasks: int = 64

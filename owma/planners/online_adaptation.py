@@ -67,7 +67,7 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
     defensive: bool = eqx.field(static=True)
     """Whether draws of the trained model are pooled with the adapted ones (`owma.adaptation.pooled`)."""
     proposals: int = eqx.field(static=True)
-    """How many draws that are led to recorded outcomes are beside them (`owma.adaptation.recorded_proposals`)."""
+    """How many draws, led to recorded outcomes, are beside them (`owma.adaptation.recorded_proposals`)."""
     warm_start: bool = eqx.field(static=True)
 
     def __check_init__(self) -> None:
@@ -216,8 +216,10 @@ class OnlineAdaptationPlanner(AbstractAnytimePlanner):
         final = passes * self.adaptation.num_samples * per_draw
         recorded = recorded_outcomes(problem.value)
         if recorded is not None and self.proposals:
-            # The model is their reference and finishes them, in one evaluation.
-            final += min(self.proposals, recorded.shape[0]) * per_draw
+            # The model is their reference and finishes them, in one evaluation. Where not all are drawn, each was
+            # judged at one level.
+            kept = recorded.shape[0]
+            final += kept * per_draw if self.proposals >= kept else self.proposals * per_draw + kept
         return steps * self.adaptation.nfe_per_step(per_draw) + final
 
 

@@ -24,7 +24,8 @@ def _bump(kept: Float[Array, "m psi"], best: Psi) -> KernelValue:
     return KernelValue(linear, kept, weights, jnp.asarray(2**0.5))
 
 
-def test_weights_of_led_draws_estimate_what_the_models_own_would(getkey) -> None:
+@pytest.mark.parametrize("num", [1, 2])
+def test_weights_of_led_draws_estimate_what_the_models_own_would(num: int, getkey) -> None:
     # E[exp(V/λ)] of N(0, 1) with V = ψ and λ = 2 is exp(1/8), whatever outcome draws are led to.
     denoiser = GaussianDenoiser(jnp.zeros(1), jnp.ones(1))
     linear = LinearValue(jnp.ones(1), jnp.asarray(0.0))
@@ -35,7 +36,7 @@ def test_weights_of_led_draws_estimate_what_the_models_own_would(getkey) -> None
     @eqx.filter_jit
     def weights(key):
         def once(key):
-            proposals = recorded_proposals(problem, 2, key=key)
+            proposals = recorded_proposals(problem, num, key=key)
             assert proposals is not None
             samples, values = proposals
             return jnp.exp(problem.log_weights(samples, values))
@@ -47,7 +48,7 @@ def test_weights_of_led_draws_estimate_what_the_models_own_would(getkey) -> None
 
 
 def _rare_model(getkey) -> AgentModel:
-    """One outcome in 3,000 is near (8, 0), where V is 5; V slopes the other way at all others."""
+    """One outcome in 3,000 is near (8, 0), where V is 5; V slopes the other way at all others, of which 32 are kept."""
     logits = jnp.log(jnp.asarray([1 - 1 / 3000, 1 / 3000]))
     means = jnp.asarray([[0.0, 0.0], [8.0, 0.0]])
     factors = jnp.stack([jnp.eye(2), 0.3 * jnp.eye(2)])
@@ -57,7 +58,7 @@ def _rare_model(getkey) -> AgentModel:
     return AgentModel(world, testbed_policy(2, 1, 2), _bump(kept, jnp.asarray([8.0, 0.0])), jnp.asarray(1.0))
 
 
-@pytest.mark.parametrize("proposals", [0, 32])
+@pytest.mark.parametrize("proposals", [0, 2, 32])
 def test_a_way_that_no_draw_goes_is_found_by_what_was_recorded(proposals: int, getkey) -> None:
     model = _rare_model(getkey)
     planner = OnlineAdaptation(adaptation_steps=0, adapt="all", proposals=proposals).build()
@@ -71,7 +72,8 @@ def test_a_way_that_no_draw_goes_is_found_by_what_was_recorded(proposals: int, g
     found = np.linalg.norm(np.asarray(psi) - np.array([8.0, 0.0]), axis=1) < 2
     # 64 draws have one of 3,000 with a probability of 0.02.
     share = float(found.mean())
-    assert share > 0.8 if proposals else share < 0.15
+    # Of the led draws four of five are cheap enough, however few of the outcomes are drawn.
+    assert share > 0.6 if proposals else share < 0.15
     if proposals:
         # It is as rare as log 3,000 = 8 nats; one draw of one proposal estimates that from above.
         assert 5 < float(np.median(np.asarray(info.kl)[found])) < 16

@@ -80,8 +80,8 @@ def test_decoders_are_trained_on_rows_of_their_own(getkey) -> None:
 
 @pytest.mark.parametrize("is_linear", [True, False])
 def test_the_bound_trusts_what_explains_episodes_that_were_not_fitted(is_linear: bool, getkey) -> None:
-    """Returns that are linear in ψ, or that only the family's decoders know."""
-    num_episodes, config = 60, _CONFIG
+    """Returns that are linear in ψ, or that only the family's decoders know, and no kernel beside them."""
+    num_episodes, config = 60, dataclasses.replace(_CONFIG, kernels=0)
     episodes = np.repeat(np.arange(num_episodes), 10)
     psi = jax.random.normal(getkey(), (600, 2))
     family = jnp.cos(psi @ jnp.asarray([[1.5, 0.0, 1.0, -1.0], [0.0, 1.5, 1.0, 1.0]]))

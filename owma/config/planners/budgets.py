@@ -102,12 +102,13 @@ def kl_coef_notes(planners: Iterable[str], kl_coef: float | None) -> tuple[str, 
 NAMED: Mapping[str, AbstractPlannerConfig] = {
     **matched(),
     "adaptation_adam": ADAPTATION_ADAM,
+    "adaptation_no_proposals": OnlineAdaptation(proposals=0),
     "guided_diffusion_single": GuidedDiffusion(),
     "twisted_smc_256": TwistedSMC(num_particles=256),
 }
 """All that commands can be asked for, beside a class of the user's (`planner:MODULE:Class`): every planner at about
-equal budgets, the method with Adam's steps, and two cheap ones, a single guided draw and half the particles of twisted
-SMC."""
+equal budgets, the method with Adam's steps or without proposals from the data, and two cheap ones, a single guided draw
+and half the particles of twisted SMC."""
 
 PLANNERS: Mapping[str, AbstractPlannerConfig] = {
     name: NAMED[name]

@@ -57,9 +57,9 @@ class OnlineAdaptation(AbstractPlannerConfig):
     """The plan among the adapted draws: the most valuable, a plain draw, or one by the paths' importance weights."""
     defensive: bool = True
     """With `resample`: weigh the trained model's draws beside the adapted ones; a bad increment then costs little."""
-    proposals: int = later_field(128)
-    """With `resample`: further draws among which the plan is chosen, led to recorded outcomes that the value keeps
-    (`value.kernels` of the run), for ways that no draw of the model goes; 0 for none."""
+    proposals: int = later_field(32)
+    """With `resample`: further draws among which the plan is chosen, led to the most promising of the recorded outcomes
+    that the value keeps (`value.kernels` of the run), for ways that no draw of the model goes; 0 for none."""
     min_ess: float = 0.0
     """Share of the weighed draws; with a smaller effective number the plan is a tilted draw of the trained model."""
     fresh_noise: bool = True

@@ -37,6 +37,7 @@ PLANNERS: Mapping[str, str] = {
 """By the names of `owma.config.planners.NAMED`. A variation has the colour of what it is one of."""
 
 _OF_ANOTHER: Mapping[str, str] = {
+    "adaptation_no_proposals": "online_adaptation",
     "guided_diffusion_single": "guided_diffusion",
     "twisted_smc_256": "twisted_smc",
     "random_actions": "static",
