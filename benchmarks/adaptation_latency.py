@@ -2,10 +2,12 @@
 
     python benchmarks/adaptation_latency.py --json runs/reference/latency/summary.json
 
-Single decisions of every planner; adaptation beside its floor (its matrix products alone, in their shapes), beside a
-bare `lax.scan` of the same arithmetic without diffrax, and beside the published configuration; and how the latency
-grows with steps, draws, levels and width, and the throughput with the batch. What is compared takes turns in one
-process, on the networks of the default preset (untrained: what numbers they hold makes no difference to the time).
+Single decisions of every planner by the default value; adaptation beside its floor (its passes through the network as
+matrix products alone, in their shapes), beside a bare `lax.scan` of the same arithmetic without diffrax, beside the
+published configuration, and beside itself with a linear value and no proposals, as it was at commit 58c66c1; and how
+the latency grows with steps, draws, levels and width, and the throughput with the batch. What is compared takes turns
+in one process, on the networks of the default preset (untrained: what numbers they hold makes no difference to the
+time).
 Groups of rows are kept as they are measured; a campaign that was stopped goes on with the next group.
 """
 
@@ -36,7 +38,9 @@ from owma.config.json import to_json
 from owma.config.presets import PRESETS
 from owma.diffusion import FiLMDenoiser
 from owma.diffusion.nets import FiLMNet
-from owma.outcomes.value import LinearValue
+from owma.outcomes.kernel import KernelValue
+from owma.outcomes.pessimism import LowerBound, recorded_outcomes
+from owma.outcomes.value import AbstractValue, LinearValue
 from owma.planners import (
     PLANNERS,
     PUBLISHED,
@@ -128,16 +132,23 @@ def _groups(arguments: Latency) -> Iterator[tuple[str, Callable[[], list[dict[st
         yield axis, lambda axis=axis: _sweep(axis, max(rounds // 4, 1))
 
 
-def shipped(*, width: int | None = None, num_steps: int | None = None) -> AgentModel:
-    """The default preset's networks, with numbers that mean nothing."""
+def shipped(*, width: int | None = None, num_steps: int | None = None, is_linear: bool = False) -> AgentModel:
+    """The default preset's networks, with numbers that mean nothing; `is_linear`: with a linear value."""
     preset = PRESETS["two-routes"][1]
     world = dataclasses.replace(
         preset.world, width=width or preset.world.width, solver_steps=num_steps or preset.world.solver_steps
     )
-    model = skeleton(dataclasses.replace(preset, world=world), _OBS, _ACTIONS, _PSI).agent_model("linear")
-    three = jnp.full(_PSI, 3.0)
-    value = LinearValue(jnp.ones(_PSI), jnp.asarray(0.0))
+    parts = skeleton(dataclasses.replace(preset, world=world), _OBS, _ACTIONS, _PSI)
+    model = parts.agent_model("linear" if is_linear else preset.value.kind)
+    three, linear = jnp.full(_PSI, 3.0), LinearValue(jnp.ones(_PSI), jnp.asarray(0.0))
+    value = linear if is_linear else _with_linear(model.value, linear)
     return eqx.tree_at(lambda m: (m.world.chain.low, m.world.chain.high, m.value), model, (-three, three, value))
+
+
+def _with_linear(value: AbstractValue, linear: LinearValue) -> LowerBound:
+    """The default's bound, untrained, over a linear value that is not zero."""
+    assert isinstance(value, LowerBound) and isinstance(value.linear, KernelValue)
+    return eqx.tree_at(lambda bound: bound.linear.linear, value, linear)
 
 
 def decision(config: AbstractPlannerConfig, model: AgentModel) -> Program:
@@ -182,19 +193,21 @@ def bare(config: AbstractPlannerConfig, model: AgentModel) -> Program:
 class Products:
     """Passes through the network that a decision cannot do without, none of them done twice."""
 
-    rows: int
-    """Draws of a pass."""
-    per_level: int
-    """Passes that must wait for one another, level after level."""
+    passes: Mapping[int, int]
+    """By the number of draws in a pass: passes that must wait for one another, level after level."""
 
     @classmethod
-    def of_adaptation(cls, config: OnlineAdaptation, levels: int) -> "Products":
+    def of_adaptation(cls, config: OnlineAdaptation, levels: int, kept: int) -> "Products":
         """For the default settings: the filter `readout`, whose metric needs no product, and the path KL.
 
         A step draws, φ and φ + Δφ sharing the network, and goes back. The plan is chosen from draws of both, in one
-        pass of twice as many rows, which counts as two.
+        pass of twice as many rows, which counts as two, and from proposals, for which each of the `kept` outcomes is
+        judged at one level.
         """
-        return cls(config.n_adaptation_samples, levels * (2 * config.adaptation_steps + 2))
+        passes = {config.n_adaptation_samples: levels * (2 * config.adaptation_steps + 2)}
+        for draws, more in ((config.proposals, levels), (kept, 1)) if config.proposals and kept else ():
+            passes[draws] = passes.get(draws, 0) + more
+        return cls(passes)
 
     def program(self, net: FiLMNet) -> Program:
         layers = [net.trunk_in.weight, *(layer.weight for layer in net.trunk), net.trunk_out.weight]
@@ -206,11 +219,14 @@ class Products:
                 x = x @ weight
             return x, None
 
-        def products(x: Float[Array, "rows x"]) -> Array:
+        def products(*starts: Float[Array, "_ x"]) -> list[Array]:
             # A pass has as many products there as back; an odd one more is half of a round.
-            return jax.lax.scan(there_and_back, x, None, length=-(-self.per_level // 2))[0]
+            return [
+                jax.lax.scan(there_and_back, x, None, length=-(-passes // 2))[0]
+                for x, passes in zip(starts, self.passes.values(), strict=True)
+            ]
 
-        return compiled(products, jnp.zeros((self.rows, layers[0].shape[1])))
+        return compiled(products, *(jnp.zeros((rows, layers[0].shape[1])) for rows in self.passes))
 
 
 def timed(programs: Mapping[str, Program], rounds: int, label: str) -> dict[str, Float[np.ndarray, " rounds"]]:
@@ -247,8 +263,11 @@ def _planners(rounds: int, *, quick: bool) -> list[dict[str, Any]]:
     denoiser = model.world.denoiser
     assert isinstance(denoiser, FiLMDenoiser)
     programs = {name: decision(config, model) for name, config in planners.items()}
-    programs["adaptation_floor"] = Products.of_adaptation(ours, levels).program(denoiser.net)
+    kept = recorded_outcomes(model.value)
+    assert kept is not None
+    programs["adaptation_floor"] = Products.of_adaptation(ours, levels, len(kept)).program(denoiser.net)
     programs["adaptation_bare_scan"] = bare(ours, model)
+    programs["adaptation_linear"] = decision(dataclasses.replace(ours, proposals=0), shipped(is_linear=True))
     times = timed(programs, rounds, "planners")
     passes = {name: int(programs[name].call()[2].nfe) for name in planners}
     rows = [_row("planners", name, times[name], programs[name], nfe=passes.get(name)) for name in programs]
@@ -317,6 +336,7 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     p50 = {row["name"]: row["ms_p50"] for row in rows if row["group"] == "planners"}
     ours = p50["online_adaptation"]
     ratios = {"floor": ours / p50["adaptation_floor"], "bare scan": ours / p50["adaptation_bare_scan"]}
+    ratios["with a linear value and no proposals"] = ours / p50["adaptation_linear"]
     if "published_unet" in p50:
         ratios["speedup over published"] = p50["published_unet"] / ours
     for name in ("online_adaptation", "random_shooting_32"):

@@ -86,7 +86,7 @@ def main() -> None:
         with open_progress("fresh processes", len(ways) * (repeats + 1), 0) as advance:
             for name, file, kept in ways:
                 for i in range(-1, repeats):
-                    row = _start(name.split(",")[0], arguments.run, file, size, kept)
+                    row = start_process(name.split(",")[0], arguments.run, file, size, kept)
                     if i >= 0:
                         rows.append({"way": name} | row)
                     advance(1)
@@ -102,7 +102,11 @@ def _export(run: Path, path: Path, compact: Path) -> int:
     return agent.obs_size
 
 
-def _start(body: str, run: Path, exported: Path, obs_size: int, cache: Path | None) -> dict[str, float]:
+def start_process(body: str, run: Path, exported: Path, obs_size: int, cache: Path | None) -> dict[str, float]:
+    """What a fresh process takes, in seconds and milliseconds; see `_PROCESS`.
+
+    **Arguments:** `body`: one of `_BODIES`; `cache`: where compiled programs are kept, if they are.
+    """
     kept = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     environment = os.environ | kept | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": str(cache)})
     code = _PROCESS.format(body=_BODIES[body])

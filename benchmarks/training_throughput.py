@@ -107,6 +107,11 @@ def _trainer(transitions: Transitions, config: TrainingConfig) -> OutcomeTrainer
     return OutcomeTrainer(model.world, model.policy, data, data.rows(jnp.arange(10_000)), config, _PRESET.world)
 
 
+def updates_of(transitions: Transitions, config: TrainingConfig, count: int) -> Program:
+    """So many updates on these transitions."""
+    return _updates(_trainer(transitions, config), count)
+
+
 def _updates(trainer: OutcomeTrainer, count: int) -> Program:
     """So many updates as training makes them, in one scan."""
 
