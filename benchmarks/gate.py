@@ -107,6 +107,8 @@ def _write(path: Path, ratios: Mapping[str, Ratio], rounds: int) -> None:
         for name, ratio in ratios.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"| {name} | {ratio.value:.3g} | {100 * ratio.tolerance:.0f} % |" for name, ratio in ratios.items()]
+    (path.parent / "table.md").write_text("\n".join(["| ratio | | tolerance |", "|-|-:|-:|", *lines]) + "\n")
     summary = {"metrics": metrics, "machine": versions(), "config": {"rounds": rounds}}
     path.write_text(json.dumps(summary, indent=1) + "\n")
 

@@ -1,0 +1,2 @@
+# five minutes
+python benchmarks/gate.py --keep
