@@ -29,7 +29,9 @@ def test_the_newest_version_with_all_that_was_learnt(run: owma.Run, smoke_run) -
     row = json.loads((smoke_run.folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert float(run.parts.task_scale) == pytest.approx(row["value_scale_decoder"])
     bound = run.model.value
-    assert isinstance(bound, LowerBound) and bound.linear is run.parts.linear and bound.decoders is run.parts.task
+    assert isinstance(bound, LowerBound) and bound.decoders is run.parts.task
+    assert bound.linear is run.parts.kernel and run.parts.kernel is not None
+    np.testing.assert_array_equal(run.parts.kernel.linear.weight, run.parts.linear.weight)
     assert float(run.model.value_scale) == pytest.approx(row["value_scale_pessimistic"])
     assert run.model.world is run.parts.world
     assert run.parts.agent_model("linear").value is run.parts.linear
