@@ -83,6 +83,8 @@ def main() -> None:
     ratios = _decisions(rounds) | _many(max(rounds // 4, 2)) | _cold_start(1 if arguments.quick else 3)
     ratios |= _flatness(rounds)
     known = _read(arguments.baseline) if is_compared else {}
+    if is_compared and (other := known.keys() ^ ratios.keys()):
+        raise ConfigError(f"{arguments.baseline} has other ratios ({', '.join(sorted(other))}); renew it with --keep.")
     worse = [name for name, ratio in ratios.items() if name in known and ratio.is_worse(known[name])]
     lines = ["| ratio | here | committed | tolerance | |", "|-|-:|-:|-:|-|"]
     for name, ratio in ratios.items():

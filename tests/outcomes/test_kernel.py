@@ -80,3 +80,16 @@ def test_centres_are_spread_over_what_was_recorded_however_rare() -> None:
     np.testing.assert_array_equal(centres, spread_out(labels.psi, 64))
     few = np.array([[0.0, 1.0], [2.0, 3.0]])
     assert {tuple(row) for row in spread_out(few, 5)} == {(0.0, 1.0), (2.0, 3.0)}
+
+
+def test_far_from_the_origin_it_is_the_sum_of_its_formula() -> None:
+    """Distances are taken by a product, where large squares cancel."""
+    rng = np.random.default_rng(2)
+    centres, weights = 20 + rng.normal(size=(64, 7)), rng.normal(size=64)
+    linear = LinearValue(jnp.zeros(7), jnp.asarray(1.0))
+    value = KernelValue(
+        linear, jnp.asarray(centres, jnp.float32), jnp.asarray(weights, jnp.float32), jnp.asarray(7.5, jnp.float32)
+    )
+    psi = 20 + rng.normal(size=7)
+    kernel = np.exp(-np.sum(np.square(centres - psi), axis=1) / (2 * 7.5**2))
+    assert float(value(jnp.asarray(psi, jnp.float32))) == pytest.approx(1.0 + kernel @ weights, abs=1e-3)
